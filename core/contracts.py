@@ -1,0 +1,358 @@
+"""The five interfaces, Backbone, RegionEncoder, GapBridge, Decoder and Metric, and the supporting kinds.
+
+Letters in shapes: b images, r regions in the whole batch, t tokens a region, h w patch grid, d width, n texts.
+A component is a class that the registry builds from a filled config with :meth:`Component.build`; modules with
+parameters inherit from ``torch.nn.Module`` first and from their contract second.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from regionkit.core.errors import DataError, FeatureError
+from regionkit.core.features import Caption, Features, GenerateOptions, RegionTokens, RegionViews, Scene
+from regionkit.core.frames import Frame
+from regionkit.core.regions import Region, Regions
+from regionkit.core.spec import STILL_REGIONS
+from regionkit.core.weights import WeightFile, WeightHeader
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """What surrounds a component while it is built.
+
+    Attributes:
+        reads: The space it reads, ``name[dim]``, resolved from the pipeline; empty for a backbone.
+        writes: The space it writes; empty for a decoder.
+        weights: The weight file that was chosen for it, None where it has none or starts untrained.
+        backbone: The pipeline's backbone; None while the backbone itself is built.
+        parts: For a recipe, the parts that it trains with, by kind.
+        seed: Seed of a recipe, and of freshly initialised weights.
+    """
+
+    reads: str = ""
+    writes: str = ""
+    weights: WeightFile | None = None
+    backbone: Backbone | None = None
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+
+class Component:
+    """Common ground of all kinds."""
+
+    @classmethod
+    def build(cls, config: Any, context: BuildContext) -> Self:
+        """Make the component from its filled config; weights named by ``context`` are loaded here."""
+        return cls(config)  # type: ignore[call-arg]
+
+
+class Backbone(Component, ABC):
+    """Turns pictures, and sentences where it has a text tower, into vectors.
+
+    Attributes:
+        space: Space of patches and class token, ``name[dim]``.
+        text_space: Space of sentences, ``name[dim]``; empty without a text tower.
+    """
+
+    space: str
+    text_space: str = ""
+
+    @property
+    def blocks(self) -> Sequence[torch.nn.Module]:
+        """Transformer blocks in order, for parts that work between them (INViTE, ProxyCLIP, DAM's adapters).
+
+        Empty for a backbone that is no ViT. ``blocks`` take and give (b, n, d); :meth:`embed` makes their input.
+        """
+        return ()
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Return the tokens (b, n, d) that enter the first block, for preprocessed pixels (b, 3, height, width)."""
+        raise NotImplementedError(f"{type(self).__name__} is no ViT: it has no blocks to enter")
+
+    def preprocess(self, images: Sequence[Image.Image]) -> tuple[Tensor, tuple[Frame, ...]]:
+        """Return pixels (b, 3, height, width) as the model reads them, and the frames that say what was done."""
+        raise NotImplementedError(f"{type(self).__name__} does not expose its pixels")
+
+    @abstractmethod
+    def frame(self, image_size: tuple[int, int]) -> Frame:
+        """Describe what preprocessing does to an image of ``(width, height)`` pixels."""
+
+    @abstractmethod
+    def encode(self, images: Sequence[Image.Image]) -> Features:
+        """Encode b pictures in one forward pass; the features of an image never depend on its batch mates."""
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Encode n sentences as (n, d), not normalised.
+
+        Raises:
+            FeatureError: The backbone has no text tower.
+        """
+        raise FeatureError(f"backbone '{type(self).__name__}' has no text tower")
+
+    def check_images(self, images: Sequence[Image.Image]) -> None:
+        """Refuse pictures that this backbone cannot make sense of.
+
+        Raises:
+            ImageError: One is refused; the message says what to use instead.
+        """
+
+
+class RegionEncoder(Component, ABC):
+    """Turns regions of a scene into tokens, or into pictures for decoders that read pictures.
+
+    Attributes:
+        accepts: Region kinds that it takes; all others are refused with the standard error.
+    """
+
+    accepts: ClassVar[tuple[str, ...]] = STILL_REGIONS
+
+    @abstractmethod
+    def encode(self, scene: Scene, regions: Regions) -> RegionTokens | RegionViews:
+        """Encode r regions.
+
+        Args:
+            scene: b images; ``scene.features`` is one shared forward pass, ``scene.backbone`` may be run again.
+            regions: r regions in pixels of the original images.
+
+        Raises:
+            RegionError: A region is of another kind, or lies outside its image.
+        """
+
+
+class GapBridge(Component, ABC):
+    """Carries vectors from image space to the text space that a decoder was trained in.
+
+    A bridge acts at three moments: it may be fitted to a corpus, it may corrupt the text embeddings that a decoder sees
+    in training, and it maps region tokens at inference. What it does to training is part of a decoder's identity:
+    its config states it as ``corruption``.
+    """
+
+    def fit(self, embeddings: Tensor, texts: Sequence[str]) -> None:
+        """Fit to a corpus of n texts and their embeddings (n, d); by default nothing is learned."""
+        return
+
+    def corrupt(self, embeddings: Tensor, generator: torch.Generator) -> Tensor:
+        """Turn text embeddings (n, d) into what the decoder sees in training; unit vectors by default."""
+        return torch.nn.functional.normalize(embeddings, dim=-1)
+
+    @abstractmethod
+    def bridge(self, tokens: RegionTokens) -> RegionTokens:
+        """Map region tokens (r, t, d) to the space that the decoder reads."""
+
+    def alignment_loss(self, tokens: RegionTokens, targets: Tensor) -> Tensor:
+        """Training loss of a bridge that is learned from pairs (a projector, the ViZer mapper)."""
+        raise NotImplementedError(f"{type(self).__name__} is not trained with pairs")
+
+
+class Decoder(Component, ABC):
+    """Writes captions from region tokens or views. A caption never depends on its batch mates."""
+
+    @abstractmethod
+    def generate(
+        self,
+        inputs: RegionTokens | RegionViews,
+        prompt: str | None = None,
+        options: GenerateOptions | None = None,
+    ) -> list[Caption]:
+        """Write one caption for each of r regions."""
+
+    @abstractmethod
+    def score(self, inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> Tensor:
+        """Return (r,) log-likelihoods of one given text a region, the end token included."""
+
+    @abstractmethod
+    def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> Tensor:
+        """Return the scalar training loss on r pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One region of a data set with what is known of it.
+
+    Attributes:
+        id: Unique in its data set and task, stable over runs.
+        image_id: Key of the picture, shared by all samples of that picture.
+        region: What to caption.
+        references: Reference captions, one or more.
+        info: What metrics may need beyond them, such as ``nouns`` and ``attributes``.
+    """
+
+    id: str
+    image_id: str
+    region: Region
+    references: tuple[str, ...]
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Dataset(Component, ABC):
+    """Pictures with regions, for one or more tasks.
+
+    Attributes:
+        splits: Names of the splits.
+        disclaimer: A sentence that every report on these data prints; empty for none.
+    """
+
+    splits: ClassVar[tuple[str, ...]] = ("test",)
+    disclaimer: ClassVar[str] = ""
+
+    def lexicon(self, kind: str) -> Mapping[str, str]:
+        """Map the words that captions may use to the terms that ``Sample.info[kind]`` lists, plurals included.
+
+        Args:
+            kind: ``nouns`` or ``attributes``. Words are lower-case; a term of several words is joined by spaces.
+
+        Raises:
+            DataError: The data set has no such list.
+        """
+        raise DataError(
+            f"data set '{type(self).__name__}' has no lexicon of {kind}",
+            "metrics that look for words, such as noun-f1, need one: drop them, or choose other data",
+        )
+
+    @abstractmethod
+    def samples(self, task: str, split: str, seed: int = 0, limit: int | None = None) -> Sequence[Sample]:
+        """Return the samples of a task.
+
+        Args:
+            task: One of the tasks that the data set's spec lists in ``accepts``.
+            split: One of ``splits``.
+            seed: Selects other scenes where the data are generated.
+            limit: Number of images, None for all.
+        """
+
+    @abstractmethod
+    def image(self, image_id: str) -> Image.Image:
+        """Load the picture of that key."""
+
+    @abstractmethod
+    def fingerprint(self, task: str, split: str, seed: int = 0, limit: int | None = None) -> str:
+        """Return a short hash that changes whenever any sample or picture of that selection would."""
+
+    def make(self, folder: Path, split: str, seed: int, limit: int) -> int:
+        """Write pictures and a JSONL of regions into ``folder`` and return how many pictures there are."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be written to disk")
+
+    def verify(self, folder: Path) -> list[str]:
+        """Return what is wrong with a folder that :meth:`make` wrote, one line a fault."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be verified")
+
+
+class Corpus(Component, ABC):
+    """A named list of sentences, for banks and for text-only training."""
+
+    @abstractmethod
+    def texts(self) -> Sequence[str]:
+        """Return all sentences, in a fixed order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The outcome of a metric.
+
+    Attributes:
+        value: The corpus value.
+        per_sample: One value a sample in the order of updates, or None where the metric has no such thing.
+        signature: What the value depends on: metric, variant, tokeniser, idf source, n.
+    """
+
+    value: float
+    per_sample: tuple[float, ...] | None
+    signature: str
+
+
+class Metric(Component, ABC):
+    """Judges captions.
+
+    Attributes:
+        needs: What samples must carry: ``references``, or keys of ``Sample.info``.
+        higher_is_better: Direction.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("references",)
+    higher_is_better: ClassVar[bool] = True
+
+    @abstractmethod
+    def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
+        """Take in captions of samples, in order."""
+
+    @abstractmethod
+    def compute(self) -> Score:
+        """Judge everything taken in so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """How a recipe is optimised, read by the training loop.
+
+    Attributes:
+        steps: Optimiser steps.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Decoupled weight decay.
+        warmup: Steps of linear warm-up.
+        schedule: ``linear``, ``cosine`` (both to zero) or ``constant``, after the warm-up.
+        clip: Gradient norm limit; 0 for none.
+    """
+
+    steps: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    warmup: int = 0
+    schedule: str = "cosine"
+    clip: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WeightArtifact:
+    """A weight file that a recipe makes: tensors by name and the header that says what they are for."""
+
+    tensors: Mapping[str, Tensor]
+    header: WeightHeader
+
+
+class Recipe(Component, ABC):
+    """A training objective.
+
+    A batch is a function of the seed and of the step alone, never of what ran before: that is what makes a run that was
+    killed and resumed end with the very same weights.
+
+    Attributes:
+        settings: How it is optimised.
+    """
+
+    settings: TrainSettings
+
+    @property
+    @abstractmethod
+    def module(self) -> torch.nn.Module:
+        """The module whose trainable parameters are optimised and checkpointed."""
+
+    @abstractmethod
+    def batch(self, step: int) -> Any:
+        """Make the batch of a step (0-based) from the seed and the step."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the scalar loss and figures to show beside it."""
+
+    @abstractmethod
+    def export(self) -> WeightArtifact:
+        """Return the trained weights."""
+
+    def evaluate(self) -> Iterable[tuple[str, float]]:
+        """Return figures to report at the end of training; by default none."""
+        return ()
+
+
+def iter_batches(count: int, size: int) -> Iterator[slice]:
+    """Cut ``range(count)`` into slices of at most ``size``."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

@@ -1,0 +1,202 @@
+"""What flows between the parts of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from regionkit.core.errors import FeatureError
+from regionkit.core.frames import Frame
+from regionkit.core.spec import Space
+
+if TYPE_CHECKING:
+    from regionkit.core.contracts import Backbone
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Features:
+    """Dense features of b images.
+
+    Attributes:
+        patches: (b, h, w, d), row-major over the preprocessed picture, not normalised.
+        frames: b frames that map original pixels to the patch grid.
+        cls: (b, d) class token or other whole-image token, where the backbone has one.
+        attention: (b, h, w) weights of the class token over the patches, each image summing to 1, where there are any.
+    """
+
+    patches: Tensor
+    frames: tuple[Frame, ...]
+    cls: Tensor | None = None
+    attention: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Self:
+        """Return the features of one image as a batch of one."""
+        one = slice(index, index + 1)
+        return replace(
+            self,
+            patches=self.patches[one],
+            frames=self.frames[one],
+            cls=None if self.cls is None else self.cls[one],
+            attention=None if self.attention is None else self.attention[one],
+        )
+
+    @classmethod
+    def cat(cls, batches: Sequence[Self]) -> Self:
+        """Join batches of one backbone along the images."""
+        first = batches[0]
+        return cls(
+            patches=torch.cat([batch.patches for batch in batches]),
+            frames=tuple(frame for batch in batches for frame in batch.frames),
+            cls=None if first.cls is None else torch.cat([batch.cls for batch in batches if batch.cls is not None]),
+            attention=None
+            if first.attention is None
+            else torch.cat([batch.attention for batch in batches if batch.attention is not None]),
+        )
+
+    def check_finite(self, who: str) -> None:
+        """Check that no value is NaN or infinite.
+
+        Raises:
+            FeatureError: One is; the message names the image.
+        """
+        for name in ("patches", "cls", "attention"):
+            values = getattr(self, name)
+            if values is not None and not bool(torch.isfinite(values).all()):
+                bad = (~torch.isfinite(values)).flatten(1).any(1).nonzero().flatten().tolist()
+                raise FeatureError(
+                    f"{who} produced NaN or infinite {name} for image {bad[0]} of its batch",
+                    "check the picture, and the weights with `toolkit weights list`; half precision can overflow: "
+                    "try float32",
+                )
+
+
+class Scene:
+    """The images of a batch, the backbone that sees them, and its features, computed once.
+
+    Args:
+        images: b pictures.
+        backbone: The backbone that every region encoder of this scene uses.
+        features: Features of these images from an earlier scene, to share one forward pass between pipelines.
+    """
+
+    def __init__(self, images: Sequence[Image.Image], backbone: Backbone, features: Features | None = None) -> None:
+        self.images = tuple(images)
+        self.backbone = backbone
+        self._features = features
+
+    @property
+    def features(self) -> Features:
+        """Features of all images, from one forward pass that is made on first use.
+
+        Raises:
+            FeatureError: The backbone produced NaN or infinite values.
+        """
+        if self._features is None:
+            self.backbone.check_images(self.images)
+            features = self.backbone.encode(self.images)
+            features.check_finite(f"backbone '{type(self.backbone).__name__}'")
+            self._features = features
+        return self._features
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RegionTokens:
+    """Vectors of r regions.
+
+    Attributes:
+        tokens: (r, t, d).
+        mask: (r, t) boolean, False where a token is padding.
+        space: The space they live in, ``name[dim]``.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    space: str
+
+    def __len__(self) -> int:
+        return self.tokens.shape[0]
+
+    @classmethod
+    def single(cls, vectors: Tensor, space: str) -> Self:
+        """Wrap one vector a region, (r, d)."""
+        tokens = vectors.unsqueeze(1)
+        return cls(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), space)
+
+    @classmethod
+    def none(cls, space: str) -> Self:
+        """Return the tokens (0, 1, d) of no regions, for which no backbone has to run."""
+        return cls.single(torch.zeros(0, Space.parse(space).dim), space)
+
+    def vectors(self) -> Tensor:
+        """Return (r, d) for regions of exactly one token.
+
+        Raises:
+            FeatureError: A region has more tokens, or a value is NaN or infinite.
+        """
+        if self.tokens.shape[1] != 1:
+            raise FeatureError(
+                f"this part reads one token a region and got {self.tokens.shape[1]}",
+                "choose a region encoder that pools, such as patch-pool",
+            )
+        return self.tokens[:, 0]
+
+    def check_finite(self, who: str) -> None:
+        """Check that no value is NaN or infinite.
+
+        Raises:
+            FeatureError: One is; the message names the first region.
+        """
+        bad = (~torch.isfinite(self.tokens)).flatten(1).any(1)
+        if bool(bad.any()):
+            raise FeatureError(
+                f"{who} produced NaN or infinite values for region {int(bad.nonzero()[0])}",
+                "check the features it reads and its options; half precision can overflow: try float32",
+            )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RegionViews:
+    """Pictures of r regions, for decoders that read pictures: a crop, a red circle, a drawn box."""
+
+    pictures: tuple[Image.Image, ...]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption of one region.
+
+    Attributes:
+        text: The caption.
+        score: Sum of the log-probabilities of its tokens up to and including the end token.
+        tokens: Token ids, without the end token.
+        finished: False where the length limit cut it off.
+    """
+
+    text: str
+    score: float
+    tokens: tuple[int, ...] = ()
+    finished: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateOptions:
+    """How captions are generated.
+
+    Attributes:
+        max_tokens: Longest caption in tokens, the end token included.
+        batch_size: Regions decoded together; a caption never depends on it.
+    """
+
+    max_tokens: int = 30
+    batch_size: int = 256

@@ -1,0 +1,151 @@
+"""What a component says of itself before any of its code is imported.
+
+Everything here is plain data: a listing of all components needs Python and these dataclasses, never torch.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+#: Kind -> the contract its components implement. The five interfaces come first, then the supporting kinds.
+KINDS: dict[str, str] = {
+    "backbone": "regionkit.core.contracts:Backbone",
+    "region_encoder": "regionkit.core.contracts:RegionEncoder",
+    "bridge": "regionkit.core.contracts:GapBridge",
+    "decoder": "regionkit.core.contracts:Decoder",
+    "metric": "regionkit.core.contracts:Metric",
+    "dataset": "regionkit.core.contracts:Dataset",
+    "corpus": "regionkit.core.contracts:Corpus",
+    "recipe": "regionkit.core.contracts:Recipe",
+}
+
+#: The parts of a pipeline in the order in which data flows through them.
+PARTS: tuple[str, ...] = ("backbone", "region_encoder", "bridge", "decoder")
+
+#: Region kinds, the words used in ``accepts`` and in messages.
+REGION_KINDS: tuple[str, ...] = ("point", "box", "box-set", "mask", "trace", "patch", "image", "mask-track")
+
+#: Region kinds that live in a single image.
+STILL_REGIONS: tuple[str, ...] = REGION_KINDS[:-1]
+
+_SPACE = re.compile(r"(?P<name>[^\[\]]+)\[(?P<dim>\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A named vector space, written ``name[dim]``.
+
+    Ports compare names: ``clip-vit-b16/text[512]`` and ``clip-vit-b16/image[512]`` have one width and are two spaces,
+    and the gap between them is what bridges are for.
+    """
+
+    name: str
+    dim: int
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.dim}]"
+
+    @classmethod
+    def parse(cls, text: str) -> Space:
+        """Read ``name[dim]``.
+
+        Raises:
+            ValueError: The text is not of that form.
+        """
+        match = _SPACE.fullmatch(text)
+        if match is None:
+            raise ValueError(f"'{text}' is not a space: write it as name[dim], for example clip-vit-b16/text[512]")
+        return cls(match["name"], int(match["dim"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What flows into or out of a component.
+
+    Attributes:
+        space: A concrete space ``name[dim]``, or a symbol that the pipeline resolves: ``image`` and ``text`` are the
+            two spaces of the pipeline's backbone, ``any`` takes whatever comes, ``same`` passes on what came in,
+            ``weights`` is the space that the component's weights were trained in.
+        form: ``tokens`` (vectors) or ``views`` (pictures, for decoders that read pictures).
+        many: True where a region may be more than one token.
+    """
+
+    space: str = "any"
+    form: str = "tokens"
+    many: bool = False
+
+    def __str__(self) -> str:
+        if self.form == "views":
+            return "views"
+        return f"{self.space} tokens" if self.many else self.space
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentSpec:
+    """A component as the registry knows it: names and strings, no code.
+
+    Attributes:
+        kind: One of :data:`KINDS`.
+        name: The word that YAML files use.
+        target: ``module:Class`` of the implementation, imported when it is built.
+        config: ``module:Dataclass`` of its options; the module must import neither torch nor numpy.
+        summary: One line for listings.
+        paper: Key of the paper that it comes from, resolved by ``toolkit cite``; empty for our own parts.
+        reads: What it takes. A backbone takes pictures and leaves this empty.
+        writes: What it gives. A decoder gives captions and leaves this empty.
+        text: For a backbone with a text tower, the space of its sentences, ``name[dim]``.
+        ports: ``module:function`` for ports that depend on the options. The function takes the filled config and
+            returns ``(reads, writes, text)``; its module must import neither torch nor numpy.
+        accepts: Region kinds of a region encoder; tasks of a dataset.
+        needs: Parts that a recipe trains with (``backbone``, ``corpus``, ...); for a bridge ``("corpus",)`` says that
+            it can be fitted on the spot to a corpus of texts.
+        trains: The part of a recipe whose weights it makes.
+        requires: Import names of packages beyond the core dependencies.
+        extra: The regionkit extra that brings them.
+        license: Licence of the component's code, or of the weights it points to where that is stricter.
+        weights: Empty for a component without weights; ``index`` where they are chosen by what they were trained for;
+            otherwise the default reference (``file:``, ``pkg:`` or ``hub:``).
+    """
+
+    kind: str
+    name: str
+    target: str
+    config: str = ""
+    summary: str = ""
+    paper: str = ""
+    reads: Port | None = None
+    writes: Port | None = None
+    text: str = ""
+    ports: str = ""
+    accepts: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    trains: str = ""
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+    license: str = "Apache-2.0"
+    weights: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """A command that a plugin adds to ``toolkit``. ``target`` (``module:click_command``) is imported on use."""
+
+    name: str
+    target: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaperSpec:
+    """A paper as ``toolkit cite`` prints it.
+
+    Attributes:
+        key: The word used in ``ComponentSpec.paper``.
+        title: Full title.
+        bibtex: A complete BibTeX entry.
+    """
+
+    key: str
+    title: str
+    bibtex: str

@@ -1,0 +1,156 @@
+"""Weight files: safetensors with a header that says what the weights were trained for.
+
+Headers are read without torch and without the tensors, so that a grid over bridges and backbones can choose the
+matching decoder before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regionkit.core.errors import WeightsError
+from regionkit.core.files import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Key of our JSON in the safetensors metadata.
+METADATA_KEY = "regionkit"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightHeader:
+    """What a weight file is for.
+
+    Attributes:
+        kind: Kind of the component that the weights belong to.
+        name: Its name.
+        space: The space that it was trained in, ``name[dim]``: what a decoder or a projector reads, what a backbone
+            writes, the text space of a memory bank.
+        writes: The space that it writes where that is another one (a projector's language model).
+        corruption: What the training embeddings went through, ``none`` or for example ``noise(std=0.08)``.
+        corpus: Name of the texts or pictures it was trained on.
+        recipe: Command or file that makes these weights again.
+        config: Options that shape the architecture; they are laid under the user's options when the part is built.
+        extra: Anything else that the component needs with its tensors, such as a word list.
+        license: Licence of the weights.
+    """
+
+    kind: str
+    name: str
+    space: str = ""
+    writes: str = ""
+    corruption: str = "none"
+    corpus: str = ""
+    recipe: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    license: str = "Apache-2.0"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """A weight file on disk with its header; the tensors are read by :meth:`tensors`."""
+
+    path: Path
+    header: WeightHeader
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Read all tensors, on the CPU, half precision widened to float32.
+
+        Raises:
+            WeightsError: The file is damaged.
+        """
+        from safetensors.torch import load_file
+
+        try:
+            loaded = load_file(self.path)
+        except Exception as error:  # safetensors raises its own types, OSError and UnicodeDecodeError
+            raise _damaged(self.path, str(error)) from None
+        return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in loaded.items()}
+
+
+def read_header(path: str | Path) -> WeightHeader | None:
+    """Return the header of a weight file, or None where the file is a safetensors file without one.
+
+    Raises:
+        WeightsError: The file cannot be read, is cut short, or is no safetensors file.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            start = stream.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+            if length + 8 > size:
+                raise _damaged(path, "it ends inside its header")
+            table = json.loads(stream.read(length))
+        end = max((entry["data_offsets"][1] for key, entry in table.items() if key != "__metadata__"), default=0)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _damaged(path, str(error)) from None
+    if 8 + length + end != size:
+        raise _damaged(path, f"{size} bytes are there, its header promises {8 + length + end}")
+    text = table.get("__metadata__", {}).get(METADATA_KEY)
+    if text is None:
+        return None
+    try:
+        return WeightHeader(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise _damaged(path, f"its regionkit header is unreadable: {error}") from None
+
+
+def write_weights(path: str | Path, tensors: Mapping[str, Tensor], header: WeightHeader, *, half: bool = False) -> None:
+    """Write tensors and header, whole or not at all.
+
+    Args:
+        path: The file to make.
+        tensors: Tensors by name; they are copied to the CPU and made contiguous.
+        header: What they were trained for.
+        half: Store floating-point tensors as float16.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    def stored(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().cpu()
+        if half and tensor.is_floating_point():
+            tensor = tensor.to(torch.float16)
+        return tensor.contiguous().clone()
+
+    metadata = {METADATA_KEY: json.dumps(asdict(header), sort_keys=True)}
+    with replacing(path) as temporary:
+        save_file({name: stored(tensor) for name, tensor in sorted(tensors.items())}, temporary, metadata=metadata)
+
+
+def load_into(module: Any, tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """Load tensors into a ``torch.nn.Module``; every key must be accounted for, in both directions.
+
+    Raises:
+        WeightsError: Keys are missing or left over, or shapes differ; the first three are named.
+    """
+    own = module.state_dict()
+    missing = [name for name in own if name not in tensors]
+    unknown = [name for name in tensors if name not in own]
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)}, the model has {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    faults = [f"missing: {', '.join(missing[:3])}"] if missing else []
+    faults += [f"left over: {', '.join(unknown[:3])}"] if unknown else []
+    faults += [f"shape: {line}" for line in shapes[:3]]
+    if faults:
+        raise WeightsError(f"{source}: the weights do not fit {type(module).__name__}", *faults)
+    module.load_state_dict(dict(tensors))
+
+
+def _damaged(path: Path, reason: str) -> WeightsError:
+    return WeightsError(
+        f"{path}: the weight file is damaged: {reason}",
+        "fetch it again, or make it again with the recipe that `toolkit weights list` names for its component",
+    )
