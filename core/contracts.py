@@ -247,7 +247,14 @@ class Dataset(Component, ABC):
 
 
 class Corpus(Component, ABC):
-    """A named list of sentences, for banks and for text-only training."""
+    """A named list of sentences, for banks and for text-only training.
+
+    Attributes:
+        generated: True where the sentences follow from the options and the code alone, no file being read; a cache then
+            recognises them without making them.
+    """
+
+    generated: ClassVar[bool] = False
 
     @abstractmethod
     def texts(self) -> Sequence[str]:

@@ -240,7 +240,7 @@ ALL_RULES = st.builds(
 
 
 @given(st.data(), frames(), ALL_RULES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_region_that_touches_its_image_has_finite_positive_weights(data, frame, rules):
     region = data.draw(regions(frame))
     weights = patch_weights(region, frame, rules)
@@ -336,3 +336,15 @@ def test_released_trace_grids(grid, trace):
     frame = Frame.squash((1024, 1024), (grid * 14, grid * 14), (grid, grid))
     weights = patch_weights(Trace.from_normalised(points.tolist(), (1024, 1024)), frame)
     assert np.array_equal(weights, GOLDEN[f"trace_grid_n{grid}"][trace])
+
+
+@pytest.mark.parametrize("grid", [7, 14, 37])
+def test_points_on_patch_edges_fall_as_in_the_released_code_at_any_image_size(grid):
+    """int(x / (1 / G)) of x normalised to the image: a detour over the frame's pixels would lose a patch here."""
+    width = 640
+    frame = Frame.squash((width, width), (grid * 14, grid * 14), (grid, grid))
+    for edge in range(grid):
+        x = edge / grid * width
+        expected = int((x / width) / (1 / grid))
+        weights = patch_weights(Trace(((x, 0.0),)), frame)
+        assert weights[0].argmax() == expected

@@ -1,0 +1,76 @@
+"""Sentences as vectors: embedding many of them, and the file form of a bank of texts.
+
+Two plugins and the registry meet here: the memory bridge reads banks, ``toolkit bank build`` writes them, and text-only
+training embeds its corpus as a bank does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from regionkit.core.contracts import Backbone, iter_batches
+from regionkit.core.errors import FeatureError
+
+#: Sentences encoded together, as the released code of DeCap and Patch-ioner does.
+BATCH = 1000
+
+
+@torch.no_grad()  # not inference_mode: what comes out may be trained on
+def embed_texts(backbone: Backbone, texts: Sequence[str], seen: Callable[[int], object] | None = None) -> Tensor:
+    """Encode n sentences as (n, d), float32 on the CPU; equal sentences are encoded once.
+
+    Args:
+        backbone: Has a text tower.
+        texts: The sentences.
+        seen: Told how many of the n sentences are done after every batch.
+
+    Raises:
+        FeatureError: The backbone has no text tower, or an embedding is NaN or infinite; the sentence is named.
+    """
+    rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    distinct = list(rows)
+    parts = []
+    for part in iter_batches(len(distinct), BATCH):
+        vectors = backbone.encode_text(distinct[part]).float().cpu()
+        bad = (~torch.isfinite(vectors)).any(dim=1)
+        if bool(bad.any()):
+            text = distinct[part][int(bad.nonzero()[0])]
+            raise FeatureError(
+                f"the text tower of '{type(backbone).__name__}' produced NaN or infinite values for '{text}'",
+                "check its weights with `toolkit weights list`; half precision can overflow: try float32",
+            )
+        parts.append(vectors)
+        if seen is not None:
+            seen(len(texts) * part.stop // len(distinct))
+    if not parts:
+        return torch.zeros(0, 0)
+    return torch.cat(parts)[[rows[text] for text in texts]]
+
+
+def bank_tensors(embeddings: Tensor, texts: Sequence[str]) -> dict[str, Tensor]:
+    """Return the tensors of a bank file: ``embeddings`` (n, d) and ``texts``, joined by newlines, as bytes (uint8).
+
+    Raises:
+        ValueError: There is no text, or not one an embedding, or a text holds a line break.
+    """
+    if len(embeddings) != len(texts):
+        raise ValueError(f"{len(embeddings)} embeddings and {len(texts)} texts")
+    if not texts:
+        raise ValueError("a bank needs at least one text")
+    broken = next((text for text in texts if "\n" in text), None)
+    if broken is not None:
+        raise ValueError(f"a text of a bank holds a line break: {broken!r}")
+    return {
+        "embeddings": embeddings,
+        "texts": torch.frombuffer(bytearray("\n".join(texts).encode()), dtype=torch.uint8),
+    }
+
+
+def bank_texts(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Read the texts of a bank file; a bank may come without any."""
+    if "texts" not in tensors:
+        return []
+    return bytes(tensors["texts"].to(torch.uint8).numpy()).decode().split("\n")

@@ -1,0 +1,47 @@
+"""Baselines: what a captioner does without regional features or without a bridge.
+
+This folder is also the pattern for a new plugin: specs here, options in ``configs.py``, a file for each idea.
+"""
+
+from __future__ import annotations
+
+from regionkit.core.plugin import hookimpl
+from regionkit.core.spec import STILL_REGIONS, ComponentSpec, Port
+
+_HERE = "regionkit.plugins.baselines"
+
+
+@hookimpl
+def regionkit_components() -> list[ComponentSpec]:
+    """Two region encoders that need no patches under the region, and the bridge that does nothing."""
+    return [
+        ComponentSpec(
+            kind="region_encoder",
+            name="whole",
+            target=f"{_HERE}.encoders:Whole",
+            config=f"{_HERE}.configs:WholeConfig",
+            summary="The vector of the whole picture, whatever the region",
+            reads=Port("image"),
+            writes=Port("image"),
+            accepts=STILL_REGIONS,
+        ),
+        ComponentSpec(
+            kind="region_encoder",
+            name="crop",
+            target=f"{_HERE}.encoders:Crop",
+            config=f"{_HERE}.configs:CropConfig",
+            summary="The vector of the picture cut out around the region, one forward pass a region",
+            reads=Port("image"),
+            writes=Port("image"),
+            accepts=STILL_REGIONS,
+        ),
+        ComponentSpec(
+            kind="bridge",
+            name="none",
+            target=f"{_HERE}.unbridged:Unbridged",
+            config=f"{_HERE}.configs:UnbridgedConfig",
+            summary="No bridge: image vectors straight to the decoder, under the name of text",
+            reads=Port("image"),
+            writes=Port("text"),
+        ),
+    ]

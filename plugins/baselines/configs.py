@@ -1,0 +1,58 @@
+"""Options of the baselines, torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Token = Literal["auto", "cls", "mean"]
+
+
+@dataclass(frozen=True)
+class WholeConfig:
+    """Options of ``whole``.
+
+    Attributes:
+        token: ``cls``, the class token; ``mean``, the mean of all patches; ``auto``, the first where there is one.
+    """
+
+    token: Token = "auto"
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """Options of ``crop``.
+
+    Attributes:
+        fit: How a crop becomes the backbone's picture: ``centre`` scales its shorter side and cuts the middle out, so
+            long boxes lose their ends (what Patch-ioner's crop rows did); ``squash`` leaves it to the backbone.
+        token: As for ``whole``.
+        min_side: Smallest side of a crop in pixels of the original; smaller regions are widened around their middle.
+        batch_size: Crops encoded together.
+    """
+
+    fit: Literal["centre", "squash"] = "centre"
+    token: Token = "auto"
+    min_side: int = 1
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        for option, value in (("min_side", self.min_side), ("batch_size", self.batch_size)):
+            if value < 1:
+                raise ValueError(f"{option}: {value!r} must be 1 or more")
+
+
+@dataclass(frozen=True)
+class UnbridgedConfig:
+    """Options of ``none``.
+
+    Attributes:
+        normalise: Whether vectors become unit vectors, as the text embeddings in a decoder's training are.
+    """
+
+    normalise: bool = True
+
+    @property
+    def corruption(self) -> str:
+        """Decoders behind no bridge are trained on clean text embeddings."""
+        return "none"

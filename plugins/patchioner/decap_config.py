@@ -1,0 +1,106 @@
+"""Options of the ``decap`` decoder and of the ``text-only`` recipe, free of torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class DecapConfig:
+    """Options of :class:`~regionkit.plugins.patchioner.decap.Decap`; the defaults are the released decoder's.
+
+    Source: Li et al., DeCap, arXiv 2303.03032, and the decoder that Patch-ioner releases.
+
+    Attributes:
+        hidden: Width of the transformer.
+        layers: Transformer blocks.
+        heads: Attention heads of a block; they divide ``hidden``.
+        positions: Longest sequence, the prefix included; a caption has at most that many tokens.
+        vocabulary: Rows of the word embedding; 0 for as many as the tokenizer has ids. The released decoders have
+            50257 rows for the 49408 ids of CLIP's tokenizer; ids that no tokenizer knows are never written.
+        dropout: Dropout of embeddings, attention and residuals, in training only.
+        tokenizer: ``words`` (whole words, listed in the weights) or ``clip`` (byte pairs of CLIP). It matters where
+            training starts from nothing; trained weights bring theirs.
+        merges: For training with ``clip``, the merges file of CLIP (``merges.txt``, or
+            ``bpe_simple_vocab_16e6.txt.gz`` of its own code).
+        max_length: Tokens of a training caption, special ones included; what is longer loses its end.
+        label_smoothing: Probability mass that the training loss spreads over all ids.
+        compat: ``paper`` scores a caption by the log-likelihood of its tokens up to the end token. ``reference`` does
+            as the released code: always the full number of steps, the score is the probability of all of them, those
+            after the end token too, and the training loss ignores id 0, which in CLIP's tokenizer is "!".
+        weights: ``auto`` chooses weights that were trained for the pipeline's text space and bridge, ``none`` starts
+            untrained, ``file:PATH`` or a name of ``toolkit weights list`` says which.
+    """
+
+    hidden: int = 768  # released decoder_config: n_embd
+    layers: int = 4  # n_layer
+    heads: int = 4  # n_head
+    positions: int = 1024  # n_positions
+    vocabulary: int = 0
+    dropout: float = 0.1  # GPT-2's default, which the release keeps
+    tokenizer: Literal["words", "clip"] = "words"
+    merges: str = ""
+    max_length: int = 20  # released training script; includes the start token of CLIP's tokenizer
+    label_smoothing: float = 0.1  # released training script
+    compat: Literal["paper", "reference"] = "paper"
+    weights: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "layers", "heads", "positions", "max_length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} must be 1 or more")
+        if self.hidden % self.heads:
+            fitting = ", ".join(str(heads) for heads in range(1, self.hidden + 1) if self.hidden % heads == 0)
+            raise ValueError(f"heads: {self.heads} does not divide hidden {self.hidden}; these do: {fitting}")
+        for name in ("dropout", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} must be at least 0 and less than 1")
+        if self.vocabulary < 0:
+            raise ValueError(f"vocabulary: {self.vocabulary} must be 0 (as many rows as ids) or more")
+        if self.tokenizer == "clip" and not self.merges and self.weights == "none":
+            raise ValueError("merges: training with tokenizer clip needs the path of CLIP's merges file")
+
+
+#: Options that a weight file decides; they are stored in its header.
+ARCHITECTURE: tuple[str, ...] = ("hidden", "layers", "heads", "positions", "vocabulary")
+
+
+@dataclass(frozen=True, slots=True)
+class TextOnlyConfig:
+    """Options of :class:`~regionkit.plugins.patchioner.text_only.TextOnly`.
+
+    The defaults are those of the released training script of Patch-ioner (learning rate also in the paper).
+
+    Attributes:
+        steps: Optimiser steps; 0 takes as many as ``epochs`` need.
+        epochs: Passes over the corpus; incomplete batches at the end of a pass are dropped.
+        batch_size: Captions a step.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Decoupled weight decay.
+        warmup: Steps of linear warm-up.
+        schedule: What follows the warm-up.
+        clip: Limit of the gradient norm; 0 for none.
+        limit: Train on this many captions, drawn without replacement; 0 for all.
+    """
+
+    steps: int = 0
+    epochs: int = 10  # released script
+    batch_size: int = 64  # released script
+    learning_rate: float = 1e-5  # paper, supplementary; released script
+    weight_decay: float = 0.01  # AdamW's default in the released script
+    warmup: int = 1000  # released script
+    schedule: Literal["linear", "cosine", "constant"] = "linear"  # released script
+    clip: float = 0.0  # the released script clips nothing
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} must be 1 or more")
+        for name in ("steps", "warmup", "clip", "limit", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} must be 0 or more")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate: {self.learning_rate} must be more than 0")

@@ -1,0 +1,161 @@
+"""Patch-ioner's aggregation: a region is a weighted mean of the patches under it (arXiv 2510.02898, section 3)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from regionkit.core.contracts import RegionEncoder
+from regionkit.core.errors import FeatureError
+from regionkit.core.features import Features, RegionTokens, Scene
+from regionkit.core.frames import Frame
+from regionkit.core.geometry import Rules, patch_parts
+from regionkit.core.regions import Point, Region, Regions, Trace, WholeImage
+from regionkit.core.spec import STILL_REGIONS
+from regionkit.plugins.patchioner.configs import PatchPoolConfig
+
+#: From this variance on the released code leaves the Gaussian out.
+_FLAT = 100.0
+
+
+class PatchPool(RegionEncoder):
+    """Average the patches of each region, v = sum_i w_i v_i, without another forward pass.
+
+    Weights of a region sum to 1 (but for the two scales that ``compat: reference`` keeps). A weighting moves weight
+    within a box and never from one box of a set to another; ``gaussian`` and ``central`` leave points and traces alone,
+    whose counts already say where the user looked.
+
+    Source: Bianchi et al., One Patch to Caption Them All, eq. 1 and section 3.
+    """
+
+    accepts = STILL_REGIONS
+
+    def __init__(self, config: PatchPoolConfig | None = None) -> None:
+        self.config = config = config or PatchPoolConfig()
+        reference = config.compat == "reference"
+        box_rule, set_weighting = config.box_rule, config.set_weighting
+        self.rules = Rules(
+            box_rule=box_rule if box_rule != "auto" else "reference" if reference else "intersect",
+            set_weighting=set_weighting if set_weighting != "auto" else "per_box" if reference else "per_patch",
+            mask_rule=config.mask_rule,
+        )
+        self.weighting = _effective(config)
+
+    def encode(self, scene: Scene, regions: Regions) -> RegionTokens:
+        """Pool r regions of b images, one matrix product an image.
+
+        Args:
+            scene: b images whose features are computed once.
+            regions: r still regions in pixels of the original images.
+
+        Returns:
+            tokens (r, 1, d) in the backbone's space, in the dtype of its patches.
+
+        Raises:
+            RegionError: A region lies outside its image or is a mask track.
+            FeatureError: The weighting needs a class token or an attention map that the backbone does not have.
+        """
+        regions.require(self.accepts, "patch-pool")
+        if not len(regions):
+            return RegionTokens.none(scene.backbone.space)
+        features = scene.features
+        self._check_has(features)
+        image = torch.tensor(regions.image)
+        weights = self.weights(features, regions)
+        if self.weighting == "cls" and features.cls is not None:
+            return RegionTokens.single(features.cls[image.to(features.cls.device)], scene.backbone.space)
+        patches = features.patches.flatten(1, 2)
+        # Summed in double precision, so that a region's vector does not depend on how many others are asked for.
+        wide = patches.dtype if patches.device.type == "mps" else torch.float64
+        matrix = torch.from_numpy(weights).flatten(1).to(wide).to(patches.device)
+        pooled = matrix.new_empty(len(regions), patches.shape[-1])
+        for index in sorted(set(regions.image)):
+            rows = (image == index).to(patches.device)
+            pooled[rows] = matrix[rows] @ patches[index].to(wide)
+        return RegionTokens.single(pooled.to(patches.dtype), scene.backbone.space)
+
+    def weights(self, features: Features, regions: Regions) -> NDArray[np.float64]:
+        """Return (r, h, w): what each patch contributes to each region."""
+        attention = None
+        if self.weighting == "attention" and features.attention is not None:
+            attention = features.attention.cpu().double().numpy()
+        maps = [
+            self.region_weights(region, features.frames[index], None if attention is None else attention[index])
+            for region, index in zip(regions.items, regions.image, strict=True)
+        ]
+        return np.stack(maps)
+
+    def region_weights(
+        self, region: Region, frame: Frame, attention: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the weights (h, w) of one region.
+
+        Args:
+            region: A still region.
+            frame: Of its image.
+            attention: (h, w) map of that image, for weighting ``attention``.
+        """
+        parts = patch_parts(region, frame, self.rules)
+        totals = parts.sum((1, 2), keepdims=True)
+        shaped = parts
+        if attention is not None:
+            shaped = parts * attention
+        elif self.weighting in ("gaussian", "central") and not isinstance(region, Point | Trace):
+            shaped = np.stack([_windowed(part, self.weighting, self.config.variance) for part in parts])
+        sums = shaped.sum((1, 2), keepdims=True)
+        # A part in which the attention vanishes is taken uniformly.
+        shaped = np.where(sums > 0, shaped / np.where(sums > 0, sums, 1), parts / totals)
+        if self.config.compat == "reference" and sums.all() and _left_unnormalised(region, attention):
+            shaped = shaped * (sums.sum() / (frame.grid[0] * frame.grid[1]))
+        elif self.rules.set_weighting == "per_patch":
+            shaped = shaped * (totals / totals.sum())  # eq. 1: every (box, patch) occurrence weighs the same
+        else:
+            shaped = shaped / len(parts)
+        weights: NDArray[np.float64] = shaped.sum(0)
+        return weights
+
+    def _check_has(self, features: Features) -> None:
+        for weighting, what in (("cls", features.cls), ("attention", features.attention)):
+            if self.weighting == weighting and what is None:
+                name = "a class token" if weighting == "cls" else "an attention map"
+                raise FeatureError(
+                    f"patch-pool with weighting '{weighting}' needs a backbone with {name}, and this one has none",
+                    "set region_encoder.weighting to uniform, gaussian or central, or choose another backbone: "
+                    "toolkit list-components --kind backbone",
+                )
+
+
+def _effective(config: PatchPoolConfig) -> str:
+    """Name the weighting that a Gaussian of variance 0, or of a very large one, is in truth."""
+    if config.weighting == "gaussian" and config.variance == 0:
+        return "central"
+    if config.weighting == "gaussian" and config.variance >= _FLAT:
+        return "uniform"
+    return config.weighting
+
+
+def _left_unnormalised(region: Region, attention: NDArray[np.float64] | None) -> bool:
+    """Say whether the released code takes a mean over all patches of the image for this region."""
+    return isinstance(region, Trace) or (isinstance(region, WholeImage) and attention is not None)
+
+
+def _windowed(part: NDArray[np.float64], weighting: str, variance: float) -> NDArray[np.float64]:
+    """Weigh the patches of a part by their place in the rectangle around it, coordinates -1..1 (a single row: -1)."""
+    rows, columns = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
+    top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+    window = np.zeros_like(part)
+    inner = part[top:bottom, left:right]
+    if weighting == "central":
+        y, x = (np.arange(size) - (size - 1) / 2 for size in inner.shape)
+        distance = np.where(inner > 0, y[:, None] ** 2 + x[None, :] ** 2, np.inf)
+        # The released code draws among the four patches around an even centre; we take the first of them.
+        row, column = np.unravel_index(distance.argmin(), distance.shape)
+        window[top + row, left + column] = 1
+        return window
+    y, x = (np.linspace(-1, 1, size) for size in inner.shape)
+    radius = np.where(inner > 0, y[:, None] ** 2 + x[None, :] ** 2, np.inf)
+    # Measured from the innermost patch, which changes nothing after normalising, so that the sum cannot vanish.
+    with np.errstate(over="ignore"):
+        window[top:bottom, left:right] = np.exp(-(radius - radius.min()) / variance) * inner
+    return window

@@ -1,0 +1,221 @@
+"""Tokenizers of the ``decap`` decoder, as data: a word list or CLIP's byte pairs.
+
+A weight file carries the tokenizer that it was trained with in ``extra["tokenizer"]`` of its header::
+
+    {"type": "words", "words": ["a", "and", ...]}
+    {"type": "clip", "merges": "bpe_simple_vocab_16e6.txt.gz"}        # a file beside the weights
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from regionkit.core.errors import DataError, WeightsError, did_you_mean
+
+#: A word with inner apostrophes and hyphens, or a single sign.
+_WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
+
+
+class Tokenizer(Protocol):
+    """What a decoder needs to know of a tokenizer."""
+
+    @property
+    def size(self) -> int:
+        """Number of ids, which are 0..size-1."""
+
+    @property
+    def end(self) -> int:
+        """Id of the end token."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids that a decoder has to write for ``text``, the end token included."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids that hold no end token."""
+
+    def to_extra(self) -> dict[str, Any]:
+        """Return what :func:`tokenizer_from` reads."""
+
+
+class WordTokenizer:
+    """Whole words in lower case and single signs; id 0 ends a caption, the words follow in the given order."""
+
+    end = 0
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+        self._ids = {word: position for position, word in enumerate(self.words, start=1)}
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> WordTokenizer:
+        """Collect the words of a corpus, sorted, so that the same texts in any order give the same ids."""
+        return cls(sorted({word for text in texts for word in split_words(text)}))
+
+    @property
+    def size(self) -> int:
+        """Number of ids."""
+        return len(self.words) + 1
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of the words and the end token.
+
+        Raises:
+            DataError: A word is not in the list.
+        """
+        words = split_words(text)
+        try:
+            return [*(self._ids[word] for word in words), self.end]
+        except KeyError as error:
+            word = str(error.args[0])
+            raise DataError(
+                f"decoder 'decap' does not know the word '{word}' of \"{text}\"",
+                did_you_mean(word, self.words),
+                f"its {len(self.words)} words are those of the corpus that it was trained on; "
+                "train on a corpus that has this word",
+            ) from None
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Join the words with spaces."""
+        return " ".join(self.words[position - 1] for position in ids)
+
+    def to_extra(self) -> dict[str, Any]:
+        """Return the word list."""
+        return {"type": "words", "words": list(self.words)}
+
+
+class ClipTokenizer:
+    """CLIP's byte-pair tokenizer, rebuilt from its merges file.
+
+    Ids: 256 bytes, 256 bytes at the end of a word, one a merge, start, end. Decoders trained with it write the start
+    token first, as their training captions begin with it.
+
+    Args:
+        merges: Path of ``merges.txt`` or ``bpe_simple_vocab_16e6.txt.gz``.
+
+    Raises:
+        WeightsError: The file is missing or is no merges file.
+    """
+
+    #: Merges that CLIP uses of the longer list in its file.
+    COUNT = 49152 - 256 - 2
+
+    def __init__(self, merges: str | Path) -> None:
+        self.path = Path(merges)
+        self.merges = _read_merges(self.path)[: self.COUNT]
+        letters = list(_byte_letters().values())
+        names = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in self.merges)]
+        self.names = (*names, "<|startoftext|>", "<|endoftext|>")
+
+    @property
+    def size(self) -> int:
+        """Number of ids."""
+        return len(self.names)
+
+    @property
+    def start(self) -> int:
+        """Id of the start token."""
+        return self.size - 2
+
+    @property
+    def end(self) -> int:
+        """Id of the end token."""
+        return self.size - 1
+
+    def encode(self, text: str) -> list[int]:
+        """Return start token, byte pairs of the lower-cased text, end token."""
+        return [self.start, *self._model.encode(text).ids, self.end]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Join the pieces; bytes that are no UTF-8 become the replacement sign, as in CLIP's own code."""
+        letters = "".join(self.names[position] for position in ids if position < self.start)
+        back = self._bytes
+        parts = [bytes(back[letter] for letter in part) for part in letters.split("</w>")]
+        return b" ".join(parts).decode("utf-8", errors="replace").strip()
+
+    def to_extra(self) -> dict[str, Any]:
+        """Return the name of the merges file; it belongs beside the weights."""
+        return {"type": "clip", "merges": self.path.name}
+
+    @cached_property
+    def _bytes(self) -> dict[str, int]:
+        return {letter: byte for byte, letter in _byte_letters().items()}
+
+    @cached_property
+    def _model(self) -> Any:
+        from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+        ids = {name: position for position, name in enumerate(self.names)}
+        model = Tokenizer(
+            models.BPE(ids, self.merges, continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False)
+        )
+        model.normalizer = normalizers.Sequence(
+            [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+        )
+        pattern = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+        model.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(pattern, behavior="removed", invert=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        return model
+
+
+def tokenizer_from(extra: Mapping[str, Any], source: str | Path) -> Tokenizer:
+    """Rebuild the tokenizer that a weight file names in its header.
+
+    Args:
+        extra: ``extra`` of the header.
+        source: The weight file; files that the tokenizer names lie beside it.
+
+    Raises:
+        WeightsError: There is none, or of a kind that this version does not know.
+    """
+    found = extra.get("tokenizer")
+    entry: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    kind = entry.get("type")
+    if kind == "words":
+        return WordTokenizer(entry["words"])
+    if kind == "clip":
+        return ClipTokenizer(Path(source).parent / entry["merges"])
+    raise WeightsError(
+        f"{source}: the weights name " + (f"the unknown tokenizer '{kind}'" if kind else "no tokenizer"),
+        "tokenizers of decoder 'decap' are: words, clip",
+    )
+
+
+def split_words(text: str) -> list[str]:
+    """Return words and signs in lower case."""
+    return _WORD.findall(text.lower())
+
+
+def _read_merges(path: Path) -> list[tuple[str, str]]:
+    try:
+        raw = path.read_bytes()
+        lines = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8").splitlines()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise WeightsError(
+            f"{path}: the merges file of CLIP's tokenizer cannot be read: {error}",
+            "it is merges.txt of any CLIP checkpoint, or bpe_simple_vocab_16e6.txt.gz of CLIP's code",
+        ) from None
+    pairs = [tuple(line.split()) for line in lines[1:] if line.strip()]  # the first line holds a version
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise WeightsError(f"{path}: this is no merges file: each line after the first holds two pieces")
+    return pairs  # type: ignore[return-value]
+
+
+def _byte_letters() -> dict[int, str]:
+    """Return the printable letter that stands for each byte, in CLIP's order of ids.
+
+    Source: the byte alphabet of GPT-2's tokenizer: printable Latin-1 bytes stand for themselves, the others follow
+    from U+0100 on.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in set(printable)]
+    letters = {byte: chr(byte) for byte in printable}
+    return letters | {byte: chr(0x100 + position) for position, byte in enumerate(others)}

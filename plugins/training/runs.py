@@ -1,0 +1,182 @@
+"""From a checked recipe file to a weight file: parts are built, trained, and what is known of them is written down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from regionkit.core.contracts import Backbone, BuildContext, Recipe, WeightArtifact
+from regionkit.core.errors import RegionkitError, RunFailed, WeightsError
+from regionkit.core.weights import read_header, write_weights
+from regionkit.plugins.training.checkpoint import SUFFIX, Checkpoint, differences
+from regionkit.plugins.training.engine import Engine
+from regionkit.plugins.training.loop import LoopOptions, Outcome, same_everywhere, train
+from regionkit.plugins.training.progress import Progress
+from regionkit.plugins.training.recipe_file import TrainingPlan
+from regionkit.registry.assembly import build_part, place
+from regionkit.registry.weight_index import get_index
+
+#: Key of ``WeightHeader.extra`` that says how the weights were trained.
+TRAINING = "training"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a recipe is carried out.
+
+    Attributes:
+        threads: CPU threads; part of the result.
+        restart: Start over whatever is there.
+        checkpoint_steps: See :class:`~regionkit.plugins.training.loop.LoopOptions`.
+        checkpoint_seconds: The same.
+    """
+
+    threads: int = 1
+    restart: bool = False
+    checkpoint_steps: int = 0
+    checkpoint_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a run.
+
+    Attributes:
+        finished_before: The weights were there already, made by the same set-up.
+        outcome: What the loop did; None where there was nothing to do.
+        figures: What the recipe found out about its result.
+    """
+
+    finished_before: bool
+    outcome: Outcome | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def carry_out(
+    plan: TrainingPlan,
+    options: RunOptions,
+    engine: Engine,
+    show: Callable[[int, int], AbstractContextManager[Progress]] | None = None,
+) -> Report:
+    """Train, and write the weights; a run that was killed goes on, one that is finished is left alone.
+
+    Args:
+        plan: The recipe file.
+        options: Threads, checkpoints, whether to start over.
+        engine: Where steps are computed.
+        show: Makes the display from the number of all steps and of those done before.
+
+    Raises:
+        RegionkitError: The weights or the checkpoint that are there come from another set-up.
+        RunFailed: The loss is not finite, or a file cannot be written.
+    """
+    setup = plan.setup(options.threads)
+    checkpoint = Checkpoint(plan.out.with_name(plan.out.name + SUFFIX), setup)
+    if options.restart:
+        checkpoint.remove()
+    elif plan.out.exists():
+        _check_finished(plan, setup)
+        checkpoint.remove()  # left over where the run was killed between its last two files
+        return Report(finished_before=True)
+    checkpoint.check()  # encoding a corpus can take long: a checkpoint of another set-up is refused before it
+    loop = LoopOptions(checkpoint, plan.seed, options.threads, options.checkpoint_steps, options.checkpoint_seconds)
+    # Building counts too: text embeddings are sums whose last bit depends on the number of threads.
+    with same_everywhere(loop, engine.device):
+        recipe = build_recipe(plan, engine.device)
+        outcome = train(recipe, loop, engine=engine, show=show or _silent)
+        with torch.inference_mode():
+            figures = dict(recipe.evaluate())
+        _write(plan, setup, recipe.export(), outcome, figures)
+    checkpoint.remove()
+    get_index.cache_clear()
+    return Report(finished_before=False, outcome=outcome, figures=figures)
+
+
+def build_recipe(plan: TrainingPlan, device: torch.device) -> Recipe:
+    """Build the parts, then the recipe with them."""
+    built: dict[str, Any] = {}
+    for kind, part in plan.parts.items():
+        backbone = built.get("backbone")
+        context = BuildContext(
+            reads=_reads(plan, kind),
+            writes=_writes(plan, kind),
+            weights=plan.weights[kind],
+            backbone=backbone if isinstance(backbone, Backbone) else None,
+            parts=dict(built),
+            seed=plan.seed,
+        )
+        built[kind] = place(build_part(part, context), device)
+    recipe = build_part(plan.recipe, BuildContext(parts=built, seed=plan.seed, backbone=built.get("backbone")))
+    if not isinstance(recipe, Recipe):
+        raise RegionkitError(f"recipe '{plan.recipe.name}' does not implement Recipe")
+    return recipe
+
+
+def _reads(plan: TrainingPlan, kind: str) -> str:
+    if plan.spaces is None or kind == "backbone":
+        return ""
+    return plan.spaces.text if kind == "decoder" else plan.spaces.image
+
+
+def _writes(plan: TrainingPlan, kind: str) -> str:
+    if plan.spaces is None or kind == "decoder":
+        return ""
+    return plan.spaces.text if kind == "bridge" else plan.spaces.image
+
+
+def _write(
+    plan: TrainingPlan, setup: dict[str, Any], artifact: WeightArtifact, outcome: Outcome, figures: dict[str, float]
+) -> None:
+    """Complete the header with what only the file of the recipe knows, and write the weights."""
+    header = artifact.header
+    training: dict[str, Any] = {"setup": setup, "torch": torch.__version__.partition("+")[0], "figures": figures}
+    if math.isfinite(outcome.loss):
+        training["loss"] = outcome.loss
+    corruption = header.corruption
+    if plan.trained == "decoder" and "bridge" in plan.parts:
+        corruption = str(getattr(plan.parts["bridge"].config, "corruption", "none"))
+    corpus = plan.parts["corpus"].name if "corpus" in plan.parts else ""
+    header = replace(
+        header,
+        corruption=corruption,
+        corpus=header.corpus or corpus,
+        recipe=header.recipe or plan.command,
+        extra={**header.extra, TRAINING: training},
+    )
+    try:
+        write_weights(plan.out, artifact.tensors, header, half=plan.half)
+    except OSError as error:
+        raise RunFailed(
+            f"{plan.out}: the trained weights could not be written: {error}",
+            "make room and run the same command again: it goes on from the last checkpoint",
+        ) from None
+
+
+def _check_finished(plan: TrainingPlan, setup: dict[str, Any]) -> None:
+    """Check that the weights that are there are those that this run would make.
+
+    Raises:
+        RegionkitError: They come from another set-up, or are damaged.
+    """
+    again = "to replace them add --restart; to keep them train elsewhere: --out DIR, or --set out=NAME.safetensors"
+    try:
+        header = read_header(plan.out)
+    except WeightsError as error:
+        raise WeightsError(error.message, "make it again with --restart") from None
+    stored = header.extra.get(TRAINING, {}).get("setup") if header else None
+    if stored is None:
+        raise RegionkitError(f"{plan.out}: there are weights already, and they do not say how they were trained", again)
+    changes = list(differences(stored, setup))
+    if changes:
+        raise RegionkitError(f"{plan.out}: there are weights already, made by another set-up", *changes, again)
+
+
+def _silent(total: int, start: int) -> AbstractContextManager[Progress]:
+    from regionkit.plugins.training.progress import Silent
+
+    return nullcontext(Silent())

@@ -1,0 +1,117 @@
+"""``toolkit train``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from regionkit.plugins.training.engine import Engine
+    from regionkit.plugins.training.progress import Progress
+    from regionkit.plugins.training.recipe_file import TrainingPlan
+    from regionkit.plugins.training.runs import Report
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="a.b=c", help="Change an option of the file.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the weights.  [$REGIONKIT_WEIGHTS or weights]",
+)
+@click.option("--steps", type=click.IntRange(1), help="Optimiser steps, as --set recipe.steps=N.")
+@click.option("--seed", type=click.IntRange(0), help="Seed, as --set seed=N.")
+@click.option(
+    "--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads; part of the exact result."
+)
+@click.option("--restart", is_flag=True, help="Start over, whatever is there.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--accelerate", is_flag=True, help="Precision and device of `accelerate config`.")
+@click.option(
+    "--checkpoint-steps", default=0, type=click.IntRange(0), help="Steps between checkpoints.  [by time only]"
+)
+@click.option("--checkpoint-seconds", default=60.0, show_default=True, type=click.FloatRange(0))
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def train(recipe: Path, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Train the part that RECIPE, a YAML file, describes.
+
+    A run that was stopped, even by kill -9, goes on from its last checkpoint when the same command is given again, and
+    on a CPU ends with the very same weights.
+    """
+    from regionkit.plugins.training.recipe_file import plan_training
+
+    overrides = list(options["overrides"])
+    if options["steps"] is not None:
+        overrides.append(f"recipe.steps={options['steps']}")
+    if options["seed"] is not None:
+        overrides.append(f"seed={options['seed']}")
+    plan = plan_training(recipe, overrides, folder=out)
+    if options["threads"] != 1:
+        plan = replace(plan, command=f"{plan.command} --threads {options['threads']}")
+    report = _run(plan, options)
+    if as_json:
+        click.echo(json.dumps(_as_dict(plan, report), indent=2))
+    else:
+        _say(plan, report)
+
+
+def _run(plan: TrainingPlan, options: dict[str, Any]) -> Report:
+    from regionkit.plugins.training.runs import RunOptions, carry_out
+
+    run_options = RunOptions(
+        options["threads"], options["restart"], options["checkpoint_steps"], options["checkpoint_seconds"]
+    )
+    return carry_out(plan, run_options, _engine(options), lambda total, start: _display(plan, total, start))
+
+
+def _engine(options: dict[str, Any]) -> Engine:
+    from regionkit.plugins.training.engine import AccelerateEngine, Engine
+    from regionkit.registry.assembly import pick_device
+
+    return AccelerateEngine() if options["accelerate"] else Engine(pick_device(options["device"]))
+
+
+@contextmanager
+def _display(plan: TrainingPlan, total: int, start: int) -> Iterator[Progress]:
+    from regionkit.plugins.training.progress import Bar, Lines, log_line, shown_on_terminal
+
+    if start:
+        log_line(f"going on from step {start}")
+    if shown_on_terminal():
+        with Bar(total, start, plan.out.stem) as bar:
+            yield bar
+    else:
+        yield Lines(total, start, log_line)
+
+
+def _say(plan: TrainingPlan, report: Report) -> None:
+    from regionkit.plugins.training.folders import found_text
+
+    if report.outcome is None:
+        click.echo(f"{plan.out} is finished: this set-up made it before; to make it again add --restart")
+        return
+    done = report.outcome.steps - report.outcome.resumed
+    click.echo(f"wrote {plan.out}: {done} steps in {report.outcome.seconds:.1f} s, loss {report.outcome.loss:.4f}")
+    for name, value in report.figures.items():
+        click.echo(f"  {name}: {value:.4g}")
+    click.echo(found_text(plan.out))
+
+
+def _as_dict(plan: TrainingPlan, report: Report) -> dict[str, Any]:
+    outcome = report.outcome
+    return {
+        "weights": str(plan.out),
+        "status": "finished before" if outcome is None else "trained",
+        "steps": outcome.steps if outcome else None,
+        "resumed_from": outcome.resumed if outcome else None,
+        "seconds": round(outcome.seconds, 3) if outcome else None,
+        "loss": outcome.loss if outcome else None,
+        "figures": report.figures,
+    }

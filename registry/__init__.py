@@ -1,0 +1,55 @@
+"""Discovery, schema, planning and assembly: from names in YAML to a pipeline that runs.
+
+Importing this package imports neither torch nor YAML; the functions below do, on use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regionkit.core.errors import Problem
+    from regionkit.core.pipeline import Pipeline
+    from regionkit.registry.registry import Registry
+
+__all__ = ["get_registry", "load", "validate"]
+
+
+def get_registry() -> Registry:
+    """Return the process-wide registry; plugins are discovered on the first call.
+
+    Raises:
+        RegionkitError: Two plugins register the same component or command.
+    """
+    from regionkit.registry.registry import get_registry as current
+
+    return current()
+
+
+def load(source: str | Path | Mapping[str, Any], *, overrides: Sequence[str] = (), device: str = "auto") -> Pipeline:
+    """Assemble a pipeline.
+
+    Args:
+        source: A preset's name, the path of a pipeline YAML, or a mapping of the same form.
+        overrides: ``a.b=c`` strings laid over it, as ``--set`` does.
+        device: ``auto`` takes a GPU where there is one; otherwise a torch device string.
+
+    Raises:
+        UnknownName: There is no such preset.
+        ConfigError: The pipeline has mistakes; all of them are named, before any weight is read.
+    """
+    from regionkit.registry.assembly import build_pipeline
+    from regionkit.registry.document import read_pipeline
+    from regionkit.registry.plan import plan_pipeline
+
+    document = read_pipeline(source, overrides)
+    return build_pipeline(plan_pipeline(document.data, document.line), device=device)
+
+
+def validate(path: str | Path, *, overrides: Sequence[str] = ()) -> list[Problem]:
+    """Return every mistake of a pipeline, ablation or recipe file; an empty list is a good file."""
+    from regionkit.registry.validation import validate_file
+
+    return validate_file(path, overrides)

@@ -1,0 +1,162 @@
+"""Building parts and pipelines from plans. This is where torch and the plugins' code are imported."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import torch
+
+from regionkit.core.contracts import Backbone, BuildContext, Component, Corpus, Decoder, GapBridge, RegionEncoder
+from regionkit.core.errors import RegionkitError, did_you_mean
+from regionkit.core.pipeline import Pipeline
+from regionkit.core.spec import KINDS, PARTS, ComponentSpec
+from regionkit.registry.banks import embed_corpus
+from regionkit.registry.packages import require_packages
+from regionkit.registry.plan import PipelinePlan
+from regionkit.registry.registry import get_registry
+from regionkit.registry.schema import Part, fill
+from regionkit.registry.weight_choice import Wanted, choose_weights
+
+
+def build_pipeline(
+    plan: PipelinePlan, *, device: str = "auto", reuse: MutableMapping[str, Component] | None = None
+) -> Pipeline:
+    """Build the parts of a plan, in evaluation mode.
+
+    Args:
+        plan: What :func:`regionkit.registry.plan.plan_pipeline` decided.
+        device: See :func:`pick_device`.
+        reuse: Built components by ``plan.key(kind)``. What is there is taken, what is built is put in. Use one such
+            mapping for one device only.
+
+    Raises:
+        MissingExtra: A package that a part needs is not installed; nothing was built.
+        WeightsError: A weight file turned out to be damaged.
+    """
+    for part in plan.parts.values():
+        require_packages(part.spec)
+    target = pick_device(device)
+    reuse = {} if reuse is None else reuse
+    built: dict[str, Component] = {}
+    for kind in PARTS:
+        key = plan.key(kind)
+        if key not in reuse:
+            reuse[key] = _build_planned(plan, kind, built, target)
+        built[kind] = reuse[key]
+    backbone, encoder, bridge, decoder = (built[kind] for kind in PARTS)
+    assert isinstance(backbone, Backbone)
+    assert isinstance(encoder, RegionEncoder)
+    assert isinstance(bridge, GapBridge)
+    assert isinstance(decoder, Decoder)
+    return Pipeline(backbone, encoder, bridge, decoder)
+
+
+def _build_planned(plan: PipelinePlan, kind: str, built: Mapping[str, Component], device: torch.device) -> Component:
+    backbone = built.get("backbone")
+    reads, writes = plan.ports[kind]
+    context = BuildContext(
+        reads=reads,
+        writes=writes,
+        weights=plan.weights[kind],
+        backbone=backbone if isinstance(backbone, Backbone) else None,
+    )
+    component = place(build_part(plan.parts[kind], context), device)
+    if kind in plan.fit_corpus:
+        assert isinstance(component, GapBridge)
+        assert isinstance(backbone, Backbone)
+        part = fill("corpus", plan.fit_corpus[kind])
+        assert part is not None
+        corpus = build_part(part, BuildContext())
+        assert isinstance(corpus, Corpus)
+        embeddings, texts = embed_corpus(backbone, plan.key("backbone"), part, corpus)
+        component.fit(embeddings.to(device), texts)
+    return component
+
+
+def build_part(part: Part, context: BuildContext) -> Component:
+    """Import the code of a component and build it.
+
+    Raises:
+        MissingExtra: A package that it needs is not installed.
+        RegionkitError: Its plugin's code cannot be imported or is not of the promised kind.
+    """
+    require_packages(part.spec)
+    return component_class(part.spec).build(part.config, context)
+
+
+def component_class(spec: ComponentSpec) -> type[Component]:
+    """Import the class of a component and check that it implements the contract of its kind.
+
+    Raises:
+        RegionkitError: It cannot be imported, or is something else.
+    """
+    module, _, name = spec.target.partition(":")
+    owner = get_registry().owner(spec)
+    fault = f"this is a fault of plugin {owner}, which names it as {spec.target}"
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise RegionkitError(
+            f"the code of {spec.kind} '{spec.name}' cannot be imported: {type(error).__name__}: {error}", fault
+        ) from error
+    contract_module, _, contract_name = KINDS[spec.kind].partition(":")
+    contract = getattr(importlib.import_module(contract_module), contract_name)
+    if not (isinstance(found, type) and issubclass(found, contract)):
+        raise RegionkitError(f"{spec.target} does not implement {contract_name}, as a {spec.kind} must", fault)
+    return found
+
+
+def build(kind: str, value: str | Mapping[str, Any], /, **context: Any) -> Component:
+    """Build a single component by name: a dataset, metric, corpus or recipe, or a part with a context of your own.
+
+    Args:
+        kind: Its kind.
+        value: Its name, or a mapping with ``name`` and options.
+        **context: Fields of ``BuildContext``. Without ``weights``, they are chosen by ``reads``, where there is
+            that; a backbone's by what it writes.
+
+    Raises:
+        ConfigError: The name or an option is wrong.
+    """
+    part = fill(kind, value)
+    assert part is not None  # without a list to take them, mistakes are raised
+    if part.spec.weights and "weights" not in context:
+        space = part.spec.writes.space if kind == "backbone" and part.spec.writes else str(context.get("reads", ""))
+        context["weights"] = choose_weights(part, Wanted(space))
+    return build_part(part, BuildContext(**context))
+
+
+def place(component: Component, device: torch.device) -> Component:
+    """Move a component to a device and into evaluation mode, where it is a module."""
+    if isinstance(component, torch.nn.Module):
+        component.to(device)
+        component.eval()
+    return component
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        RegionkitError: There is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        known = ("auto", "cpu", "cuda", "cuda:0", "mps")
+        raise RegionkitError(
+            f"no device named '{name}'", did_you_mean(name, known) or f"devices are: {', '.join(known)}"
+        ) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RegionkitError("device 'cuda' is not available here", "use --device cpu, or see: toolkit doctor")
+    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise RegionkitError(f"device '{name}' is not there: {torch.cuda.device_count()} CUDA devices, counted from 0")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise RegionkitError("device 'mps' is not available here", "use --device cpu, or see: toolkit doctor")
+    return device

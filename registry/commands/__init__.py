@@ -1,0 +1,23 @@
+"""The commands of the registry itself; they enter by the same hook as any plugin's."""
+
+from __future__ import annotations
+
+from regionkit.core.plugin import hookimpl
+from regionkit.core.spec import CommandSpec
+
+
+@hookimpl
+def regionkit_commands() -> list[CommandSpec]:
+    """Commands about what is installed and whether it fits, and ``caption``, which needs nothing but a pipeline."""
+    here = __name__
+    return [
+        CommandSpec("caption", f"{here}.caption:caption", "Caption regions of a picture, of a folder or of a JSONL"),
+        CommandSpec("list-components", f"{here}.list_components:list_components", "List all parts that are installed"),
+        CommandSpec("show", f"{here}.show:show", "Show a component or preset: options, ports, weights, paper"),
+        CommandSpec("compat", f"{here}.compat:compat", "Show which parts fit which"),
+        CommandSpec("validate", f"{here}.validate:validate", "Check YAML files and report every mistake"),
+        CommandSpec("weights", f"{here}.weights:weights", "List trained weights and what they were trained for"),
+        CommandSpec("data", f"{here}.data:data", "List, make and verify data sets"),
+        CommandSpec("doctor", f"{here}.doctor:doctor", "Check this installation: packages, devices, plugins, folders"),
+        CommandSpec("cite", f"{here}.cite:cite", "Print BibTeX for components, presets or a YAML file"),
+    ]

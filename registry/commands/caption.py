@@ -1,0 +1,270 @@
+"""``toolkit caption``: captions for regions of a picture, of a folder of pictures, or of a JSONL of both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regionkit.core.errors import DataError, RegionkitError, RunFailed
+
+if TYPE_CHECKING:
+    from regionkit.core.features import Caption
+    from regionkit.core.pipeline import Pipeline
+    from regionkit.core.regions import Region
+
+_PICTURE_OUT = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture and its regions.
+
+    Attributes:
+        name: How results call it: the path as the user wrote it.
+        where: Where a mistake in it is reported, ``file`` or ``file:line``.
+        path: The picture's file.
+        read_regions: Makes the regions; called when the job is run, so that one bad line does not stop the others.
+    """
+
+    name: str
+    where: str
+    path: Path
+    read_regions: Callable[[], list[Region]]
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--preset", default="mini", show_default=True, help="Preset name, or a pipeline YAML file.")
+@click.option("--box", "boxes", multiple=True, metavar="x1,y1,x2,y2", help="One box; repeat for more regions.")
+@click.option(
+    "--boxes",
+    "box_sets",
+    multiple=True,
+    metavar="BOX;BOX|FILE",
+    help="Several boxes, one caption for the set.",
+)
+@click.option("--point", "points", multiple=True, metavar="x,y", help="A click, or several as 'x,y x,y'.")
+@click.option("--trace", "traces", multiple=True, metavar="'x,y x,y ...'|FILE", help="A mouse trace.")
+@click.option(
+    "--mask",
+    "masks",
+    multiple=True,
+    metavar="FILE",
+    help="Mask picture (not black = inside) or COCO RLE JSON.",
+)
+@click.option("--whole", is_flag=True, help="The whole picture; the default when no region is given.")
+@click.option("--prompt", help="Prompt, for decoders that take one.")
+@click.option("--weights", help="Weights of the decoder: file:PATH, pkg:PATH or a name of `toolkit weights list`.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Picture with regions and captions, a .jsonl, or a folder."
+)
+@click.option("--set", "overrides", multiple=True, metavar="a.b=c", help="Change an option of the pipeline.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Pictures per forward pass.")
+@click.option("--force", is_flag=True, help="Use a model on pictures that it was not made for.")
+@click.option("--on-error", type=click.Choice(["record", "stop"]), default="record", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture.")
+def caption(source: Path, **options: Any) -> None:
+    """Caption regions of SOURCE: a picture, a folder of pictures, or a .jsonl of pictures and regions.
+
+    Coordinates are pixels of the picture, origin at the top left. Every region gets one caption, in the order box,
+    boxes, point, trace, mask, whole. A JSONL line is {"image": "a.png", "regions": [{"box": [8, 8, 60, 60]}, ...]}.
+    """
+    jobs = list(_jobs(source, _flag_regions(options)))
+    alone = len(jobs) == 1
+    _check_out(options["out"], alone)
+    pipeline = _load(options)
+    writer = _Writer(options["out"], options["as_json"], alone, options["preset"])
+    failures: list[str] = []
+    for start in range(0, len(jobs), options["batch"]):
+        for job, result in _run_batch(pipeline, jobs[start : start + options["batch"]], options["prompt"]):
+            if not isinstance(result, RegionkitError):
+                writer.add(job, *result)
+                continue
+            if alone or options["on_error"] == "stop":
+                raise result
+            failures.append(f"{job.where}: {result}")
+            writer.add_failure(job, result)
+    writer.close()
+    if failures:
+        raise RunFailed(f"{len(failures)} of {len(jobs)} pictures were not captioned", *failures)
+
+
+def _load(options: dict[str, Any]) -> Pipeline:
+    from regionkit.registry import load
+
+    overrides = list(options["overrides"])
+    if options["weights"]:
+        overrides.append(f"decoder.weights={options['weights']}")
+    if options["force"]:
+        overrides.append("backbone.force=true")
+    return load(options["preset"], overrides=overrides, device=options["device"])
+
+
+def _flag_regions(options: dict[str, Any]) -> list[Region]:
+    from regionkit.core import region_io
+    from regionkit.core.regions import WholeImage
+
+    readers: tuple[tuple[str, Callable[[str], Region]], ...] = (
+        ("boxes", region_io.parse_box),
+        ("box_sets", region_io.parse_boxes),
+        ("points", region_io.parse_point),
+        ("traces", region_io.parse_trace),
+        ("masks", region_io.parse_mask),
+    )
+    regions = [read(text) for name, read in readers for text in options[name]]
+    return [*regions, WholeImage()] if options["whole"] else regions
+
+
+def _jobs(source: Path, regions: list[Region]) -> Iterator[Job]:
+    from regionkit.core.images import find_pictures
+    from regionkit.core.regions import WholeImage
+
+    if source.suffix == ".jsonl":
+        if regions:
+            raise DataError(
+                f"{source} brings its own regions", "leave the region options away, or caption the pictures"
+            )
+        yield from _jsonl_jobs(source)
+        return
+    chosen = regions or [WholeImage()]
+    for path in find_pictures(source) if source.is_dir() else [source]:
+        yield Job(str(path), str(path), path, lambda: chosen)
+
+
+def _jsonl_jobs(source: Path) -> Iterator[Job]:
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{source}: {getattr(error, 'strerror', None) or error}") from None
+    empty = True
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        empty = False
+        where = f"{source}:{number}"
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{where}: not JSON: {error}", "every line is one JSON object") from None
+        if not isinstance(record, dict) or not isinstance(record.get("image"), str):
+            raise DataError(
+                f"{where}: no key 'image'", 'write {"image": "a.png", "regions": [{"box": [8, 8, 60, 60]}]}'
+            )
+        yield Job(record["image"], where, source.parent / record["image"], _record_reader(record, source.parent))
+    if empty:
+        raise DataError(f"{source} holds no line")
+
+
+def _record_reader(record: dict[str, Any], folder: Path) -> Callable[[], list[Region]]:
+    def read() -> list[Region]:
+        from regionkit.core.region_io import read_record
+
+        regions = record.get("regions", [{"whole": True}])
+        if not isinstance(regions, list):
+            raise DataError("'regions' is not a list")
+        return [read_record(region, folder) for region in regions]
+
+    return read
+
+
+def _run_batch(
+    pipeline: Pipeline, jobs: Sequence[Job], prompt: str | None
+) -> Iterator[tuple[Job, RegionkitError | tuple[Any, list[Region], list[Caption]]]]:
+    """Caption several pictures in one forward pass; when one of them is refused, each on its own."""
+    from regionkit.core.images import open_image
+
+    ready: list[tuple[Job, Any, list[Region]]] = []
+    for job in jobs:
+        try:
+            ready.append((job, open_image(job.path), job.read_regions()))
+        except RegionkitError as error:
+            yield job, error
+    try:
+        captions = pipeline.caption([image for _, image, _ in ready], [regions for _, _, regions in ready], prompt)
+    except RegionkitError as error:
+        if len(ready) == 1:
+            yield ready[0][0], error
+            return
+        for job, _, _ in ready:
+            yield from _run_batch(pipeline, [job], prompt)
+        return
+    for (job, image, regions), found in zip(ready, captions, strict=True):
+        yield job, (image, regions, found)
+
+
+def _check_out(out: Path | None, alone: bool) -> None:
+    if out is None or out.suffix == ".jsonl" or (out.suffix == "" and not out.is_file()):
+        return
+    if out.suffix.lower() not in _PICTURE_OUT:
+        raise click.UsageError(f"--out {out}: write a picture ({', '.join(_PICTURE_OUT)}), a .jsonl file or a folder")
+    if not alone:
+        raise click.UsageError(f"--out {out} is one picture, the input has several: name a folder or a .jsonl file")
+
+
+class _Writer:
+    """Prints captions, and writes them where ``--out`` says."""
+
+    def __init__(self, out: Path | None, as_json: bool, alone: bool, preset: str) -> None:
+        self.out = out
+        self.as_json = as_json
+        self.alone = alone
+        self.preset = preset
+        self.lines: list[str] = []
+        self.drawn: set[str] = set()
+
+    def add(self, job: Job, image: Any, regions: Sequence[Region], captions: Sequence[Caption]) -> None:
+        from regionkit.core.region_io import to_record
+
+        found = [
+            {"region": to_record(region), "caption": caption.text, "score": round(caption.score, 4)}
+            for region, caption in zip(regions, captions, strict=True)
+        ]
+        self._record({"image": job.name, "preset": self.preset, "captions": found})
+        if not self.as_json:
+            for number, caption in enumerate(captions, 1):
+                head = f"{number}. " if self.alone and len(captions) > 1 else "" if self.alone else f"{job.name}: "
+                click.echo(f"{head}{caption.text}")
+        if self.out is not None and self.out.suffix != ".jsonl":
+            self._draw(job, image, regions, captions)
+
+    def add_failure(self, job: Job, error: RegionkitError) -> None:
+        self._record({"image": job.name, "preset": self.preset, "error": str(error)})
+
+    def close(self) -> None:
+        if self.out is not None and self.out.suffix == ".jsonl":
+            from regionkit.core.files import write_text
+
+            write_text(self.out, "".join(f"{line}\n" for line in self.lines))
+
+    def _record(self, record: dict[str, Any]) -> None:
+        line = json.dumps(record, ensure_ascii=False)
+        self.lines.append(line)
+        if self.as_json:
+            click.echo(line)
+
+    def _draw(self, job: Job, image: Any, regions: Sequence[Region], captions: Sequence[Caption]) -> None:
+        from regionkit.core.drawing import draw_captions
+        from regionkit.core.files import replacing
+
+        assert self.out is not None
+        target = self.out if self.out.suffix else self.out / f"{self._name(job)}.png"
+        sheet = draw_captions(image, regions, [caption.text for caption in captions])
+        with replacing(target) as temporary:
+            sheet.save(
+                temporary,
+                format={".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(target.suffix.lower(), "PNG"),
+            )
+
+    def _name(self, job: Job) -> str:
+        """Return a file name for a job's picture; a second one of that name gets a number."""
+        name, number = job.path.stem, 2
+        while name in self.drawn:
+            name, number = f"{job.path.stem}-{number}", number + 1
+        self.drawn.add(name)
+        return name

@@ -1,0 +1,158 @@
+"""``toolkit doctor``: what is installed, what is missing, and what to do about it. Works without torch."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from pathlib import Path
+
+import click
+
+from regionkit.core.errors import RunFailed
+from regionkit.registry.commands.tables import text_table
+from regionkit.registry.registry import describe, get_registry
+
+_REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?P<rest>[^;]*)(;.*extra\s*==\s*['\"](?P<extra>[\w-]+)['\"])?")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; ``status`` is ok, note or bad, and bad findings make the command fail."""
+
+    topic: str
+    name: str
+    status: str
+    detail: str
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of findings.")
+def doctor(as_json: bool) -> None:
+    """Check this installation. Ends with 1 where something that is needed is missing or damaged."""
+    findings = [*_python(), *_packages(), *_devices(), *_plugins(), *_weights(), *_folders()]
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        rows = [(finding.status, finding.topic, finding.name, finding.detail) for finding in findings]
+        click.echo(text_table(("", "TOPIC", "WHAT", "DETAIL"), rows))
+    bad = [finding for finding in findings if finding.status == "bad"]
+    if bad and as_json:
+        raise click.exceptions.Exit(1)
+    if bad:
+        raise RunFailed(f"{len(bad)} things need attention", *(f"{f.topic} {f.name}: {f.detail}" for f in bad))
+
+
+def _python() -> list[Finding]:
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"
+    return [
+        Finding("system", "python", "ok", f"{platform.python_version()} at {sys.executable}"),
+        Finding("system", "machine", "ok", system),
+        Finding("system", "regionkit", "ok", _version("regionkit") or "run from a source tree that was not installed"),
+    ]
+
+
+def _packages() -> list[Finding]:
+    """Report every dependency, and every extra with what it lacks."""
+    findings: list[Finding] = []
+    extras: dict[str, list[str]] = {}
+    try:
+        known = metadata("regionkit").get_all("Provides-Extra") or []
+        lines = requires("regionkit") or []
+    except PackageNotFoundError:
+        return [Finding("package", "regionkit", "note", "not installed, so its dependencies are not known")]
+    for line in lines:
+        match = _REQUIREMENT.match(line)
+        if match is None:
+            continue
+        name, extra = match["name"], match["extra"]
+        if extra:
+            extras.setdefault(extra, []).append(name)
+            continue
+        found = _version(name)
+        detail = found or f"not installed; install it with: pip install '{name}{match['rest'].strip()}'"
+        findings.append(Finding("package", name, "ok" if found else "bad", detail))
+    for extra in known:
+        lacking = [name for name in extras.get(extra, []) if not _version(name)]
+        detail = f"lacks {', '.join(lacking)}: pip install 'regionkit[{extra}]'" if lacking else "installed"
+        findings.append(Finding("extra", extra, "note" if lacking else "ok", detail))
+    return findings
+
+
+def _devices() -> list[Finding]:
+    """Report devices; a torch that is missing or cannot be loaded is a finding, no crash."""
+    try:
+        torch = importlib.import_module("torch")
+    except (ImportError, OSError) as error:
+        return [Finding("device", "torch", "bad", f"cannot be imported: {describe(error)}")]
+    findings = [Finding("device", "cpu", "ok", f"{torch.get_num_threads()} threads")]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        detail = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+        findings.append(Finding("device", f"cuda:{index}", "ok", detail))
+    if torch.backends.mps.is_available():
+        findings.append(Finding("device", "mps", "ok", "Apple GPU"))
+    return findings
+
+
+def _plugins() -> list[Finding]:
+    registry = get_registry()
+    findings = []
+    for name, owner in registry.plugins.items():
+        components = sum(registry.owner(spec) == owner for spec in registry.specs())
+        commands = sum(registry.command_owner(command) == owner for command in registry.commands)
+        brings = f"{components} components, {commands} commands"
+        findings.append(Finding("plugin", name, "ok", f"{owner.distribution} {owner.version}, {brings}"))
+    for plugin in registry.quarantined:
+        findings.append(Finding("plugin", plugin.plugin, "note" if plugin.disabled else "bad", plugin.reason))
+    return findings
+
+
+def _weights() -> list[Finding]:
+    from regionkit.registry.weight_index import get_index, with_recipe
+
+    index = get_index()
+    findings = []
+    for folder in get_registry().weight_folders:
+        count = sum(file.path.is_relative_to(folder) for file in index.files)
+        there = folder.is_dir()
+        findings.append(
+            Finding("weights", str(folder), "ok" if there else "note", f"{count} files" if there else "no such folder")
+        )
+    for broken in index.damaged:
+        error = with_recipe(broken)
+        findings.append(Finding("weights", broken.path.name, "bad", "; ".join((error.message, *error.hints))))
+    return findings
+
+
+def _folders() -> list[Finding]:
+    from regionkit.registry.cache import cache_folder
+
+    findings = []
+    cache = cache_folder()
+    nearest = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+    writable = nearest.is_dir() and os.access(nearest, os.W_OK)
+    detail = f"{_megabytes(cache):.1f} MB" if writable else "cannot be written; name another with REGIONKIT_CACHE"
+    findings.append(Finding("folder", str(cache), "ok" if writable else "bad", f"cache, {detail}"))
+    for variable in ("REGIONKIT_DATA", "REGIONKIT_WEIGHTS", "REGIONKIT_DISABLE", "REGIONKIT_OFFLINE"):
+        if os.environ.get(variable):
+            findings.append(Finding("environment", variable, "ok", os.environ[variable]))
+    return findings
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6 if folder.is_dir() else 0.0
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

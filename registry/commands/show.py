@@ -1,0 +1,155 @@
+"""``toolkit show``: all that is known of a component or preset before it is built."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regionkit.core.errors import ConfigError, RegionkitError, UnknownName, did_you_mean
+from regionkit.core.spec import KINDS, ComponentSpec
+from regionkit.registry.registry import Registry, get_registry
+
+if TYPE_CHECKING:
+    from regionkit.core.weights import WeightFile
+
+
+@click.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Which one, where several kinds have the name.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one entry a component.")
+def show(name: str, kind: str | None, as_json: bool) -> None:
+    """Show a component with its options, ports, weights and paper, or a preset with its plan."""
+    registry = get_registry()
+    specs = [spec for spec in registry.specs(kind) if spec.name == name]
+    if not specs and (kind is not None or name not in registry.presets):
+        raise _unknown(registry, name, kind)
+    if as_json:
+        import json
+
+        click.echo(json.dumps([component_facts(spec) for spec in specs] or [_preset_facts(name)], indent=2))
+        return
+    for spec in specs:
+        click.echo(_component_text(spec))
+    if not specs:
+        click.echo(_preset_text(name))
+
+
+def _unknown(registry: Registry, name: str, kind: str | None) -> RegionkitError:
+    if kind is not None:
+        try:
+            registry.find(kind, name)
+        except UnknownName as error:
+            return error
+    known = {spec.name for spec in registry.specs()} | set(registry.presets)
+    return UnknownName(
+        f"no component or preset named '{name}'",
+        did_you_mean(name, known),
+        *registry.skipped(),
+        "see: toolkit list-components",
+    )
+
+
+def component_facts(spec: ComponentSpec) -> dict[str, Any]:
+    """Return everything about a component in plain values."""
+    from regionkit.registry.schema import options
+    from regionkit.registry.weight_index import get_index
+
+    registry = get_registry()
+    owner, paper = registry.owner(spec), registry.papers.get(spec.paper)
+    return {
+        "kind": spec.kind,
+        "name": spec.name,
+        "summary": spec.summary,
+        "plugin": owner.plugin,
+        "distribution": owner.distribution,
+        "version": owner.version,
+        "license": spec.license,
+        "paper": paper.title if paper else spec.paper,
+        "reads": str(spec.reads) if spec.reads else "",
+        "writes": str(spec.writes) if spec.writes else "",
+        "text": spec.text,
+        "accepts": list(spec.accepts),
+        "needs": list(spec.needs),
+        "trains": spec.trains,
+        "requires": list(spec.requires),
+        "target": spec.target,
+        "options": [
+            {"name": o.name, "type": o.type, "default": o.default, "required": o.required, "doc": o.doc}
+            for o in options(spec)
+        ],
+        "weights": [_weights_facts(file) for file in get_index().find(spec.kind, spec.name)],
+    }
+
+
+def _weights_facts(file: WeightFile) -> dict[str, Any]:
+    header = file.header
+    return {
+        "name": file.path.stem,
+        "space": header.space,
+        "corruption": header.corruption,
+        "corpus": header.corpus,
+        "recipe": header.recipe,
+        "license": header.license,
+        "path": str(file.path),
+    }
+
+
+def _component_text(spec: ComponentSpec) -> str:
+    facts = component_facts(spec)
+    lines = [f"{spec.kind} {spec.name}: {spec.summary}"]
+    source = (
+        f"{facts['plugin']} ({facts['distribution']} {facts['version']})" if facts["distribution"] else facts["plugin"]
+    )
+    rows = {"from": f"{source}, {spec.license}", "paper": facts["paper"], "reads": facts["reads"]}
+    rows |= {"writes": facts["writes"], "sentences": spec.text, "trains": spec.trains}
+    rows["tasks" if spec.kind == "dataset" else "regions"] = ", ".join(spec.accepts)
+    rows |= {"needs": ", ".join(spec.needs), "packages": ", ".join(spec.requires)}
+    lines += [f"  {label + ':':<11}{text}" for label, text in rows.items() if text]
+    lines.append("  options:" if facts["options"] else "  options:   none")
+    for option in facts["options"]:
+        default = "required" if option["required"] else f"default {_yaml(option['default'])}"
+        lines.append(f"    {option['name']}: {option['type']} ({default})")
+        lines += textwrap.wrap(option["doc"], 100, initial_indent=" " * 8, subsequent_indent=" " * 8)
+    if spec.weights:
+        lines.append("  weights:" if facts["weights"] else "  weights:   none installed")
+        for file in facts["weights"]:
+            lines.append(f"    {file['name']}: {_trained_for(file)}")
+    return "\n".join(lines)
+
+
+def _trained_for(file: dict[str, Any]) -> str:
+    words = [file["space"], f"corruption {file['corruption']}" if file["corruption"] != "none" else ""]
+    words += [
+        f"corpus {file['corpus']}" if file["corpus"] else "",
+        f"made by {file['recipe']}" if file["recipe"] else "",
+    ]
+    return ", ".join(word for word in words if word)
+
+
+def _yaml(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value) if value == "" else str(value)
+
+
+def _preset_facts(name: str) -> dict[str, Any]:
+    from regionkit.registry.document import read_pipeline
+    from regionkit.registry.plan import plan_pipeline
+
+    document = read_pipeline(name)
+    facts: dict[str, Any] = {"preset": name, "path": str(document.path), "pipeline": document.data}
+    try:
+        plan = plan_pipeline(document.data, document.line)
+    except ConfigError as error:
+        return facts | {"plan": None, "problems": [str(problem) for problem in error.problems]}
+    return facts | {"plan": plan.to_dict(), "lines": plan.describe(), "problems": []}
+
+
+def _preset_text(name: str) -> str:
+    facts = _preset_facts(name)
+    lines = [f"preset {name}: {facts['pipeline'].get('summary', '')}".rstrip(": "), f"  file: {facts['path']}"]
+    lines += [f"  {line}" for line in facts.get("lines", [])]
+    lines += [f"  cannot run: {problem}" for problem in facts["problems"]]
+    return "\n".join(lines)

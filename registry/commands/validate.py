@@ -1,0 +1,33 @@
+"""``toolkit validate``: every mistake of every file, and nothing else."""
+
+from __future__ import annotations
+
+import click
+
+from regionkit.core.errors import ConfigError, Problem
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--set", "overrides", multiple=True, metavar="a.b=c", help="Change an option before checking.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of mistakes.")
+def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check pipelines, ablations and recipes. Ends with 2 where there is a mistake in any of them."""
+    from regionkit.registry.document import read_document
+    from regionkit.registry.validation import file_kind, validate_file
+
+    problems: list[Problem] = []
+    for file in files:
+        found = validate_file(file, overrides)
+        problems += found
+        if not found and not as_json:
+            click.echo(f"{file}: a good {file_kind(read_document(file, overrides).data)}")
+    if as_json:
+        import json
+
+        rows = [{"where": p.where, "path": p.path, "message": p.message, "hints": list(p.hints)} for p in problems]
+        click.echo(json.dumps(rows, indent=2))
+        if problems:
+            raise click.exceptions.Exit(2)
+    elif problems:
+        raise ConfigError(problems)

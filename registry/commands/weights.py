@@ -1,0 +1,47 @@
+"""``toolkit weights``: trained weights and what they were trained for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from regionkit.core.spec import KINDS
+from regionkit.registry.commands.tables import text_table
+
+
+@click.group()
+def weights() -> None:
+    """Trained weights, found in the plugins' folders and in $REGIONKIT_WEIGHTS."""
+
+
+@weights.command("list")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Only weights of one kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def list_weights(kind: str | None, as_json: bool) -> None:
+    """List all weight files; damaged ones are listed with what is wrong and the recipe that makes them again."""
+    from regionkit.registry.weight_index import get_index
+
+    index = get_index()
+    rows = [weight_row(file.path, file.header, "ok") for file in index.files]
+    rows += [weight_row(file.path, file.header, file.error.message.split(": ", 1)[1]) for file in index.damaged]
+    rows = [row for row in rows if kind in (None, row["kind"])]
+    if as_json:
+        import json
+
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        click.echo("no weights are installed; name a folder with REGIONKIT_WEIGHTS, or train some: toolkit train FILE")
+        return
+    header = ("NAME", "KIND", "OF", "SPACE", "CORRUPTION", "CORPUS", "MB", "STATUS", "RECIPE")
+    keys = ("file", "kind", "name", "space", "corruption", "corpus", "megabytes", "status", "recipe")
+    click.echo(text_table(header, [tuple(str(row[key]) for key in keys) for row in rows]))
+
+
+def weight_row(path: Any, header: Any, status: str) -> dict[str, Any]:
+    """Return one row about a weight file; ``header`` is None where not even that could be read."""
+    row: dict[str, Any] = {"file": path.stem, "path": str(path), "megabytes": round(path.stat().st_size / 1e6, 2)}
+    for key in ("kind", "name", "space", "corruption", "corpus", "recipe", "license"):
+        row[key] = getattr(header, key) if header else "?"
+    return row | {"status": status}

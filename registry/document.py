@@ -1,0 +1,207 @@
+"""YAML files as the toolkit reads them: composed, overridden, and with a line number for every value.
+
+``yaml.compose`` gives the line numbers, OmegaConf gives the values (PyYAML alone reads ``1e-4`` as a string). A file
+never runs code: interpolations and resolvers such as ``${oc.env:HOME}`` are refused, since what they fetch would end
+up in reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from regionkit.core.errors import ConfigError, Problem, UnknownName, did_you_mean
+from regionkit.registry.merging import apply_override, merge
+from regionkit.registry.registry import get_registry
+from regionkit.registry.yaml_text import read_text, read_yaml
+
+#: The version of the file format that this toolkit reads.
+VERSION = 1
+
+
+#: Top-level keys that only an ablation has.
+ABLATION_KEYS = ("data", "metrics", "grid", "zip", "include", "exclude", "seeds", "claims")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file after composition and overrides.
+
+    Attributes:
+        path: The file, or the preset's file; None for a mapping given in Python.
+        data: Its content without ``version``, laid over that of ``extends`` and ``base``. An ablation keeps its
+            ``base`` as the composed pipeline, a mapping, whether the file named a preset, a path or wrote it out.
+        lines: ``file:line`` or ``--set a.b`` of every dotted path.
+        name: What to call it: the preset's name or the file's stem.
+    """
+
+    path: Path | None
+    data: dict[str, Any]
+    lines: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+
+    def line(self, path: str) -> str:
+        """Return where a dotted path was written: ``file:line``, or the option it came from.
+
+        A path that was not written, such as a missing option, is placed at the nearest part of it that was.
+        """
+        while path:
+            if path in self.lines:
+                return self.lines[path]
+            path = path.rpartition(".")[0]
+        return self.lines.get("", str(self.path) if self.path else "")
+
+
+def read_document(path: str | Path, overrides: Sequence[str] = ()) -> Document:
+    """Read a YAML file, compose what it extends, and lay overrides over it.
+
+    Args:
+        path: The file.
+        overrides: ``a.b=c`` strings; values are read as YAML values are.
+
+    Raises:
+        ConfigError: The file cannot be read or composed, or an override is not of the form ``a.b=c``.
+    """
+    document = _read(Path(path), ())
+    return _override(document, overrides)
+
+
+def read_pipeline(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Document:
+    """Read a pipeline from a preset's name, a file or a mapping.
+
+    Raises:
+        UnknownName: There is no preset of that name.
+        ConfigError: As :func:`read_document`.
+    """
+    if isinstance(source, Mapping):
+        return _override(_compose(Document(None, dict(source)), Path(), ()), overrides)
+    return read_document(find_source(source, Path()), overrides)
+
+
+def find_source(source: str | Path, folder: Path) -> Path:
+    """Return the file that a preset's name or a path means; paths are relative to ``folder``.
+
+    Raises:
+        UnknownName: It is a bare name and no preset has it.
+    """
+    text = str(source)
+    if isinstance(source, Path) or "/" in text or text.endswith((".yaml", ".yml")):
+        return folder / Path(text).expanduser()
+    registry = get_registry()
+    if text in registry.presets:
+        return registry.presets[text]
+    names = sorted(registry.presets)
+    raise UnknownName(
+        f"no preset named '{text}'",
+        did_you_mean(text, names) or (f"presets are: {', '.join(names)}" if names else "no plugin brings presets"),
+        f"to read the file of that name write ./{text}" if (folder / text).is_file() else "",
+        *registry.skipped(),
+    )
+
+
+def _read(path: Path, chain: tuple[Path, ...]) -> Document:
+    """Read and compose one file; ``chain`` holds the files that led to it."""
+    data, lines = read_yaml(read_text(path), str(path))
+    return _compose(Document(path, data, lines, path.stem), path.parent, chain)
+
+
+def _compose(document: Document, folder: Path, chain: tuple[Path, ...]) -> Document:
+    """Check the version, and lay the document over what it extends: first ``extends``, then ``base``, then itself."""
+    data = dict(document.data)
+    _check_version(data.pop("version", VERSION), document)
+    chain = (*chain, *([document.path.resolve()] if document.path else []))
+    result = Document(document.path, {}, {}, document.name)
+    if "extends" in data:
+        result = _lay_over(result, _below("extends", data.pop("extends"), document, folder, chain))
+    is_ablation = any(key in holder for key in ABLATION_KEYS for holder in (data, result.data))
+    if "base" in data and not is_ablation:
+        result = _lay_over(result, _below("base", data.pop("base"), document, folder, chain))
+    result = _lay_over(result, Document(document.path, data, document.lines, document.name))
+    return _with_base(result, folder, chain) if is_ablation else result
+
+
+def _with_base(ablation: Document, folder: Path, chain: tuple[Path, ...]) -> Document:
+    """Put the composed pipeline in the place of what an ablation's ``base`` names."""
+    base = ablation.data.get("base")
+    if base is None or (isinstance(base, Mapping) and not {"base", "extends"} & set(base)):
+        return ablation
+    below = _below("base", base, ablation, folder, chain)
+    lines = {f"base.{path}": line for path, line in below.lines.items() if path}
+    return Document(ablation.path, {**ablation.data, "base": below.data}, {**ablation.lines, **lines}, ablation.name)
+
+
+def _below(key: str, source: Any, document: Document, folder: Path, chain: tuple[Path, ...]) -> Document:
+    """Return the composed document that ``base`` or ``extends`` names or holds."""
+    if isinstance(source, Mapping):
+        lines = {path[len(key) + 1 :]: line for path, line in document.lines.items() if path.startswith(f"{key}.")}
+        below = _compose(Document(None, dict(source), lines), folder, chain)
+    else:
+        below = _source(source, key, document, folder, chain)
+    # What a file says of itself does not hold for those that build on it.
+    data = {inner: value for inner, value in below.data.items() if inner != "summary"}
+    return Document(below.path, data, below.lines, below.name)
+
+
+def _source(source: Any, key: str, document: Document, folder: Path, chain: tuple[Path, ...]) -> Document:
+    """Read the preset or file that ``base`` or ``extends`` names."""
+    where = document.line(key)
+    if not isinstance(source, (str, Path)):
+        raise ConfigError(
+            [Problem(where, key, f"expected the name of a preset or the path of a file, got {type(source).__name__}")]
+        )
+    try:
+        path = find_source(source, folder)
+    except UnknownName as error:
+        raise ConfigError([Problem(where, key, error.message, error.hints)]) from None
+    if path.resolve() in chain:
+        names = " -> ".join(link.name for link in (*chain, path))
+        raise ConfigError([Problem(where, key, f"the files extend each other in a circle: {names}")])
+    if not path.is_file():
+        raise ConfigError([Problem(where, key, f"there is no file {path}", (_nearby(path),) if _nearby(path) else ())])
+    return _read(path, chain)
+
+
+def _nearby(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    return did_you_mean(path.name, [other.name for other in path.parent.glob("*.y*ml")])
+
+
+def _lay_over(below: Document, above: Document) -> Document:
+    data, lines = merge(below.data, below.lines, above.data, above.lines)
+    lines[""] = above.lines.get("", "")
+    return Document(above.path, data, lines, above.name)
+
+
+def _check_version(version: Any, document: Document) -> None:
+    """Accept a missing version as the first; refuse what is no version or a newer one."""
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        problem = Problem(document.line("version"), "version", f"expected {VERSION}, got {version!r}")
+    elif version > VERSION:
+        problem = Problem(
+            document.line("version"),
+            "version",
+            f"the file is of version {version}, this regionkit reads version {VERSION}",
+            ("update it with: pip install -U regionkit",),
+        )
+    else:
+        return
+    raise ConfigError([problem])
+
+
+def _override(document: Document, overrides: Sequence[str]) -> Document:
+    problems: list[Problem] = []
+    for text in overrides:
+        lines = dict(document.lines)
+        try:
+            data = apply_override(document.data, lines, text)
+            document = Document(document.path, data, lines, document.name)
+            if isinstance(data.get("base"), str):  # --set base=NAME on an ablation; later overrides may go into it
+                document = _with_base(document, Path(), ())
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return document

@@ -1,0 +1,194 @@
+"""A pipeline on paper: parts, ports and weights, all decided before torch is imported."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from regionkit.core.errors import ConfigError, MissingExtra, Problem, RegionkitError
+from regionkit.core.spec import PARTS
+from regionkit.core.weights import WeightFile
+from regionkit.registry.packages import missing_package, require_packages
+from regionkit.registry.registry import get_registry, plural
+from regionkit.registry.schema import Part, Where, by_line, check_keys, fill, fill_options, nowhere, with_defaults
+from regionkit.registry.trace import Fault, Trace, trace_parts
+from regionkit.registry.weight_index import content_hash
+
+#: Keys of a pipeline file.
+PIPELINE_KEYS = (*PARTS, "summary")
+
+
+@dataclass(frozen=True)
+class PipelinePlan:
+    """Everything that assembly needs to know, and all that a report says about a pipeline.
+
+    Attributes:
+        parts: The four parts by kind; options that a weight file decides are filled in.
+        ports: ``(reads, writes)`` of every part as concrete spaces; ``views`` where pictures flow.
+        weights: The weight file of every part, None where it has none.
+        fit_corpus: For a bridge that is fitted on the spot, the name of the corpus.
+        corruption: What the bridge does to text embeddings in training, which is what the decoder must have seen.
+        unbridged: True where vectors of one space are handed to a decoder of another as they are.
+        text: The backbone's space of sentences; empty without a text tower.
+    """
+
+    parts: dict[str, Part]
+    ports: dict[str, tuple[str, str]]
+    weights: dict[str, WeightFile | None]
+    fit_corpus: dict[str, str] = field(default_factory=dict)
+    corruption: str = "none"
+    unbridged: bool = False
+    text: str = ""
+
+    def key(self, kind: str) -> str:
+        """Return a digest of all that decides what the built part is; equal keys mean that one can be shared."""
+        return self._keys[kind]
+
+    @functools.cached_property
+    def _keys(self) -> dict[str, str]:
+        keys: dict[str, str] = {}
+        for kind in PARTS:
+            file = self.weights[kind]
+            content = {
+                "part": self.parts[kind].to_dict(),
+                "ports": self.ports[kind],
+                "weights": content_hash(file) if file else "",
+                "corpus": self.fit_corpus.get(kind, ""),
+                "backbone": keys.get("backbone", ""),
+            }
+            text = json.dumps([kind, content], sort_keys=True, default=str)
+            keys[kind] = hashlib.sha256(text.encode()).hexdigest()[:20]
+        return keys
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan in plain values, for ``--plan``, reports and trial ids; weights by name and content."""
+        weights = {
+            kind: None if file is None else {"name": file.path.stem, "sha256": content_hash(file)}
+            for kind, file in self.weights.items()
+        }
+        return {
+            **{kind: part.to_dict() for kind, part in self.parts.items()},
+            "ports": {kind: list(ports) for kind, ports in self.ports.items()},
+            "weights": weights,
+            "fit_corpus": dict(self.fit_corpus),
+            "corruption": self.corruption,
+            "unbridged": self.unbridged,
+        }
+
+    def describe(self) -> list[str]:
+        """Return one line a part: its name, what flows through it, and the weights that were chosen."""
+        lines = []
+        for kind, part in self.parts.items():
+            reads, writes = self.ports[kind]
+            flow = " -> ".join(space for space in (reads, writes) if space)
+            file = self.weights[kind]
+            source = f", weights {file.path.stem}" if file else ""
+            source += f", fitted to {self.fit_corpus[kind]}" if kind in self.fit_corpus else ""
+            lines.append(f"{kind} {part.name}: {flow}{source}")
+        return [*lines, *(["unbridged: image vectors enter a decoder of text as they are"] if self.unbridged else [])]
+
+
+def plan_pipeline(
+    data: Mapping[str, Any], where: Where = nowhere, problems: list[Problem] | None = None
+) -> PipelinePlan:
+    """Decide everything about a pipeline without loading anything.
+
+    Args:
+        data: A mapping with ``backbone``, ``region_encoder``, ``bridge`` and ``decoder``.
+        where: Tells where a dotted path was written.
+        problems: If given, takes every mistake too, beside the exception.
+
+    Raises:
+        ConfigError: All mistakes together: names, options, ports, missing packages, weights.
+    """
+    found: list[Problem] = []
+    check_keys(data, PIPELINE_KEYS, where, found)
+    filled = {kind: fill(kind, data.get(kind), where, kind, found) for kind in PARTS}
+    parts = {kind: part for kind, part in filled.items() if part is not None}
+    found += [_missing_problem(error, kind, where) for kind, error in _missing_packages(parts)]
+    trace = Trace()
+    # Ports of a pipeline with a hole or a wrong option would be guesses; the mistakes found so far are told first.
+    if len(parts) == len(PARTS):
+        trace = trace_parts(parts)
+        found += [_problem(fault, parts, where) for fault in trace.faults]
+    if not found:
+        parts = _with_stored_options(parts, trace.weights, where, found)
+    if found:
+        found.sort(key=by_line)
+        if problems is not None:
+            problems += found
+        raise ConfigError(found)
+    return PipelinePlan(
+        parts, trace.ports, trace.weights, trace.fit_corpus, trace.corruption, trace.unbridged, trace.text
+    )
+
+
+def fitting(parts: PipelinePlan | Mapping[str, Part], kind: str) -> list[str]:
+    """Return the names of the parts of a kind that fit with the others, and whose packages and weights are there.
+
+    Args:
+        parts: A plan, or some of its parts by kind; what they hold of ``kind`` itself is ignored.
+        kind: One of the four parts of a pipeline.
+    """
+    given = parts.parts if isinstance(parts, PipelinePlan) else parts
+    names = []
+    for spec in get_registry().specs(kind):
+        if missing_package(spec):
+            continue
+        try:
+            candidate = fill_options(spec, {}, nowhere, kind, [])
+        except RegionkitError:  # a plugin whose options cannot be read fits nowhere, and says so when it is used
+            continue
+        if candidate is None:
+            continue
+        chosen = {**given, kind: candidate}
+        if not trace_parts({known: chosen[known] for known in PARTS if known in chosen}).faults:
+            names.append(spec.name)
+    return names
+
+
+def _missing_packages(parts: Mapping[str, Part]) -> list[tuple[str, MissingExtra]]:
+    missing = []
+    for kind, part in parts.items():
+        try:
+            require_packages(part.spec)
+        except MissingExtra as error:
+            missing.append((kind, error))
+    return missing
+
+
+def _missing_problem(error: MissingExtra, kind: str, where: Where) -> Problem:
+    return Problem(where(f"{kind}.name"), kind, error.message, error.hints)
+
+
+def _problem(fault: Fault, parts: Mapping[str, Part], where: Where) -> Problem:
+    """Turn a fault into a problem of the file, with the parts that would fit in its place."""
+    hints = list(fault.error.hints)
+    # The two parts that do not meet come first; where changing neither helps, another one may.
+    for kinds in (fault.swap, [kind for kind in PARTS if fault.swap and kind not in fault.swap]):
+        fits = {kind: fitting(parts, kind) for kind in kinds}
+        hints += [f"{plural(kind)} that fit here: {', '.join(names)}" for kind, names in fits.items() if names]
+        if len(hints) > len(fault.error.hints):
+            break
+    if fault.swap and len(hints) == len(fault.error.hints):
+        hints.append("no single other part makes it fit; see: toolkit compat")
+    return Problem(where(f"{fault.kind}.{fault.option}"), fault.kind, fault.error.message, tuple(hints))
+
+
+def _with_stored_options(
+    parts: Mapping[str, Part], weights: Mapping[str, WeightFile | None], where: Where, problems: list[Problem]
+) -> dict[str, Part]:
+    """Lay the options that weights were trained with under those that the user gave."""
+    result = dict(parts)
+    for kind, file in weights.items():
+        if file is not None and file.header.config:
+            try:
+                result[kind] = with_defaults(parts[kind], file.header.config)
+            except RegionkitError as error:
+                message = f"the weights {file.path} do not fit this version of it: {error.message}"
+                problems.append(Problem(where(f"{kind}.weights"), kind, message, error.hints))
+    return result

@@ -1,0 +1,108 @@
+"""Checks of what a plugin says of itself, made when it is registered and not when a user first needs it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from regionkit.core.spec import KINDS, REGION_KINDS, CommandSpec, ComponentSpec, PaperSpec, Port, Space
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+#: What a kind must say of its ends when no function computes them from the options.
+_PORTS = {
+    "backbone": ("writes",),
+    "region_encoder": ("writes",),
+    "bridge": ("reads", "writes"),
+    "decoder": ("reads",),
+}
+#: Symbols that a port may use instead of a space, by kind and end.
+_SYMBOLS = {
+    ("region_encoder", "reads"): ("image", "any"),
+    ("region_encoder", "writes"): ("image", "same"),
+    ("bridge", "reads"): ("image", "text", "any", "weights"),
+    ("bridge", "writes"): ("image", "text", "same", "weights"),
+    ("decoder", "reads"): ("image", "text", "any", "weights"),
+}
+_REFERENCES = ("file:", "pkg:", "hub:")
+
+
+def check_component(spec: Any) -> ComponentSpec:
+    """Return the spec if it is sound.
+
+    Raises:
+        ValueError: It is not; the message names the component and the field.
+    """
+    if not isinstance(spec, ComponentSpec):
+        raise TypeError(f"regionkit_components must return ComponentSpec objects, it returned {spec!r}")
+    what = f"{spec.kind} '{spec.name}'"
+    if spec.kind not in KINDS:
+        raise ValueError(f"component '{spec.name}' is of the unknown kind '{spec.kind}'; kinds are: {', '.join(KINDS)}")
+    if not _NAME.fullmatch(spec.name):
+        raise ValueError(f"{what}: a name is made of a-z, 0-9 and . _ - and starts with a letter or digit")
+    for field, text in (("target", spec.target), ("config", spec.config), ("ports", spec.ports)):
+        if (text or field == "target") and not _TARGET.fullmatch(text):
+            raise ValueError(f"{what}: {field} '{text}' is not of the form package.module:Name")
+    if spec.weights not in ("", "index") and not spec.weights.startswith(_REFERENCES):
+        raise ValueError(f"{what}: weights '{spec.weights}' is neither 'index' nor a file:, pkg: or hub: reference")
+    _check_ports(spec, what)
+    _check_words(spec, what)
+    return spec
+
+
+def _check_ports(spec: ComponentSpec, what: str) -> None:
+    for end in ("reads", "writes"):
+        port = getattr(spec, end)
+        if port is None:
+            if end in _PORTS.get(spec.kind, ()) and not spec.ports:
+                raise ValueError(f"{what}: it must say what it {end} with {end}=Port(...), or name a function in ports")
+            continue
+        if not isinstance(port, Port) or port.form not in ("tokens", "views"):
+            raise ValueError(f"{what}: {end} must be a Port of the form tokens or views, it is {port!r}")
+        if port.form == "tokens" and port.space not in _SYMBOLS.get((spec.kind, end), ()):
+            _check_space(port.space, f"{what}: {end}", _SYMBOLS.get((spec.kind, end), ()))
+    if spec.text:
+        _check_space(spec.text, f"{what}: text", ())
+
+
+def _check_space(text: str, what: str, symbols: tuple[str, ...]) -> None:
+    try:
+        Space.parse(text)
+    except ValueError as error:
+        also = f" or one of: {', '.join(symbols)}" if symbols else ""
+        raise ValueError(f"{what}: {error}{also}") from None
+
+
+def _check_words(spec: ComponentSpec, what: str) -> None:
+    if spec.kind == "region_encoder":
+        for word in spec.accepts:
+            if word not in REGION_KINDS:
+                raise ValueError(
+                    f"{what}: it accepts the unknown region kind '{word}'; kinds are: {', '.join(REGION_KINDS)}"
+                )
+    if spec.trains and spec.trains not in KINDS:
+        raise ValueError(f"{what}: it trains the unknown kind '{spec.trains}'; kinds are: {', '.join(KINDS)}")
+    for word in spec.needs:
+        if word not in KINDS:
+            raise ValueError(f"{what}: it needs the unknown kind '{word}'; kinds are: {', '.join(KINDS)}")
+
+
+def check_command(command: Any) -> CommandSpec:
+    """Return the command if it is sound, else raise ValueError."""
+    if not isinstance(command, CommandSpec):
+        raise TypeError(f"regionkit_commands must return CommandSpec objects, it returned {command!r}")
+    if not _NAME.fullmatch(command.name):
+        raise ValueError(f"command '{command.name}': a name is made of a-z, 0-9 and . _ -")
+    if not _TARGET.fullmatch(command.target):
+        raise ValueError(f"command '{command.name}': target '{command.target}' is not of the form package.module:Name")
+    return command
+
+
+def check_paper(paper: Any) -> PaperSpec:
+    """Return the paper if it is sound, else raise ValueError."""
+    if not isinstance(paper, PaperSpec):
+        raise TypeError(f"regionkit_papers must return PaperSpec objects, it returned {paper!r}")
+    if not paper.key or not paper.bibtex.lstrip().startswith("@"):
+        raise ValueError(f"paper '{paper.key}': it needs a key and a BibTeX entry")
+    return paper

@@ -1,0 +1,180 @@
+"""Following the vectors through a pipeline: the space that enters and leaves each part, and the weights it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from regionkit.core.errors import PortError, RegionkitError, WeightsError
+from regionkit.core.spec import Port
+from regionkit.core.weights import WeightFile
+from regionkit.registry.ports import Ends, Spaces, ends, mismatch, resolve, spaces_of, spelled
+from regionkit.registry.schema import Part
+from regionkit.registry.weight_choice import Wanted, choose_bank, choose_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that does not fit.
+
+    Attributes:
+        kind: The part that it is reported at.
+        error: What is wrong.
+        swap: Kinds of which another part might fit.
+        option: The option that it is about.
+    """
+
+    kind: str
+    error: RegionkitError
+    swap: tuple[str, ...] = ()
+    option: str = "name"
+
+
+@dataclass(slots=True)
+class Trace:
+    """What following the vectors found out; the fields are those of ``PipelinePlan``."""
+
+    ports: dict[str, tuple[str, str]] = field(default_factory=dict)
+    weights: dict[str, WeightFile | None] = field(default_factory=dict)
+    fit_corpus: dict[str, str] = field(default_factory=dict)
+    corruption: str = "none"
+    unbridged: bool = False
+    text: str = ""
+    faults: list[Fault] = field(default_factory=list)
+
+
+def trace_parts(parts: Mapping[str, Part]) -> Trace:
+    """Follow the vectors through the parts that are there, as far as they can be followed."""
+    return _Tracer(parts).run()
+
+
+class _Tracer:
+    def __init__(self, parts: Mapping[str, Part]) -> None:
+        self.parts = parts
+        self.trace = Trace()
+        self.spaces = Spaces("", "")
+        #: What flows at the moment, and the kind that gave it.
+        self.flow = Port()
+        self.giver = "backbone"
+
+    def run(self) -> Trace:
+        for step, kind in (
+            (self._backbone, "backbone"),
+            (self._region_encoder, "region_encoder"),
+            (self._bridge, "bridge"),
+            (self._decoder, "decoder"),
+        ):
+            if kind not in self.parts:
+                if kind in ("backbone", "bridge"):  # nothing can be said of what comes after
+                    break
+                continue
+            try:
+                step(self.parts[kind])
+            except PortError as error:
+                swap = tuple(dict.fromkeys((self.giver, kind))) if kind != "backbone" else ()
+                self.trace.faults.append(Fault(kind, error, swap))
+                break
+            except WeightsError as error:
+                self.trace.faults.append(Fault(kind, error, option="weights"))
+                break
+            except RegionkitError as error:
+                self.trace.faults.append(Fault(kind, error))
+                break
+        if not self.trace.faults and "bridge" in self.parts:
+            self._bank(self.parts["bridge"])
+        return self.trace
+
+    def _backbone(self, part: Part) -> None:
+        self.spaces = spaces_of(part)
+        self.trace.text = self.spaces.text
+        self.trace.weights["backbone"] = choose_weights(part, Wanted(self.spaces.image))
+        self._pass(part, None, Port(self.spaces.image))
+
+    def _region_encoder(self, part: Part) -> None:
+        own = ends(part)
+        reads = resolve(part, own.reads or Port("image"), self.spaces, self.flow)
+        self._check(part, reads)
+        self.trace.weights[part.kind] = choose_weights(part, Wanted(reads.space))
+        self._pass(part, reads, resolve(part, own.writes or Port("same"), self.spaces, reads))
+
+    def _bridge(self, part: Part) -> None:
+        own = ends(part)
+        self.trace.corruption = str(getattr(part.config, "corruption", "none"))
+        if self.flow.form == "views":
+            # Pictures need no bridge; only one that takes anything may stand in their way.
+            if part.name != "none" and own.reads is not None and own.reads.space != "any":
+                self._check(part, resolve(part, own.reads, self.spaces, self.flow))
+            self.trace.weights[part.kind] = None
+            self.trace.ports[part.kind] = ("views", "views")
+            return
+        reads, writes = own.reads or Port("any"), own.writes or Port("same")
+        if "weights" in (reads.space, writes.space):
+            reads, writes = self._ports_of_weights(part, own)
+        reads = resolve(part, reads, self.spaces, self.flow)
+        self._check(part, reads)
+        writes = resolve(part, writes, self.spaces, reads)
+        if part.kind not in self.trace.weights:
+            is_bank = "corpus" in part.spec.needs
+            self.trace.weights[part.kind] = None if is_bank else choose_weights(part, Wanted(reads.space))
+        self.trace.unbridged = part.name == "none" and reads.space != writes.space
+        # A bridge that reads any number of tokens and says nothing of its own passes on as many.
+        self._pass(part, reads, replace(writes, many=writes.many or (self.flow.many and reads.many)))
+
+    def _decoder(self, part: Part) -> None:
+        own = ends(part)
+        reads = own.reads or Port("any")
+        if reads.form == "tokens" and self.flow.form == "views":
+            self._check(part, reads)
+        elif reads.space == "weights" and reads.form == "tokens":
+            file = choose_weights(part, Wanted(self.flow.space, self.trace.corruption))
+            self.trace.weights[part.kind] = file
+            reads = replace(reads, space=file.header.space if file else self.flow.space)
+        else:
+            reads = resolve(part, reads, self.spaces, self.flow)
+        self._check(part, reads)
+        if part.kind not in self.trace.weights:
+            wanted = Wanted("" if reads.form == "views" else reads.space)
+            self.trace.weights[part.kind] = choose_weights(part, wanted)
+        self.trace.ports[part.kind] = (spelled(reads), "")
+
+    def _ports_of_weights(self, part: Part, own: Ends) -> tuple[Port, Port]:
+        """Return the ports of a bridge that were decided when it was trained."""
+        file = choose_weights(part, Wanted(self.flow.space))
+        self.trace.weights[part.kind] = file
+        if file is None and own.writes is not None and own.writes.space == "weights":
+            raise PortError(f"{part.kind} '{part.name}' is untrained, so it does not say which space it writes")
+        trained = file.header if file else None
+        reads, writes = own.reads or Port("any"), own.writes or Port("same")
+        if reads.space == "weights":
+            reads = replace(reads, space=trained.space if trained else self.flow.space)
+        if writes.space == "weights" and trained is not None:
+            writes = replace(writes, space=trained.writes or trained.space)
+        return reads, writes
+
+    def _bank(self, part: Part) -> None:
+        """Choose the bank of a bridge that is fitted to a corpus; it may follow from the decoder's weights."""
+        if "corpus" not in part.spec.needs or self.trace.ports[part.kind] == ("views", "views"):
+            return
+        try:
+            choice = choose_bank(part, self.trace.ports[part.kind][1], self.trace.weights.get("decoder"))
+        except WeightsError as error:
+            self.trace.faults.append(Fault(part.kind, error, option="bank"))
+            return
+        self.trace.weights[part.kind] = choice.file
+        if choice.corpus and not self.spaces.text:
+            message = (
+                f"{part.kind} '{part.name}' is to be fitted to '{choice.corpus}', but the backbone has no text tower"
+            )
+            self.trace.faults.append(Fault(part.kind, PortError(message), ("backbone",)))
+        elif choice.corpus:
+            self.trace.fit_corpus[part.kind] = choice.corpus
+
+    def _check(self, part: Part, reads: Port) -> None:
+        giver = f"{self.giver} '{self.parts[self.giver].name}'"
+        fault = mismatch(giver, self.flow, f"{part.kind} '{part.name}'", reads)
+        if fault:
+            raise PortError(fault)
+
+    def _pass(self, part: Part, reads: Port | None, writes: Port) -> None:
+        self.trace.ports[part.kind] = (spelled(reads), spelled(writes))
+        self.flow, self.giver = writes, part.kind

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import regionkit.core.plugin as hooks
+from regionkit.core.errors import RegionkitError, UnknownName
+from regionkit.registry import get_registry
+
+SPEC = """
+from regionkit.core.plugin import hookimpl
+from regionkit.core.spec import CommandSpec, ComponentSpec, PaperSpec, Port
+
+@hookimpl
+def regionkit_components():
+    return [ComponentSpec({})]
+"""
+GOOD = "kind='metric', name='one', target='a:B'"
+
+
+def quarantined():
+    return {plugin.plugin: plugin.reason for plugin in get_registry().quarantined}
+
+
+def test_hook_signatures_are_pinned():
+    found = {name: str(inspect.signature(hook)) for name, hook in vars(hooks).items() if name.startswith("regionkit_")}
+    assert found == {
+        "regionkit_components": "() -> 'list[ComponentSpec]'",
+        "regionkit_papers": "() -> 'list[PaperSpec]'",
+        "regionkit_presets": "() -> 'list[str]'",
+        "regionkit_weights": "() -> 'list[str]'",
+        "regionkit_commands": "() -> 'list[CommandSpec]'",
+        "regionkit_stage_finished": "(stage: 'str', seconds: 'float', info: 'Mapping[str, Any]') -> 'None'",
+    }
+
+
+def test_outsider_enters_with_distribution_and_version(project):
+    project.plugin("my-pkg", SPEC.format(GOOD), module="my_pkg")
+    spec = get_registry().find("metric", "one")
+    assert str(get_registry().owner(spec)) == "my-pkg (my-pkg 0.3)"
+    assert get_registry().owner(get_registry().find("bridge", "none")).distribution == "regionkit"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        pytest.param("import not_a_module", "ModuleNotFoundError: No module named 'not_a_module'", id="import"),
+        pytest.param("raise SystemExit('bye')", "SystemExit: bye", id="exit"),
+        pytest.param("1 +", "SyntaxError: invalid syntax (broken.py, line 1)", id="syntax"),
+        pytest.param("x = 1", "it implements no hook of regionkit", id="no-hook"),
+        pytest.param(
+            "from regionkit.core.plugin import hookimpl\n@hookimpl\ndef regionkit_component():\n    return []",
+            "it implements the unknown hook 'regionkit_component'; did you mean: regionkit_components",
+            id="unknown-hook",
+        ),
+        pytest.param(
+            "from regionkit.core.plugin import hookimpl\n@hookimpl\ndef regionkit_components(registry):\n    return []",
+            "hookimpl definition: regionkit_components(registry)",
+            id="hook-argument",
+        ),
+        pytest.param(
+            "from regionkit.core.plugin import hookimpl\n@hookimpl\ndef regionkit_components():\n    return 3",
+            "regionkit_components must return a list, it returned int",
+            id="no-list",
+        ),
+        pytest.param(
+            "from regionkit.core.plugin import hookimpl\n@hookimpl\ndef regionkit_components():\n    return ['memory']",
+            "regionkit_components must return ComponentSpec objects, it returned 'memory'",
+            id="no-spec",
+        ),
+        pytest.param(
+            "from regionkit.core.plugin import hookimpl\n@hookimpl\ndef regionkit_components():\n    1 / 0",
+            "ZeroDivisionError: division by zero",
+            id="hook-raises",
+        ),
+        pytest.param(
+            SPEC.format("kind='metrc', name='one', target='a:B'"),
+            "component 'one' is of the unknown kind 'metrc'; kinds are: backbone,",
+            id="kind",
+        ),
+        pytest.param(
+            SPEC.format("kind='metric', name='One', target='a:B'"), "metric 'One': a name is made of a-z", id="name"
+        ),
+        pytest.param(
+            SPEC.format("kind='metric', name='one', target='a.B'"),
+            "metric 'one': target 'a.B' is not of the form package.module:Name",
+            id="target",
+        ),
+        pytest.param(
+            SPEC.format("kind='decoder', name='one', target='a:B'"),
+            "decoder 'one': it must say what it reads with reads=Port(...)",
+            id="port-missing",
+        ),
+        pytest.param(
+            SPEC.format("kind='backbone', name='one', target='a:B', writes=Port('image')"),
+            "backbone 'one': writes: 'image' is not a space: write it as name[dim]",
+            id="port-space",
+        ),
+        pytest.param(
+            SPEC.format("kind='region_encoder', name='one', target='a:B', writes=Port('image'), accepts=('bx',)"),
+            "region_encoder 'one': it accepts the unknown region kind 'bx'",
+            id="accepts",
+        ),
+        pytest.param(
+            SPEC.format("kind='metric', name='one', target='a:B', weights='http://x'"),
+            "metric 'one': weights 'http://x' is neither 'index' nor a file:, pkg: or hub: reference",
+            id="weights",
+        ),
+        pytest.param(
+            SPEC.format("kind='recipe', name='one', target='a:B', trains='decoders'"),
+            "recipe 'one': it trains the unknown kind 'decoders'",
+            id="trains",
+        ),
+        pytest.param(
+            SPEC.format(f"{GOOD}), ComponentSpec({GOOD}"), "it registers metric 'one' twice", id="twice-itself"
+        ),
+    ],
+)
+def test_broken_plugin_is_quarantined_with_its_reason(project, source, reason):
+    project.plugin("broken", source)
+    assert reason in quarantined()["broken"]
+    # It costs nobody else anything, and is named where something is not found.
+    assert "none" in get_registry().names("bridge")
+    with pytest.raises(UnknownName, match="plugin 'broken' was skipped"):
+        get_registry().find("metric", "one")
+
+
+def test_broken_plugin_leaves_nothing_behind(project):
+    source = SPEC.format(f"{GOOD}), ComponentSpec(kind='metric', name='Two', target='a:B'")
+    project.plugin("broken", source + "\n@hookimpl\ndef regionkit_stage_finished(stage):\n    raise AssertionError\n")
+    assert "one" not in get_registry().names("metric")
+    get_registry().finished("trial", 1.0, {})
+
+
+def test_same_name_twice_names_both_owners(project):
+    spec = "kind='bridge', name='none', target='my_pkg.dec:Mine', reads=Port('any'), writes=Port('same')"
+    project.plugin("my_pkg", SPEC.format(spec))
+    with pytest.raises(RegionkitError) as caught:
+        get_registry()
+    assert str(caught.value).splitlines() == [
+        "two plugins both register bridge 'none'",
+        "  first:  baselines (regionkit 0.1.0) -> regionkit.plugins.baselines.unbridged:Unbridged",
+        "  second: my_pkg (my_pkg 0.3) -> my_pkg.dec:Mine",
+        "  rename one of them, or turn one plugin off with REGIONKIT_DISABLE=my_pkg",
+    ]
+    result = project.run("list-components")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: two plugins both register bridge 'none'")
+
+
+def test_same_command_twice_is_an_error(project):
+    source = "from regionkit.core.plugin import hookimpl\nfrom regionkit.core.spec import CommandSpec\n"
+    source += "@hookimpl\ndef regionkit_commands():\n    return [CommandSpec('show', 'a:b', 'x')]\n"
+    project.plugin("my_pkg", source)
+    with pytest.raises(RegionkitError, match="two plugins both register command 'show'"):
+        get_registry()
+
+
+def test_disabled_plugin_is_out_and_shown(project, monkeypatch):
+    spec = "kind='bridge', name='none', target='my_pkg.dec:Mine', reads=Port('any'), writes=Port('same')"
+    project.plugin("my_pkg", SPEC.format(spec))
+    monkeypatch.setenv("REGIONKIT_DISABLE", "other, my_pkg")
+    assert quarantined()["my_pkg"] == "turned off by REGIONKIT_DISABLE"
+    assert get_registry().owner(get_registry().find("bridge", "none")).plugin == "baselines"
+
+
+def test_plugin_named_like_ours_is_quarantined(project):
+    project.plugin("baselines", SPEC.format(GOOD), module="other_baselines")
+    assert quarantined()["baselines"] == "another plugin is already named 'baselines': baselines (regionkit 0.1.0)"
+    assert "none" in get_registry().names("bridge")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "lines"),
+    [
+        pytest.param("bridge", "toy-nois", ["no bridge named 'toy-nois'", "did you mean: toy-noise"], id="typo"),
+        pytest.param("bridge", "toy-words", ["there is a decoder of that name"], id="other-kind"),
+        pytest.param("metrics", "x", ["no kind of component named 'metrics'", "did you mean: metric"], id="kind"),
+        pytest.param("corpus", "zzz", ["corpora are: ", "toolkit list-components --kind corpus"], id="list"),
+    ],
+)
+def test_unknown_name_says_what_exists(toy, kind, name, lines):
+    with pytest.raises(UnknownName) as caught:
+        get_registry().find(kind, name)
+    assert all(line in str(caught.value) for line in lines), str(caught.value)
+
+
+def test_observers_hear_of_stages(project):
+    source = "from regionkit.core.plugin import hookimpl\nheard = []\n"
+    source += "@hookimpl\ndef regionkit_stage_finished(stage, seconds):\n    heard.append((stage, seconds))\n"
+    project.plugin("watcher", source)
+    get_registry().finished("backbone", 0.5, {"images": 3})
+    assert get_registry().manager.get_plugin("watcher").heard == [("backbone", 0.5)]
+
+
+def test_code_version_follows_the_plugins_source(toy):
+    from regionkit.registry.code_digest import _module_digest
+
+    spec = get_registry().find("bridge", "toy-none")
+    other = get_registry().find("bridge", "none")
+    before = get_registry().code_version([spec])
+    assert before == get_registry().code_version([spec, spec])
+    unrelated = get_registry().code_version([other])
+    (toy.folder / "toy_plugin/parts.py").write_text("changed = 1\n")
+    _module_digest.cache_clear()
+    assert get_registry().code_version([spec]) != before
+    assert get_registry().code_version([other]) == unrelated
+    assert before != unrelated
+
+
+def test_same_preset_twice_names_both_files(toy):
+    source = "from pathlib import Path\nfrom regionkit.core.plugin import hookimpl\n"
+    source += "@hookimpl\ndef regionkit_presets():\n    return [Path(__file__).parent / 'more']\n"
+    toy.plugin("more", source)({"more/toy.yaml": "backbone: x\n"})
+    with pytest.raises(RegionkitError, match="two plugins both bring a preset 'toy'"):
+        _ = get_registry().presets
