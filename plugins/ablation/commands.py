@@ -1,0 +1,215 @@
+"""``toolkit ablate`` and ``toolkit run``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from regionkit.plugins.ablation.runner import Progress, Summary
+    from regionkit.plugins.ablation.store import ResultStore
+    from regionkit.plugins.ablation.trials import AblationPlan
+    from regionkit.plugins.ablation.verdicts import Verdict
+
+#: Name of the database in an output folder.
+DATABASE = "results.sqlite"
+
+
+def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that both commands take."""
+    for option in (
+        click.option("--set", "overrides", multiple=True, metavar="a.b=c", help="Change a value of the file."),
+        click.option("--limit", type=click.IntRange(1), help="Most images of a data set."),
+        click.option("--device", default="auto", show_default=True),
+        click.option(
+            "--threads", type=click.IntRange(0), default=0, help="CPU threads; 0 chooses by the size of the models."
+        ),
+        click.option(
+            "--feature-memory", type=click.IntRange(0), default=1024, show_default=True, metavar="MIB",
+            help="Memory for features that trials share.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Results go here. [default: runs/NAME]")
+@click.option("--plan", "plan_only", is_flag=True, help="List the trials and what cannot run; run nothing.")
+@shared_options
+@click.pass_context
+def ablate(context: click.Context, /, file: Path, out: Path | None, plan_only: bool, **options: Any) -> None:
+    """Run every trial of the ablation FILE; run it again to go on where it was stopped.
+
+    Ends with status 1 if a trial or a sample failed, or a claim that must hold does not; with 2 for a mistake in FILE.
+    """
+    from regionkit.plugins.ablation.planning import plan_ablation
+
+    overrides = [*options["overrides"], *([f"limit={options['limit']}"] if options["limit"] else [])]
+    plan = plan_ablation(file, overrides)
+    folder = out or Path("runs") / plan.name
+    if plan_only:
+        show_plan(plan, folder, as_json=options["as_json"])
+        return
+    execute(context, plan, folder, options)
+
+
+@click.command()
+@click.argument("pipeline")
+@click.option("--data", required=True, multiple=True, metavar="TASK@NAME", help="Task and data set; commas or repeat.")
+@click.option("--metrics", default="cider-d,noun-f1", show_default=True, metavar="NAME,NAME")
+@click.option(
+    "--seed", "seeds", multiple=True, type=click.IntRange(0), help="Evaluation seed, repeatable. [default: 0]"
+)
+@click.option("--split", default="test", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep captions and scores here.")
+@shared_options
+@click.pass_context
+def run(context: click.Context, /, pipeline: str, out: Path | None, **options: Any) -> None:
+    """Score PIPELINE, a preset's name or a YAML file, on data sets: an ablation of one pipeline."""
+    from regionkit.plugins.ablation.planning import plan_ablation
+    from regionkit.registry.document import Document, read_pipeline
+
+    base = read_pipeline(pipeline, options["overrides"])
+    data: dict[str, Any] = {
+        "base": base.data,
+        "data": [word for entry in options["data"] for word in _words(entry)],
+        "metrics": _words(options["metrics"]),
+        "seeds": list(options["seeds"] or (0,)),
+        "split": options["split"],
+        "limit": options["limit"],
+    }
+    lines = {f"base.{path}" if path else "base": line for path, line in base.lines.items()}
+    flags = {"data": "--data", "metrics": "--metrics", "seeds": "--seed", "split": "--split", "limit": "--limit"}
+    plan = plan_ablation(Document(base.path, data, {**lines, **flags}, base.name or "run"))
+    execute(context, plan, out, options)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def execute(context: click.Context, plan: AblationPlan, folder: Path | None, options: dict[str, Any]) -> None:
+    """Run a plan, write the reports, print the tables, and end with the status that the outcome asks for."""
+    from regionkit.plugins.ablation.runner import Runner, RunOptions
+    from regionkit.plugins.ablation.store import ResultStore
+    from regionkit.plugins.ablation.tables import write_reports
+    from regionkit.plugins.ablation.verdicts import judge_claims
+
+    settings = RunOptions(options["device"], options["feature_memory"] << 20, options["threads"])
+    with ResultStore(folder / DATABASE if folder else None) as store:
+        try:
+            summary = Runner(plan, store, _progress(), settings).run()
+        finally:
+            # Whatever ends the run, the reports say what is there so far.
+            verdicts = judge_claims(plan, store)
+            files = write_reports(folder, plan, store, verdicts) if folder else []
+        if options["as_json"]:
+            click.echo(json.dumps(as_json(plan, store, summary, verdicts, folder), indent=2))
+        else:
+            show_results(plan, store, summary, verdicts, files)
+    failed = summary.failed or summary.bad_samples or not all(verdict.ok for verdict in verdicts)
+    context.exit(1 if failed else 0)
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+
+    from regionkit.plugins.ablation.display import Lines, LiveTable
+
+    console = Console(stderr=True)
+    return LiveTable(console) if console.is_terminal else Lines(console)
+
+
+def show_results(
+    plan: AblationPlan, store: ResultStore, summary: Summary, verdicts: list[Verdict], files: list[Path]
+) -> None:
+    """Print the tables."""
+    from regionkit.plugins.ablation.tables import claims_table, markdown_table, refused_table, summary_rows
+
+    click.echo(markdown_table(*summary_rows(plan, store)))
+    if verdicts:
+        click.echo("\n" + claims_table(verdicts))
+    if plan.refused:
+        click.echo("\nTrials that cannot run:\n" + refused_table(plan))
+    for sentence in plan.disclaimers:
+        click.echo(f"\n{sentence}")
+    show_failures(store, summary)
+    undone = [verdict for verdict in verdicts if not verdict.ok]
+    if undone:
+        must = sum(verdict.claim.must for verdict in verdicts)
+        click.echo(f"{len(undone)} of {must} claims that must hold do not", err=True)
+    if files:
+        click.echo(f"\n{summary.ran} trials ran, {summary.resumed} were done before. Reports: {files[0].parent}")
+
+
+def show_failures(store: ResultStore, summary: Summary) -> None:
+    """Print why trials and samples failed, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for trial, reason in summary.failed.items():
+        reasons.setdefault(reason, []).append(trial)
+    for reason, trials in reasons.items():
+        which = f"trial {trials[0]}" if len(trials) == 1 else f"{len(trials)} trials, the first is {trials[0]},"
+        click.echo(f"{which} failed: {reason}", err=True)
+    for trial, count in summary.bad_samples.items():
+        first = next(row for row in store.captions(trial) if row.caption is None)
+        click.echo(f"trial {trial}: {count} samples failed; the first, {first.sample}: {first.error}", err=True)
+
+
+def as_json(
+    plan: AblationPlan, store: ResultStore, summary: Summary, verdicts: list[Verdict], folder: Path | None
+) -> dict[str, Any]:
+    """Return everything that the tables say in plain values."""
+    from regionkit.plugins.ablation.tables import trial_record
+
+    return {
+        "name": plan.name,
+        "out": str(folder) if folder else None,
+        "axes": plan.axes,
+        "trials": [trial_record(trial, store, plan.axes) for trial in plan.trials],
+        "refused": _refused(plan),
+        "excluded": plan.excluded,
+        "claims": [verdict.to_dict() for verdict in verdicts],
+        "ran": summary.ran,
+        "resumed": summary.resumed,
+        "failed": summary.failed,
+        "bad_samples": summary.bad_samples,
+        "disclaimers": plan.disclaimers,
+    }
+
+
+def _refused(plan: AblationPlan) -> list[dict[str, Any]]:
+    return [
+        {"axes": dict(one.labels), "data": one.data, "trials": one.count, "reason": one.reason} for one in plan.refused
+    ]
+
+
+def show_plan(plan: AblationPlan, folder: Path, *, as_json: bool) -> None:
+    """Print the trials, the weights that were chosen for them, and what cannot run."""
+    from regionkit.plugins.ablation.store import ResultStore
+    from regionkit.plugins.ablation.tables import plan_table, planned_trial, refused_table
+
+    done: set[str] = set()
+    if (folder / DATABASE).is_file():
+        with ResultStore(folder / DATABASE) as store:
+            done = store.done()
+    if as_json:
+        trials = [{**planned_trial(trial, plan.axes), "done": trial.id in done} for trial in plan.trials]
+        plain = {"name": plan.name, "trials": trials, "refused": _refused(plan), "excluded": plan.excluded}
+        click.echo(json.dumps(plain, indent=2))
+        return
+    click.echo(plan_table(plan))
+    if plan.refused:
+        click.echo("\nTrials that cannot run:\n" + refused_table(plan))
+    data = ", ".join(dict.fromkeys(trial.selection.ref.label for trial in plan.trials))
+    seeds = ", ".join(map(str, plan.spec.settings.seeds))
+    counted = [f"{len(plan.trials)} trials", f"{sum(trial.id in done for trial in plan.trials)} done in {folder}"]
+    counted += [f"{plan.excluded} excluded"] if plan.excluded else []
+    counted += [f"{plan.repeated} named twice"] if plan.repeated else []
+    click.echo(f"\n{', '.join(counted)}; data: {data}; seeds: {seeds}")

@@ -1,0 +1,156 @@
+"""How a run shows itself: a live table on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from regionkit.plugins.ablation.store import TrialResult
+from regionkit.plugins.ablation.trials import AblationPlan, Trial
+
+#: Trials of the live table; older ones scroll off.
+_SHOWN = 12
+
+
+class Lines:
+    """One line a trial, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._plan: AblationPlan | None = None
+        self._total = self._count = 0
+        self._start = 0.0
+
+    def start(self, plan: AblationPlan, todo: Sequence[Trial]) -> None:
+        """Say how much there is to do."""
+        self._plan, self._total, self._start = plan, len(todo), time.monotonic()
+        if todo:
+            self._write(opening(plan, todo))
+
+    def trial_started(self, trial: Trial) -> None:
+        """Say nothing: a line a trial is enough."""
+
+    def trial_finished(self, trial: Trial, result: TrialResult) -> None:
+        """Write what came out."""
+        assert self._plan is not None
+        self._count += 1
+        left = eta(self._start, self._count, self._total)
+        name = ", ".join([*(trial.combination.labels[axis] for axis in self._plan.axes), trial.selection.ref.label])
+        seconds = result.seconds.get("trial", 0.0)
+        self._write(
+            f"[{self._count}/{self._total}] {name}, seed {trial.selection.seed}: {outcome(result)} "
+            f"({seconds:.1f} s, {left} left)"
+        )
+
+    def stop(self) -> None:
+        """Nothing to clean up."""
+
+    def _write(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class LiveTable:
+    """The last trials with their scores, and a bar with the time that is left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._plan: AblationPlan | None = None
+        self._rows: list[list[str]] = []
+        self._running = ""
+        self._start = 0.0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]} left"),
+            console=console,
+        )
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+
+    def start(self, plan: AblationPlan, todo: Sequence[Trial]) -> None:
+        """Open the table."""
+        self._plan, self._start = plan, time.monotonic()
+        if not todo:
+            return
+        self._console.print(Text(opening(plan, todo)))
+        self._task = self._bar.add_task("trials", total=len(todo), left="?")
+        self._live.start()
+        self._draw()
+
+    def trial_started(self, trial: Trial) -> None:
+        """Show the trial as running."""
+        self._rows.append(self._row(trial, ["..."] * len(self._metrics)))
+        self._draw()
+
+    def trial_finished(self, trial: Trial, result: TrialResult) -> None:
+        """Show the scores."""
+        scores = {metric.metric: f"{metric.value:.3f}" for metric in result.metrics}
+        cells = [scores.get(metric, "failed") for metric in self._metrics]
+        self._rows[-1] = self._row(trial, cells)
+        task = self._bar.tasks[0]
+        done = int(task.completed) + 1
+        self._bar.update(task.id, completed=done, left=eta(self._start, done, int(task.total or 0)))
+        if result.status == "failed":
+            self._live.console.print(Text(f"trial {trial.id} failed: {result.reason}", style="red"))
+        self._draw()
+
+    def stop(self) -> None:
+        """Close the table; what it showed is in the final one."""
+        self._live.stop()
+
+    @property
+    def _metrics(self) -> list[str]:
+        return [metric.label for metric in self._plan.metrics] if self._plan else []
+
+    def _row(self, trial: Trial, cells: Sequence[str]) -> list[str]:
+        assert self._plan is not None
+        labels = [trial.combination.labels[axis] for axis in self._plan.axes]
+        return [*labels, trial.selection.ref.label, str(trial.selection.seed), *cells]
+
+    def _draw(self) -> None:
+        assert self._plan is not None
+        table = Table(box=None, pad_edge=False)
+        for name in (*self._plan.axes, "data", "seed"):
+            table.add_column(name)
+        for name in self._metrics:
+            table.add_column(name, justify="right")
+        for row in self._rows[-_SHOWN:]:
+            table.add_row(*(Text(cell) for cell in row))
+        self._live.update(Group(table, self._bar))
+
+
+def opening(plan: AblationPlan, todo: Sequence[Trial]) -> str:
+    """Say what is about to run, and what is not."""
+    parts = [f"{len(todo)} trials to run"]
+    if len(todo) < len(plan.trials):
+        parts.append(f"{len(plan.trials) - len(todo)} done before")
+    refused = sum(refused.count for refused in plan.refused)
+    if refused:
+        parts.append(f"{refused} cannot run (reasons in results.md and with --plan)")
+    if plan.excluded:
+        parts.append(f"{plan.excluded} excluded")
+    if plan.repeated:
+        parts.append(f"{plan.repeated} named twice")
+    return ", ".join(parts)
+
+
+def outcome(result: TrialResult) -> str:
+    """Return the scores of a trial on one line, or why it failed."""
+    if result.status == "failed":
+        return "failed: " + " ".join(result.reason.split())
+    scores = ", ".join(f"{metric.metric} {metric.value:.3f}" for metric in result.metrics)
+    return scores + (f", {result.failed} of {len(result.samples)} samples failed" if result.failed else "")
+
+
+def eta(start: float, done: int, total: int) -> str:
+    """Estimate the time left from the pace so far, as minutes:seconds."""
+    seconds = (time.monotonic() - start) / max(done, 1) * (total - done)
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

@@ -1,0 +1,331 @@
+"""What an ablation file says, read and checked as far as that is possible without building anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from regionkit.core.errors import Problem, did_you_mean
+from regionkit.core.spec import PARTS
+from regionkit.plugins.ablation.claims import Claim, parse_claim
+
+#: Keys of an ablation file.
+KEYS: tuple[str, ...] = (
+    "summary", "base", "data", "metrics", "grid", "zip", "include", "exclude", "seeds", "claims", "limit", "split",
+    "on_error",
+)  # fmt: skip
+ON_ERROR: tuple[str, ...] = ("record", "stop")
+
+Where = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class AxisValue:
+    """One value of an axis.
+
+    Attributes:
+        label: How tables and claims call it.
+        value: A mapping with ``name`` for a whole part, otherwise the value of an option.
+        path: Dotted path of the value in the file, for messages.
+    """
+
+    label: str
+    value: Any
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Something that is varied: a part (``bridge``) or an option of a part (``bridge.temperature``)."""
+
+    name: str
+    values: tuple[AxisValue, ...]
+
+    @property
+    def kind(self) -> str:
+        """The part that the axis is about."""
+        return self.name.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class DataRef:
+    """A task on a data set: ``task@name``, and the options of the data set."""
+
+    task: str
+    dataset: Mapping[str, Any]
+    path: str
+
+    @property
+    def label(self) -> str:
+        """The form ``TASK@NAME`` of tables and claims, with the options that were given."""
+        shown = ", ".join(f"{key}={text(value)}" for key, value in self.dataset.items() if key != "name")
+        return f"{self.task}@{self.dataset['name']}" + (f"({shown})" if shown else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for all trials.
+
+    Attributes:
+        seeds: Evaluation seeds: other scenes, the same weights.
+        limit: Most images of a data set; None for all.
+        split: Split of the data sets.
+        on_error: ``record`` notes a trial or sample that fails and goes on, ``stop`` ends the run there.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    limit: int | None = None
+    split: str = "test"
+    on_error: str = "record"
+
+
+@dataclass(slots=True)
+class AblationSpec:
+    """An ablation file, read. ``zips`` holds groups of axes that are walked together."""
+
+    base: dict[str, dict[str, Any]] = field(default_factory=dict)
+    data: list[DataRef] = field(default_factory=list)
+    metrics: list[tuple[Any, str]] = field(default_factory=list)
+    grid: list[Axis] = field(default_factory=list)
+    zips: list[tuple[Axis, ...]] = field(default_factory=list)
+    include: list[dict[str, AxisValue]] = field(default_factory=list)
+    exclude: list[dict[str, tuple[str, ...]]] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def axes(self) -> list[str]:
+        """Names of all axes, in the order of the file."""
+        names = [axis.name for axis in self.grid] + [axis.name for group in self.zips for axis in group]
+        return list(dict.fromkeys([*names, *(name for extra in self.include for name in extra)]))
+
+    def mates(self, axis: str) -> set[str]:
+        """Axes that never vary without ``axis``, itself included."""
+        return {axis}.union(*({a.name for a in group} for group in self.zips if axis in {a.name for a in group}))
+
+
+class SpecReader:
+    """Reads the mapping of an ablation file and notes every mistake in ``problems``."""
+
+    def __init__(self, data: Mapping[str, Any], where: Where, problems: list[Problem]) -> None:
+        self.data = data
+        self.where = where
+        self.problems = problems
+
+    def read(self) -> AblationSpec:
+        """Read everything that can be read; look at ``problems`` before using it."""
+        self._check_keys()
+        spec = AblationSpec(
+            base=self._base(),
+            data=[ref for ref in map(self._data, *self._items("data", required=True)) if ref is not None],
+            metrics=list(zip(*self._items("metrics", required=True), strict=True)),
+            grid=self._axes(self.data.get("grid") or {}, "grid"),
+            zips=[group for group in map(self._zip, *self._items("zip")) if group],
+            include=[extra for extra in map(self._include, *self._items("include")) if extra],
+            exclude=[pattern for pattern in map(self._exclude, *self._items("exclude")) if pattern],
+            claims=[claim for claim in map(self._claim, *self._items("claims")) if claim is not None],
+            settings=self._settings(),
+        )
+        self._check_repeats(spec)
+        return spec
+
+    def _check_repeats(self, spec: AblationSpec) -> None:
+        """Note axes that are walked twice and data sets that are named twice: one would hide the other."""
+        walked = [("grid", axis.name) for axis in spec.grid]
+        walked += [("zip", axis.name) for group in spec.zips for axis in group]
+        names = [name for _, name in walked]
+        for at, (section, name) in enumerate(walked):
+            if name in names[:at]:
+                self.problem(section, f"the axis '{name}' is walked twice", "name it once, in grid or in zip")
+        labels = [ref.label for ref in spec.data]
+        for at, ref in enumerate(spec.data):
+            if ref.label in labels[:at]:
+                self.problem(ref.path, f"'{ref.label}' is listed twice")
+
+    def problem(self, path: str, message: str, *hints: str) -> None:
+        """Note a mistake."""
+        self.problems.append(Problem(self.where(path), path, message, tuple(hint for hint in hints if hint)))
+
+    def _check_keys(self) -> None:
+        for key in self.data:
+            if key in PARTS:
+                self.problem(key, "a part stands under base: in an ablation", f"write base: {{{key}: ...}}")
+            elif key not in KEYS:
+                self.problem(key, "unknown key", did_you_mean(key, KEYS), f"an ablation has: {', '.join(KEYS)}")
+
+    def _base(self) -> dict[str, dict[str, Any]]:
+        """Return the parts of the base pipeline; what the pipeline itself gets wrong is found when it is planned."""
+        base = self.data.get("base") or {}
+        if not isinstance(base, Mapping):
+            self.problem("base", f"'{base}' is no pipeline", "name a preset or a file, or write its parts")
+            return {}
+        for key in base:
+            if key not in (*PARTS, "summary"):
+                self.problem(f"base.{key}", "unknown part", did_you_mean(key, PARTS), f"parts are: {', '.join(PARTS)}")
+        return {kind: as_mapping(base[kind]) for kind in PARTS if base.get(kind) is not None}
+
+    def _items(self, key: str, required: bool = False) -> tuple[list[Any], list[str]]:
+        """Return the entries of a list and their dotted paths."""
+        value = self.data.get(key)
+        if value is None or value == []:
+            if required:
+                self.problem(key, "missing", f"an ablation needs it, for example {_EXAMPLES[key]}")
+            return [], []
+        entries = value if isinstance(value, list) else [value]
+        return entries, [f"{key}.{index}" if isinstance(value, list) else key for index in range(len(entries))]
+
+    def _data(self, entry: Any, path: str) -> DataRef | None:
+        if isinstance(entry, str) and entry.count("@") == 1 and all(entry.split("@")):
+            task, name = entry.split("@")
+            return DataRef(task, {"name": name}, path)
+        if isinstance(entry, Mapping) and {"task", "name"} <= set(entry):
+            return DataRef(str(entry["task"]), {key: entry[key] for key in entry if key != "task"}, path)
+        self.problem(path, f"'{entry}' is no data set", "write TASK@NAME, or {task: TASK, name: NAME, OPTION: ...}")
+        return None
+
+    def _axes(self, mapping: Any, path: str) -> list[Axis]:
+        if not isinstance(mapping, Mapping):
+            self.problem(path, "must map axes to lists of values", f"for example {_EXAMPLES['grid']}")
+            return []
+        axes = []
+        for name, values in mapping.items():
+            at = f"{path}.{name}"
+            if not self._is_axis(name, at):
+                continue
+            if not isinstance(values, list) or not values:
+                self.problem(at, "needs a list of values to walk through", f"for example {_EXAMPLES['grid']}")
+                continue
+            expanded = [one for index, value in enumerate(values) for one in expand(name, value, f"{at}.{index}")]
+            axes.append(Axis(name, tuple(expanded)))
+        return axes
+
+    def _is_axis(self, name: str, path: str) -> bool:
+        if name.partition(".")[0] in PARTS:
+            return True
+        hint = {"seed": "list evaluation seeds under seeds:", "data": "list data sets under data:"}.get(
+            name.rstrip("s")
+        )
+        self.problem(
+            path,
+            f"'{name}' is no axis",
+            hint or did_you_mean(name.partition(".")[0], PARTS),
+            f"axes are parts ({', '.join(PARTS)}) or their options, such as bridge.temperature",
+        )
+        return False
+
+    def _zip(self, entry: Any, path: str) -> tuple[Axis, ...]:
+        axes = tuple(self._axes(entry, path))
+        lengths = {axis.name: len(axis.values) for axis in axes}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            self.problem(path, f"axes that are walked together need equally many values: {listed}")
+            return ()
+        return axes
+
+    def _include(self, entry: Any, path: str) -> dict[str, AxisValue]:
+        if not isinstance(entry, Mapping):
+            self.problem(path, "an extra trial maps axes to one value each", "for example {bridge: none}")
+            return {}
+        chosen = {}
+        for name, value in entry.items():
+            at = f"{path}.{name}"
+            if not self._is_axis(name, at):
+                continue
+            values = expand(name, value, at)
+            if len(values) != 1:
+                self.problem(at, f"an extra trial takes one value an axis, this has {len(values)}")
+            chosen[name] = values[0]
+        return chosen
+
+    def _exclude(self, entry: Any, path: str) -> dict[str, tuple[str, ...]]:
+        if not isinstance(entry, Mapping) or not entry:
+            self.problem(path, "a pattern maps axes to values", "for example {region_encoder: whole, data: 'point@*'}")
+            return {}
+        known = {"data", "seed"}
+        names = [name for name in entry if name in known or self._is_axis(name, f"{path}.{name}")]
+        return {name: tuple(str(value) for value in as_list(entry[name])) for name in names}
+
+    def _claim(self, entry: Any, path: str) -> Claim | None:
+        claim = parse_claim(entry, path, self.problem)
+        return claim
+
+    def _settings(self) -> Settings:
+        seeds = as_list(self.data.get("seeds", [0]))
+        limit, on_error = self.data.get("limit"), self.data.get("on_error", "record")
+        if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds) or len(set(seeds)) < len(seeds):
+            self.problem("seeds", f"{seeds} is no list of different whole numbers from 0 on", "for example [0, 1, 2]")
+            seeds = [0]
+        if limit is not None and (type(limit) is not int or limit < 1):
+            self.problem("limit", f"'{limit}' is no number of images", "write a whole number from 1 on")
+            limit = None
+        if on_error not in ON_ERROR:
+            self.problem("on_error", f"'{on_error}' is unknown", f"choose one of: {', '.join(ON_ERROR)}")
+        return Settings(tuple(seeds), limit, str(self.data.get("split", "test")), str(on_error))
+
+
+_EXAMPLES = {
+    "data": "data: [box@mini, trace@mini]",
+    "metrics": "metrics: [cider-d, noun-f1]",
+    "grid": "grid: {bridge: [none, {name: memory, temperature: [0.02, 0.05]}]}",
+}
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list as it is and anything else as a list of one."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def as_mapping(part: Any) -> dict[str, Any]:
+    """Return a part that was written as a bare name, or as a mapping, as a mapping with ``name``."""
+    return dict(part) if isinstance(part, Mapping) else {"name": part}
+
+
+def expand(axis: str, value: Any, path: str) -> list[AxisValue]:
+    """Return the values that one entry of an axis stands for.
+
+    A list inside the mapping of a part is walked through; several lists are walked in all combinations. An option whose
+    value is itself a list is written as a list in a list.
+    """
+    if "." in axis:
+        return [AxisValue(text(value), value, path)]
+    part = as_mapping(value)
+    lists = {key: option for key, option in part.items() if isinstance(option, list)}
+    fixed = {key: option for key, option in part.items() if key not in lists}
+    values = []
+    for chosen in product(*lists.values()):
+        filled = {**part, **dict(zip(lists, chosen, strict=True))}
+        shown = ", ".join(f"{key}={text(filled[key])}" for key in filled if key != "name")
+        # A mapping without a name changes options of the base's part; the label is completed when it is known.
+        name = text(fixed.get("name", ""))
+        values.append(AxisValue(f"{name}({shown})" if shown else name, filled, path))
+    return values
+
+
+def text(value: Any) -> str:
+    """Write a value as it stands in YAML."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def merge(base: Mapping[str, Any] | None, part: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay a part over the base's: options of the same part are kept where not given, another part replaces it."""
+    if base is None or part.get("name", base.get("name")) != base.get("name"):
+        return dict(part)
+    return {**base, **part}
+
+
+def combinations(spec: AblationSpec) -> list[dict[str, AxisValue]]:
+    """Return the axis values of every combination: grid times zips, then the extra trials."""
+    factors: list[Sequence[dict[str, AxisValue]]] = [
+        [{axis.name: value} for value in axis.values] for axis in spec.grid
+    ]
+    for group in spec.zips:
+        rows = zip(*(axis.values for axis in group), strict=True)
+        names = [axis.name for axis in group]
+        factors.append([dict(zip(names, row, strict=True)) for row in rows])
+    crossed = [{k: v for chosen in row for k, v in chosen.items()} for row in product(*factors)]
+    # Without axes there is one combination, the base itself, unless extra trials are all that was asked for.
+    return ([] if spec.include and not factors else crossed) + list(spec.include)

@@ -1,0 +1,227 @@
+"""Results in SQLite: a trial is there with everything that belongs to it, or not at all."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from regionkit.core.errors import DataError, RunFailed
+
+#: Version of the tables; a folder written by another one is refused, not guessed at.
+SCHEMA_VERSION = 1
+
+_TABLES = """
+CREATE TABLE trials (
+    id TEXT PRIMARY KEY, data TEXT NOT NULL, seed INTEGER NOT NULL, config TEXT NOT NULL,
+    status TEXT NOT NULL, reason TEXT NOT NULL, samples INTEGER NOT NULL, failed INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE scores (
+    trial TEXT NOT NULL REFERENCES trials(id), metric TEXT NOT NULL, value REAL NOT NULL, signature TEXT NOT NULL,
+    higher_is_better INTEGER NOT NULL, PRIMARY KEY (trial, metric)
+) WITHOUT ROWID;
+CREATE TABLE samples (
+    trial TEXT NOT NULL REFERENCES trials(id), position INTEGER NOT NULL, sample TEXT NOT NULL, image TEXT NOT NULL,
+    caption TEXT, error TEXT NOT NULL, PRIMARY KEY (trial, position)
+) WITHOUT ROWID;
+CREATE TABLE sample_scores (
+    trial TEXT NOT NULL REFERENCES trials(id), metric TEXT NOT NULL, position INTEGER NOT NULL, value REAL NOT NULL,
+    PRIMARY KEY (trial, metric, position)
+) WITHOUT ROWID;
+CREATE TABLE timings (trial TEXT NOT NULL, stage TEXT NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (trial, stage))
+    WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """What became of a sample: a caption, or the reason why there is none."""
+
+    sample: str
+    image: str
+    caption: str | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """What a metric says of a trial; ``per_sample`` has one value for each sample with a caption, or is None."""
+
+    metric: str
+    value: float
+    signature: str
+    higher_is_better: bool
+    per_sample: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """A trial that has ended.
+
+    Attributes:
+        id: Id of the trial.
+        data: ``TASK@NAME``.
+        seed: Evaluation seed.
+        config: Everything that went into the id.
+        status: ``done``, or ``failed`` with a reason.
+        reason: Why it failed.
+        samples: Every sample in order.
+        metrics: Scores; empty where it failed.
+        seconds: Wall time by stage.
+    """
+
+    id: str
+    data: str
+    seed: int
+    config: Mapping[str, Any]
+    status: str
+    reason: str
+    samples: tuple[SampleRow, ...]
+    metrics: tuple[MetricRow, ...]
+    seconds: Mapping[str, float]
+
+    @property
+    def failed(self) -> int:
+        """Samples without a caption."""
+        return sum(row.caption is None for row in self.samples)
+
+
+class ResultStore:
+    """The results of an output folder, or of memory where ``path`` is None. One transaction a trial."""
+
+    def __init__(self, path: Path | None) -> None:
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            # Autocommit: transactions are opened by hand, so that nothing is ever half inside one.
+            self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise DataError(
+                f"{path}: no results can be written there: {error}", "choose another folder with --out"
+            ) from None
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise DataError(
+                f"{path}: the results cannot be read: {error}",
+                "move the file away, or choose another folder with --out",
+            ) from None
+
+    def _open(self) -> None:
+        # A reader never blocks the run, and a process that is killed leaves a log that the next one replays.
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("BEGIN IMMEDIATE")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            for statement in _TABLES.split(";")[:-1]:
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self._db.execute("COMMIT")
+        if version not in (0, SCHEMA_VERSION):
+            raise DataError(
+                f"the results were written by another regionkit (format {version}, this one has {SCHEMA_VERSION})",
+                "choose another folder with --out",
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def done(self) -> set[str]:
+        """Return the ids of trials that ended well; failed ones are tried again."""
+        return {row[0] for row in self._db.execute("SELECT id FROM trials WHERE status = 'done'")}
+
+    def save(self, result: TrialResult) -> None:
+        """Write a trial with all its samples and scores in one transaction. One that is done already stays as it is.
+
+        Raises:
+            RunFailed: The disk is full, or the file cannot be written for another reason.
+        """
+        try:
+            self._save(result)
+        except sqlite3.OperationalError as error:
+            raise RunFailed(
+                f"the result of trial {result.id} could not be written: {error}",
+                "make room and run the same command again: all trials before this one are kept",
+            ) from error
+
+    def _save(self, result: TrialResult) -> None:
+        with closing(self._db.cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                # Another process may have finished the same trial in the meantime.
+                held = cursor.execute("SELECT status FROM trials WHERE id = ?", (result.id,)).fetchone()
+                if held is None or held[0] != "done":
+                    _write(cursor, result)
+                cursor.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has ended it already
+                    cursor.execute("ROLLBACK")
+                raise
+
+    def trial(self, trial: str) -> tuple[str, str, int, int] | None:
+        """Return (status, reason, samples, failed) of a trial, None where it has not ended."""
+        query = "SELECT status, reason, samples, failed FROM trials WHERE id = ?"
+        row: tuple[str, str, int, int] | None = self._db.execute(query, (trial,)).fetchone()
+        return row
+
+    def scores(self, trial: str) -> dict[str, tuple[float, str, bool]]:
+        """Return metric -> (value, signature, higher is better)."""
+        query = "SELECT metric, value, signature, higher_is_better FROM scores WHERE trial = ?"
+        return {row[0]: (row[1], row[2], bool(row[3])) for row in self._db.execute(query, (trial,))}
+
+    def sample_scores(self, trial: str, metric: str) -> dict[str, tuple[str, float]]:
+        """Return sample id -> (image id, value) in the order of the samples."""
+        query = (
+            "SELECT s.sample, s.image, v.value FROM sample_scores v JOIN samples s "
+            "ON s.trial = v.trial AND s.position = v.position WHERE v.trial = ? AND v.metric = ? ORDER BY v.position"
+        )
+        return {row[0]: (row[1], row[2]) for row in self._db.execute(query, (trial, metric))}
+
+    def captions(self, trial: str) -> list[SampleRow]:
+        """Return every sample of a trial with its caption or its error."""
+        query = "SELECT sample, image, caption, error FROM samples WHERE trial = ? ORDER BY position"
+        return [SampleRow(*row) for row in self._db.execute(query, (trial,))]
+
+
+def _write(cursor: sqlite3.Cursor, result: TrialResult) -> None:
+    for table in ("sample_scores", "samples", "scores", "timings"):
+        cursor.execute(f"DELETE FROM {table} WHERE trial = ?", (result.id,))
+    config = json.dumps(result.config, sort_keys=True)
+    head = (result.id, result.data, result.seed, config, result.status, result.reason)
+    cursor.execute(
+        "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*head, len(result.samples), result.failed)
+    )
+    cursor.executemany(
+        "INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)",
+        ((result.id, at, row.sample, row.image, row.caption, row.error) for at, row in enumerate(result.samples)),
+    )
+    for metric in result.metrics:
+        cursor.execute(
+            "INSERT INTO scores VALUES (?, ?, ?, ?, ?)",
+            (result.id, metric.metric, metric.value, metric.signature, int(metric.higher_is_better)),
+        )
+        cursor.executemany("INSERT INTO sample_scores VALUES (?, ?, ?, ?)", _values(result, metric))
+    cursor.executemany(
+        "INSERT INTO timings VALUES (?, ?, ?)", ((result.id, stage, spent) for stage, spent in result.seconds.items())
+    )
+
+
+def _values(result: TrialResult, metric: MetricRow) -> Iterable[tuple[str, str, int, float]]:
+    if metric.per_sample is None:
+        return []
+    judged = [at for at, row in enumerate(result.samples) if row.caption is not None]
+    pairs = zip(judged, metric.per_sample, strict=True)
+    return [(result.id, metric.metric, at, value) for at, value in pairs]

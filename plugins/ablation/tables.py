@@ -1,0 +1,238 @@
+"""What an ablation leaves behind beside its database: CSV, Markdown, and the claims."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from regionkit.core.files import write_text
+from regionkit.plugins.ablation.store import ResultStore
+from regionkit.plugins.ablation.trials import AblationPlan, Trial
+from regionkit.plugins.ablation.verdicts import Verdict
+
+#: How reports mark a pipeline whose bridge only relabels image vectors as text vectors.
+UNBRIDGED = "unbridged"
+
+
+def write_reports(folder: Path, plan: AblationPlan, store: ResultStore, verdicts: Sequence[Verdict]) -> list[Path]:
+    """Write ``results.csv``, ``results.md`` and, where there are claims, ``claims.md`` and ``claims.json``."""
+    files = {"results.csv": results_csv(plan, store), "results.md": results_markdown(plan, store, verdicts)}
+    if verdicts:
+        files["claims.md"] = claims_markdown(verdicts)
+        files["claims.json"] = json.dumps([verdict.to_dict() for verdict in verdicts], indent=2) + "\n"
+    for name, content in files.items():
+        write_text(folder / name, content)
+    return [folder / name for name in files]
+
+
+def trial_record(trial: Trial, store: ResultStore, axes: Sequence[str]) -> dict[str, Any]:
+    """Return one trial as a flat mapping, for CSV and JSON."""
+    status, reason, samples, failed = store.trial(trial.id) or ("missing", "", 0, 0)
+    scores = store.scores(trial.id)
+    return {
+        "trial": trial.id,
+        **{axis: trial.combination.labels[axis] for axis in axes},
+        "data": trial.selection.ref.label,
+        "seed": trial.selection.seed,
+        "status": status,
+        "samples": samples,
+        "failed": failed,
+        UNBRIDGED: trial.combination.plan.unbridged,
+        **{metric: values[0] for metric, values in scores.items()},
+        "reason": reason,
+    }
+
+
+def planned_trial(trial: Trial, axes: Sequence[str]) -> dict[str, Any]:
+    """Return what is known of a trial before it runs, the choice of weights included."""
+    pipeline, selection = trial.combination.plan, trial.selection
+    return {
+        "trial": trial.id,
+        "axes": {axis: trial.combination.labels[axis] for axis in axes},
+        "data": selection.ref.label,
+        "seed": selection.seed,
+        "samples": len(selection.samples),
+        "weights": {kind: file.path.stem for kind, file in pipeline.weights.items() if file is not None},
+        "fit_corpus": pipeline.fit_corpus,
+        UNBRIDGED: pipeline.unbridged,
+    }
+
+
+def plan_table(plan: AblationPlan) -> str:
+    """Return one row a pipeline: its values, the weights that were chosen for it, and its number of trials."""
+    counts: dict[tuple[str, ...], int] = {}
+    for trial in plan.trials:
+        known = planned_trial(trial, plan.axes)
+        chosen = [*known["weights"].values(), *(f"fitted to {name}" for name in known["fit_corpus"].values())]
+        note = UNBRIDGED if known[UNBRIDGED] else ""
+        row = (*known["axes"].values(), ", ".join(dict.fromkeys(chosen)), note)
+        counts[row] = counts.get(row, 0) + 1
+    return markdown_table([*plan.axes, "weights", "", "trials"], [[*row, str(n)] for row, n in counts.items()])
+
+
+def results_csv(plan: AblationPlan, store: ResultStore) -> str:
+    """Return one line a trial, in the order of the file, with full precision."""
+    metrics = [metric.label for metric in plan.metrics]
+    columns = ["trial", *plan.axes, "data", "seed", "status", "samples", "failed", UNBRIDGED, *metrics, "reason"]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    for trial in plan.trials:
+        writer.writerow(trial_record(trial, store, plan.axes))
+    return stream.getvalue()
+
+
+def summary_rows(plan: AblationPlan, store: ResultStore) -> tuple[list[str], list[list[str]]]:
+    """Return the header and one row for each pipeline and data set, averaged over the evaluation seeds."""
+    metrics = [metric.label for metric in plan.metrics]
+    groups: dict[tuple[str, ...], list[Trial]] = {}
+    for trial in plan.trials:
+        labels = trial.combination.labels
+        key = (*(labels[axis] for axis in plan.axes), trial.selection.ref.label)
+        groups.setdefault(key, []).append(trial)
+    rows = []
+    for key, trials in groups.items():
+        note = UNBRIDGED if trials[0].combination.plan.unbridged else ""
+        rows.append([*key, *(_cell(trials, metric, store) for metric in metrics), note])
+    return [*plan.axes, "data", *metrics, ""], rows
+
+
+def _cell(trials: Sequence[Trial], metric: str, store: ResultStore) -> str:
+    """Write the mean over seeds, with the standard deviation where there are several."""
+    values = [scores[metric][0] for trial in trials if metric in (scores := store.scores(trial.id))]
+    if len(values) < len(trials):
+        states = {store.trial(trial.id) for trial in trials}
+        return "missing" if None in states else "failed"
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.3f}{spread}"
+
+
+def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[Verdict]) -> str:
+    """Return the report that people read."""
+    seeds = plan.spec.settings.seeds
+    signatures = sorted({v[1] for trial in plan.trials for v in store.scores(trial.id).values()})
+    codes = sorted({str(trial.config["code"]) for trial in plan.trials})
+    parts = [
+        f"# {plan.name or 'ablation'}",
+        *plan.disclaimers,
+        markdown_table(*summary_rows(plan, store)),
+        f"Mean over {len(seeds)} evaluation seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))})"
+        + (", ± standard deviation over them." if len(seeds) > 1 else "."),
+    ]
+    if any(trial.combination.plan.unbridged for trial in plan.trials):
+        parts.append(f"*{UNBRIDGED}*: vectors of the image space enter a decoder of the text space as they are.")
+    if verdicts:
+        parts += ["## Claims", claims_table(verdicts)]
+    if plan.refused:
+        parts += ["## Trials that cannot run", refused_table(plan)]
+    failures = [(trial, held) for trial in plan.trials if (held := store.trial(trial.id)) and (held[1] or held[3])]
+    if failures:
+        parts += ["## Failures", markdown_table(["trial", "what"], [_failure(trial, store) for trial, _ in failures])]
+    parts += ["## How this was scored", "\n".join(f"- `{signature}`" for signature in signatures)]
+    parts += [
+        f"Code version {', '.join(codes)}; {len(plan.trials)} trials; full precision in results.csv, every caption "
+        "in results.sqlite."
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _failure(trial: Trial, store: ResultStore) -> list[str]:
+    status, reason, samples, failed = store.trial(trial.id) or ("", "", 0, 0)
+    if status == "failed":
+        return [trial.id, _line(reason)]
+    first = next(row for row in store.captions(trial.id) if row.caption is None)
+    return [trial.id, f"{failed} of {samples} samples; the first, {first.sample}: {_line(first.error)}"]
+
+
+def refused_table(plan: AblationPlan) -> str:
+    """Return the trials that cannot run, with the reasons.
+
+    Trials of one reason that form a full product share a row: ``*`` stands for all values of an axis.
+    """
+    columns = [*plan.axes, "data"]
+    counts: dict[str, dict[tuple[str, ...], int]] = {}
+    for refused in plan.refused:
+        cells = (*(refused.labels.get(axis, "") for axis in plan.axes), refused.data or "*")
+        rows = counts.setdefault(refused.reason, {})
+        rows[cells] = rows.get(cells, 0) + refused.count
+    everything = [set(column) for column in zip(*_all_cells(plan), strict=True)]
+    table = []
+    for reason, rows in counts.items():
+        values = [list(dict.fromkeys(column)) for column in zip(*rows, strict=True)]
+        if math.prod(map(len, values)) == len(rows):
+            shown = [
+                "*" if len(v) > 1 and set(v) == all_ else ", ".join(v)
+                for v, all_ in zip(values, everything, strict=True)
+            ]
+            table.append([*shown, str(sum(rows.values())), reason])
+        else:
+            table += [[*cells, str(count), reason] for cells, count in rows.items()]
+    return markdown_table([*columns, "trials", "reason"], table)
+
+
+def _all_cells(plan: AblationPlan) -> Iterator[tuple[str, ...]]:
+    """Yield the axes and the data set of every trial, those that cannot run included."""
+    for trial in plan.trials:
+        yield (*(trial.combination.labels[axis] for axis in plan.axes), trial.selection.ref.label)
+    for refused in plan.refused:
+        data = [refused.data] if refused.data else [ref.label for ref in plan.spec.data]
+        yield from ((*(refused.labels.get(axis, "") for axis in plan.axes), label) for label in data)
+
+
+def claim_rows(verdicts: Iterable[Verdict]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and one row a claim, data set and metric."""
+    rows = []
+    for verdict in verdicts:
+        found = verdict.comparison
+        where = ", ".join(f"{axis}={'|'.join(values)}" for axis, values in verdict.claim.where.items())
+        numbers = ["", "", "", ""]
+        if found is not None:
+            numbers = [
+                f"{found.difference:+.3f}",
+                f"{found.low:+.3f} .. {found.high:+.3f}",
+                f"{found.p:.4f}",
+                f"{found.n} in {found.groups}",
+            ]
+        outcome = verdict.verdict
+        if outcome == "recorded":
+            outcome = f"recorded ({'shows' if verdict.shown else 'does not show'})"
+        elif outcome == "undecided":
+            outcome = f"undecided: {verdict.reason}"
+        rows.append([verdict.claim.say, where, verdict.on, verdict.by, *numbers, outcome])
+    return ["claim", "where", "on", "by", "difference", "95 % interval", "p", "samples in scenes", "verdict"], rows
+
+
+def claims_table(verdicts: Sequence[Verdict]) -> str:
+    """Return the claims as a Markdown table."""
+    return markdown_table(*claim_rows(verdicts))
+
+
+def claims_markdown(verdicts: Sequence[Verdict]) -> str:
+    """Return the claims with how they were decided."""
+    how = (
+        "Matched trials are compared sample by sample, pooled over the seeds; axes that are not named are averaged. "
+        "p: two-sided paired permutation test, 10,000 sign flips, all samples of a scene flipped together; interval: "
+        "bootstrap over scenes. A claim holds at p < 0.05 and the stated direction."
+    )
+    return f"# Claims\n\n{claims_table(verdicts)}\n\n{how}\n"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table whose columns are lined up in the source, too."""
+    table = [[_line(cell).replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    widths = [max(3, *(len(row[column]) for row in table)) for column in range(len(header))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,132 @@
+"""What an ablation consists of: selections of samples, pipelines, trials, and those that cannot run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from regionkit.core.contracts import BuildContext, Dataset, Metric, Sample
+from regionkit.plugins.ablation.claims import TrialAxes
+from regionkit.plugins.ablation.spec import AblationSpec, DataRef, Settings
+from regionkit.registry.assembly import build_part
+from regionkit.registry.plan import PipelinePlan
+from regionkit.registry.schema import Part
+
+
+def digest(value: Any) -> str:
+    """Return 16 hexadecimal digits that depend on a value of plain types alone."""
+    canonical = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The samples of a task under a seed, and the data set that they come from.
+
+    Attributes:
+        ref: Task and data set as they were asked for.
+        part: The data set's filled options.
+        dataset: The data set.
+        seed: Evaluation seed.
+        settings: Split and limit.
+    """
+
+    ref: DataRef
+    part: Part
+    dataset: Dataset
+    seed: int
+    settings: Settings
+
+    @cached_property
+    def samples(self) -> Sequence[Sample]:
+        """All samples, in the data set's order."""
+        return self.dataset.samples(self.ref.task, self.settings.split, self.seed, self.settings.limit)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever a sample or a picture does."""
+        return self.dataset.fingerprint(self.ref.task, self.settings.split, self.seed, self.settings.limit)
+
+    @cached_property
+    def source(self) -> str:
+        """Digest of the data set's options: within one source an image id means one picture."""
+        return digest({"dataset": self.part.to_dict()})
+
+
+@dataclass(frozen=True)
+class MetricRef:
+    """A metric and the label that tables and claims use."""
+
+    label: str
+    part: Part
+
+    def build(self, dataset: Dataset) -> Metric:
+        """Make a fresh metric for samples of a data set."""
+        metric: Metric = build_part(self.part, BuildContext(parts={"dataset": dataset}))  # type: ignore[assignment]
+        return metric
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A pipeline of the ablation: its plan, and its values on the axes (see :class:`TrialAxes`)."""
+
+    labels: Mapping[str, str]
+    names: Mapping[str, str]
+    plan: PipelinePlan
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One pipeline on one data set under one evaluation seed.
+
+    Attributes:
+        id: Hash of ``config``: equal trials have one id, in any file and any folder.
+        combination: The pipeline.
+        selection: The samples.
+        config: Filled options with weight hashes, metrics, data fingerprint and code version.
+    """
+
+    id: str
+    combination: Combination
+    selection: Selection
+    config: Mapping[str, Any]
+
+    @property
+    def axes(self) -> TrialAxes:
+        """What claims look at."""
+        data = self.selection.ref.label
+        return TrialAxes(self.id, data, self.selection.seed, self.combination.labels, self.combination.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Trials that cannot run, with the reason. ``data`` is empty where it holds for all data sets."""
+
+    labels: Mapping[str, str]
+    data: str
+    reason: str
+    count: int
+
+
+@dataclass
+class AblationPlan:
+    """All trials of an ablation, in the order of the file."""
+
+    name: str
+    spec: AblationSpec
+    axes: list[str]
+    metrics: list[MetricRef]
+    trials: list[Trial] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    excluded: int = 0
+    repeated: int = 0
+
+    @property
+    def disclaimers(self) -> list[str]:
+        """Sentences that reports on these data must print."""
+        sentences = dict.fromkeys(trial.selection.dataset.disclaimer for trial in self.trials)
+        return [sentence for sentence in sentences if sentence]

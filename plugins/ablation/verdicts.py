@@ -1,0 +1,114 @@
+"""Which claims of an ablation hold, from the stored results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from regionkit.plugins.ablation.claims import Claim, Pair, match_trials
+from regionkit.plugins.ablation.statistics import LEVEL, Comparison, compare
+from regionkit.plugins.ablation.store import ResultStore
+from regionkit.plugins.ablation.trials import AblationPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A claim on one data set by one metric.
+
+    Attributes:
+        claim: What was claimed.
+        on: Data set.
+        by: Metric.
+        comparison: The statistics; None where it could not be decided.
+        reason: Why it could not.
+    """
+
+    claim: Claim
+    on: str
+    by: str
+    comparison: Comparison | None
+    reason: str = ""
+
+    @property
+    def shown(self) -> bool:
+        """Whether the ordering shows: the stated direction, and p below 0.05."""
+        found = self.comparison
+        return found is not None and found.difference > 0 and found.p < LEVEL
+
+    @property
+    def verdict(self) -> str:
+        """``holds`` or ``fails``; ``recorded`` for one that need not hold; ``undecided`` where trials are missing."""
+        if self.comparison is None:
+            return "undecided"
+        if not self.claim.must:
+            return "recorded"
+        return "holds" if self.shown else "fails"
+
+    @property
+    def ok(self) -> bool:
+        """False where a claim that must hold does not."""
+        return self.shown or not self.claim.must
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        claim = self.claim
+        return {
+            "say": claim.say,
+            "on": self.on,
+            "by": self.by,
+            "where": {axis: list(values) for axis, values in claim.where.items()},
+            "must": claim.must,
+            "verdict": self.verdict,
+            "shown": self.shown,
+            "reason": self.reason,
+            **(asdict(self.comparison) if self.comparison is not None else {}),
+        }
+
+
+def judge_claims(plan: AblationPlan, store: ResultStore) -> list[Verdict]:
+    """Judge every claim on every data set by every metric that it names."""
+    trials = [trial.axes for trial in plan.trials]
+    done = store.done()
+    verdicts = []
+    for claim in plan.spec.claims:
+        for on in claim.on:
+            pairs = match_trials(claim, on, trials, plan.spec.mates(claim.axis))
+            wanted = {trial for pair in pairs for trial in (*pair.better, *pair.worse)}
+            for by in claim.by:
+                if wanted - done:
+                    reason = f"{len(wanted - done)} of {len(wanted)} trials have no result"
+                    verdicts.append(Verdict(claim, on, by, None, reason))
+                else:
+                    verdicts.append(_judge(claim, on, by, pairs, store))
+    return verdicts
+
+
+def _judge(claim: Claim, on: str, by: str, pairs: Sequence[Pair], store: ResultStore) -> Verdict:
+    """Average the matched trials sample by sample, pool the seeds, compare."""
+    higher = store.scores(pairs[0].better[0])[by][2]
+    found: dict[tuple[int, str], list[float]] = {}
+    images: dict[tuple[int, str], tuple[int, str]] = {}
+    for pair in pairs:
+        better, worse = (_averages(store, side, by) for side in (pair.better, pair.worse))
+        for sample in better.keys() & worse.keys():
+            key = (pair.seed, sample)
+            found.setdefault(key, []).append(better[sample][1] - worse[sample][1])
+            images[key] = (pair.seed, better[sample][0])
+    if not found:
+        return Verdict(
+            claim, on, by, None, f"{by} gives no value for single samples, or no sample succeeded on both sides"
+        )
+    keys = sorted(found)
+    sign = 1.0 if higher else -1.0
+    differences = [sign * sum(found[key]) / len(found[key]) for key in keys]
+    return Verdict(claim, on, by, compare(differences, [images[key] for key in keys]))
+
+
+def _averages(store: ResultStore, trials: Sequence[str], metric: str) -> Mapping[str, tuple[str, float]]:
+    """Return sample -> (image, mean value) over trials, for samples that succeeded in all of them."""
+    tables = [store.sample_scores(trial, metric) for trial in trials]
+    common = set.intersection(*(set(table) for table in tables))
+    return {
+        sample: (tables[0][sample][0], sum(table[sample][1] for table in tables) / len(tables)) for sample in common
+    }

@@ -1,0 +1,54 @@
+"""Metrics over captions: CIDEr-D, and F1 over the nouns and the attributes that a caption names."""
+
+from __future__ import annotations
+
+from regionkit.core.plugin import hookimpl
+from regionkit.core.spec import ComponentSpec, PaperSpec
+
+_HERE = "regionkit.plugins.caption_metrics"
+
+
+@hookimpl
+def regionkit_components() -> list[ComponentSpec]:
+    """The metrics of this plugin."""
+    return [
+        ComponentSpec(
+            kind="metric",
+            name="cider-d",
+            target=f"{_HERE}.cider:CiderD",
+            config=f"{_HERE}.configs:CiderDConfig",
+            summary="Consensus of n-grams with the references, weighted by how rare they are (0 to 10)",
+            paper="cider",
+        ),
+        ComponentSpec(
+            kind="metric",
+            name="noun-f1",
+            target=f"{_HERE}.terms:NounF1",
+            config=f"{_HERE}.configs:TermF1Config",
+            summary="F1 between the nouns that a caption names and those of its region (0 to 1)",
+        ),
+        ComponentSpec(
+            kind="metric",
+            name="attribute-f1",
+            target=f"{_HERE}.terms:AttributeF1",
+            config=f"{_HERE}.configs:TermF1Config",
+            summary="F1 between the attributes that a caption names and those of its region (0 to 1)",
+        ),
+    ]
+
+
+@hookimpl
+def regionkit_papers() -> list[PaperSpec]:
+    """Papers that the metrics come from."""
+    return [
+        PaperSpec(
+            key="cider",
+            title="CIDEr: Consensus-based Image Description Evaluation",
+            bibtex="""@inproceedings{vedantam2015cider,
+  title     = {CIDEr: Consensus-based Image Description Evaluation},
+  author    = {Vedantam, Ramakrishna and Zitnick, C. Lawrence and Parikh, Devi},
+  booktitle = {Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition},
+  year      = {2015}
+}""",
+        )
+    ]

@@ -1,0 +1,104 @@
+"""F1 between the terms that a caption names and those that are true of its region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Self
+
+from regionkit.core.contracts import BuildContext, Metric, Sample, Score
+from regionkit.core.errors import DataError
+from regionkit.plugins.caption_metrics.configs import TermF1Config
+from regionkit.plugins.caption_metrics.tokenisers import TOKENISERS
+
+
+class TermF1(Metric):
+    """Mean over samples of the F1 between two sets of terms, from 0 to 1.
+
+    What a caption names is looked up in the data set's lexicon, which maps surface forms, plurals included, to terms.
+    What is true is ``Sample.info[kind]`` where the data set states it. Otherwise each reference is looked up in the
+    same way, and the caption is held against the reference that it agrees with best. Two empty sets agree fully (1);
+    an empty set against another one scores 0.
+
+    Attributes:
+        kind: The list in the lexicon and in ``Sample.info``.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, config: TermF1Config, lexicon: Mapping[str, str]) -> None:
+        self.config = config
+        self._lexicon = lexicon
+        self._longest = max((len(form.split()) for form in lexicon), default=1)
+        self._scores: list[float] = []
+
+    @classmethod
+    def build(cls, config: TermF1Config, context: BuildContext) -> Self:
+        """Take the lexicon of the data set in ``context.parts``.
+
+        Raises:
+            DataError: There is no data set, or it has no lexicon.
+        """
+        dataset = context.parts.get("dataset")
+        if dataset is None:
+            raise DataError(f"{cls.kind[:-1]}-f1 takes its lexicon from a data set, and none was given")
+        return cls(config, dataset.lexicon(cls.kind))
+
+    def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
+        """Take in captions of samples, in order."""
+        for sample, caption in zip(samples, captions, strict=True):
+            named = self.find(caption)
+            self._scores.append(max(f1(named, truth) for truth in self._truths(sample)))
+
+    def compute(self) -> Score:
+        """Judge everything taken in so far."""
+        mean = sum(self._scores) / len(self._scores) if self._scores else 0.0
+        signature = (
+            f"{self.kind[:-1]}-f1|mean of samples|info or best reference|both empty=1"
+            f"|tokeniser={self.config.tokeniser}|lexicon={len(self._lexicon)} forms"
+        )
+        return Score(mean, tuple(self._scores), signature)
+
+    def find(self, text: str) -> frozenset[str]:
+        """Return the terms that a text names; where several forms start at a word, the longest counts."""
+        words = TOKENISERS[self.config.tokeniser](text)
+        found = set()
+        position = 0
+        while position < len(words):
+            step = 1
+            for length in range(min(self._longest, len(words) - position), 0, -1):
+                term = self._lexicon.get(" ".join(words[position : position + length]))
+                if term is not None:
+                    found.add(term)
+                    step = length
+                    break
+            position += step
+        return frozenset(found)
+
+    def _truths(self, sample: Sample) -> list[frozenset[str]]:
+        stated: Iterable[str] | None = sample.info.get(self.kind)
+        if stated is not None:
+            return [frozenset(stated)]
+        if not sample.references:
+            raise DataError(
+                f"{self.kind[:-1]}-f1: sample '{sample.id}' has neither info['{self.kind}'] nor a reference caption"
+            )
+        return [self.find(reference) for reference in sample.references]
+
+
+class NounF1(TermF1):
+    """F1 over nouns."""
+
+    kind = "nouns"
+
+
+class AttributeF1(TermF1):
+    """F1 over attributes, such as sizes and colours, wherever in the caption they stand."""
+
+    kind = "attributes"
+
+
+def f1(named: frozenset[str], truth: frozenset[str]) -> float:
+    """Return the harmonic mean of precision and recall of one set against another."""
+    if not named and not truth:
+        return 1.0
+    return 2 * len(named & truth) / (len(named) + len(truth))

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from ablation_fakes import write
+
+from regionkit.core.errors import ConfigError
+from regionkit.plugins.ablation.claims import TrialAxes, match_trials, parse_claim
+from regionkit.plugins.ablation.planning import plan_ablation
+from regionkit.plugins.ablation.statistics import compare
+
+DATA = "data: [box@t-colours]\nmetrics: [noun-f1]\ngrid: {bridge: [none, {name: t-shift, amount: [0.1, 0.2]}]}\n"
+
+
+def claim(say="bridge=a > bridge=b", **more):
+    problems = []
+    found = parse_claim({"say": say, "on": "d", "by": "m", **more}, "claims.0", lambda *args: problems.append(args))
+    assert not problems, problems
+    return found
+
+
+def trial(name, seed=0, data="d", **labels):
+    names = {axis: label.partition("(")[0] for axis, label in labels.items()}
+    return TrialAxes(name, data, seed, labels, names)
+
+
+def test_less_than_is_the_same_claim_the_other_way_round():
+    found = claim("bridge = memory(temperature=0.05) < bridge=none")
+    assert (found.axis, found.better, found.worse) == ("bridge", "none", "memory(temperature=0.05)")
+
+
+def test_trials_are_matched_on_all_other_axes_and_the_seed():
+    trials = [
+        trial(f"{bridge}{encoder}{seed}", seed, bridge=bridge, encoder=encoder)
+        for bridge, encoder, seed in itertools.product("abc", "xy", (0, 1))
+    ]
+    pairs = match_trials(claim(), "d", trials, {"bridge"})
+    assert {(pair.seed, pair.better, pair.worse) for pair in pairs} == {
+        (seed, (f"a{encoder}{seed}",), (f"b{encoder}{seed}",)) for encoder in "xy" for seed in (0, 1)
+    }
+    assert len(match_trials(claim(where={"encoder": "x"}), "d", trials, {"bridge"})) == 2
+    assert match_trials(claim(), "other", trials, {"bridge"}) == []
+
+
+def test_a_name_stands_for_all_labels_of_that_part():
+    trials = [trial("1", bridge="a(t=1)"), trial("2", bridge="a(t=2)"), trial("3", bridge="b")]
+    assert match_trials(claim(), "d", trials, {"bridge"})[0].better == ("1", "2")
+    assert match_trials(claim("bridge=a(t=2) > bridge=b"), "d", trials, {"bridge"})[0].better == ("2",)
+
+
+def test_axes_that_change_together_need_not_agree():
+    trials = [trial("1", bridge="a", decoder="x"), trial("2", bridge="b", decoder="y")]
+    assert match_trials(claim(), "d", trials, {"bridge"}) == []
+    assert len(match_trials(claim(), "d", trials, {"bridge", "decoder"})) == 1
+
+
+def test_a_claim_that_matches_nothing_says_what_there_is(tmp_path):
+    text = """claims:
+  - {say: "bridge=t-shift > bridge=memory", on: box@t-colours, by: noun-f1}
+  - {say: "bridge=t-shift > bridge=none", on: boxes@t-colours, by: cider-d, where: {backbone: t-grit}}
+  - {say: "bridge=none > decoder=none", on: box@t-colours, by: noun-f1}
+  - {say: "bridge=t-shift > bridge=none", on: box@t-colours, by: noun-f1, wher: {}}
+"""
+    with pytest.raises(ConfigError) as error:
+        plan_ablation(write(tmp_path, DATA + text))
+    rows = str(error.value).splitlines()
+    assert any("ablation.yaml:13:" in row and "compares two axes" in row for row in rows), rows
+    assert any("ablation.yaml:14:" in row and "unknown key" in row for row in rows)
+    assert "no data set of this ablation is called 'boxes@t-colours'" in str(error.value)
+    assert "did you mean: box@t-colours" in str(error.value)
+    assert "no metric of this ablation is called 'cider-d'" in str(error.value)
+
+
+def test_unknown_values_are_told_with_those_that_there_are(tmp_path):
+    text = """claims:
+  - {say: "bridge=t-shift > bridge=memory", on: box@t-colours, by: noun-f1}
+  - {say: "bridge=t-shift > bridge=none", on: box@t-colours, by: noun-f1, where: {backbone: t-grit, colour: red}}
+"""
+    with pytest.raises(ConfigError) as error:
+        plan_ablation(write(tmp_path, DATA + text))
+    message = str(error.value)
+    assert "ablation.yaml:11: claims.0.say: no trial that fits has bridge = 'memory'" in message
+    assert "there is: none, t-shift, t-shift(amount=0.1), t-shift(amount=0.2)" in message
+    assert "no trial that fits has backbone = 't-grit'" in message
+    assert "no axis is called 'colour'" in message
+
+
+def test_a_claim_whose_sides_never_agree_elsewhere_is_told(tmp_path):
+    text = """include: [{bridge: {name: t-shift, amount: 0.9}, backbone.grid: 2}]
+claims: [{say: "bridge=t-shift(amount=0.9) > bridge=none", on: box@t-colours, by: noun-f1}]
+"""
+    with pytest.raises(ConfigError, match="on box@t-colours matches no pair of trials"):
+        plan_ablation(write(tmp_path, DATA + text))
+
+
+def exact_p(sums):
+    """Enumerate all signs."""
+    totals = [
+        abs(sum(s * v for s, v in zip(signs, sums, strict=True)))
+        for signs in itertools.product((1, -1), repeat=len(sums))
+    ]
+    return np.mean(np.array(totals) >= abs(sum(sums)) - 1e-9)
+
+
+def test_the_permutation_test_agrees_with_the_exact_one():
+    values = [0.3, 0.1, -0.2, 0.4, 0.25, 0.05, -0.1, 0.3]
+    found = compare(values, range(8))
+    assert found.p == pytest.approx(exact_p(values), abs=0.02)
+    assert found.difference == pytest.approx(np.mean(values))
+    assert found.low < found.difference < found.high
+    assert found == compare(values, range(8)), "the draws are seeded"
+
+
+def test_samples_of_one_scene_flip_together():
+    values = [0.2] * 30
+    assert compare(values, range(30)).p < 0.001
+    grouped = compare(values, [at // 10 for at in range(30)])
+    assert (grouped.n, grouped.groups) == (30, 3)
+    assert grouped.p == pytest.approx(0.25, abs=0.02)  # 2 of the 8 sign patterns of three scenes
+
+
+def test_no_difference_is_no_evidence():
+    found = compare([0.0] * 20, range(20))
+    assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_false_alarms_come_as_often_as_promised():
+    random = np.random.default_rng(3)
+    alarms = sum(compare(random.normal(size=40), range(40)).p < 0.05 for _ in range(100))
+    assert alarms <= 12

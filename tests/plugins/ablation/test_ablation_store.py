@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from regionkit.core.errors import DataError, RunFailed
+from regionkit.plugins.ablation.store import MetricRow, ResultStore, SampleRow, TrialResult
+
+RESULT = TrialResult(
+    id="t1",
+    data="box@mini",
+    seed=0,
+    config={"b": 1, "a": [2]},
+    status="done",
+    reason="",
+    samples=(
+        SampleRow("s1", "i1", "a dog"),
+        SampleRow("s2", "i1", None, "the picture is damaged"),
+        SampleRow("s3", "i2", ""),
+    ),
+    metrics=(MetricRow("noun-f1", 0.1 + 0.2, "sig", True, (0.5, 1 / 3)),),
+    seconds={"decoder": 0.5},
+)
+
+
+def test_what_was_saved_is_there(tmp_path):
+    with ResultStore(tmp_path / "new" / "results.sqlite") as store:
+        store.save(RESULT)
+    with ResultStore(tmp_path / "new" / "results.sqlite") as store:
+        assert store.done() == {"t1"}
+        assert store.trial("t1") == ("done", "", 3, 1)
+        assert store.scores("t1") == {"noun-f1": (0.1 + 0.2, "sig", True)}
+        assert store.sample_scores("t1", "noun-f1") == {"s1": ("i1", 0.5), "s3": ("i2", 1 / 3)}
+        assert store.captions("t1") == list(RESULT.samples)
+
+
+def test_a_failed_trial_is_tried_again_and_a_finished_one_kept():
+    with ResultStore(None) as store:
+        store.save(replace(RESULT, status="failed", reason="no luck", metrics=()))
+        assert store.done() == set()
+        store.save(RESULT)
+        assert store.trial("t1") == ("done", "", 3, 1)
+        store.save(replace(RESULT, metrics=(replace(RESULT.metrics[0], value=0.9),)))
+        assert store.scores("t1")["noun-f1"][0] == 0.1 + 0.2
+
+
+def test_a_trial_that_cannot_be_stored_whole_leaves_nothing():
+    wrong = replace(RESULT, metrics=(*RESULT.metrics, MetricRow("bad", 1.0, "", True, (1.0,))))
+    with ResultStore(None) as store:
+        with pytest.raises(ValueError, match="zip"):
+            store.save(wrong)
+        assert store.trial("t1") is None
+        assert store.captions("t1") == []
+        store.save(RESULT)
+        assert store.done() == {"t1"}
+
+
+def test_two_runs_may_write_into_one_folder(tmp_path):
+    with ResultStore(tmp_path / "r.sqlite") as one, ResultStore(tmp_path / "r.sqlite") as two:
+        one.save(RESULT)
+        two.save(replace(RESULT, id="t2"))
+        two.save(RESULT)
+        assert one.done() == two.done() == {"t1", "t2"}
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    path = tmp_path / "results.sqlite"
+    path.write_bytes(b"this is no database, it is a text of some length" * 40)
+    with pytest.raises(DataError, match="the results cannot be read") as error:
+        ResultStore(path)
+    assert str(path) in str(error.value)
+    assert "--out" in str(error.value)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="no results can be written there"):
+        ResultStore(tmp_path / "file" / "out" / "results.sqlite")
+
+
+def test_a_full_disk_keeps_what_is_there(tmp_path):
+    with ResultStore(tmp_path / "results.sqlite") as store:
+        store.save(RESULT)
+        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+        store._db.execute(f"PRAGMA max_page_count={pages}")
+        many = tuple(SampleRow(f"s{n}", "i1", "a dog " * 50) for n in range(500))
+        with pytest.raises(RunFailed, match="the result of trial t2 could not be written: database or disk is full"):
+            store.save(replace(RESULT, id="t2", samples=many, metrics=()))
+        assert store.done() == {"t1"}
+        assert store.trial("t2") is None
+
+
+def test_results_of_another_format_are_refused(tmp_path):
+    path = tmp_path / "results.sqlite"
+    ResultStore(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version=99")
+    database.close()
+    with pytest.raises(DataError, match=r"another regionkit \(format 99, this one has 1\)"):
+        ResultStore(path)
