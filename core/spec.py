@@ -101,6 +101,8 @@ class ComponentSpec:
         needs: Parts that a recipe trains with (``backbone``, ``corpus``, ...); for a bridge ``("corpus",)`` says that
             it can be fitted on the spot to a corpus of texts.
         trains: The part of a recipe whose weights it makes.
+        relabels: True for a bridge that hands vectors on unchanged under the name of another space. Reports mark its
+            pipelines "unbridged", and pictures pass it as they are.
         requires: Import names of packages beyond the core dependencies.
         extra: The regionkit extra that brings them.
         license: Licence of the component's code, or of the weights it points to where that is stricter.
@@ -121,6 +123,7 @@ class ComponentSpec:
     accepts: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     trains: str = ""
+    relabels: bool = False
     requires: tuple[str, ...] = ()
     extra: str = ""
     license: str = "Apache-2.0"
@@ -129,11 +132,29 @@ class ComponentSpec:
 
 @dataclass(frozen=True, slots=True)
 class CommandSpec:
-    """A command that a plugin adds to ``toolkit``. ``target`` (``module:click_command``) is imported on use."""
+    """A command that a plugin adds to ``toolkit``.
+
+    A command with YAML files of its own says by which keys they are known and how they are checked, so that
+    ``toolkit validate`` finds exactly the mistakes that the command itself would.
+
+    Attributes:
+        name: The word after ``toolkit``.
+        target: ``module:click_command``, imported on use.
+        summary: One line for listings.
+        files: Top-level keys that only files for this command have; no two commands may share one.
+        check: ``module:function`` for such files, imported on use. It takes the composed ``Document`` (see
+            ``regionkit.registry.document``) and says on one line what a good file holds, starting with the word for
+            such a file: ``recipe: trains ...``. For mistakes it raises ConfigError with all of them.
+        pipelines: Keys of such files that hold a pipeline: a preset's name, a path or the parts themselves. It is
+            composed where it stands.
+    """
 
     name: str
     target: str
     summary: str
+    files: tuple[str, ...] = ()
+    check: str = ""
+    pipelines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,6 @@ def load(source: str | Path | Mapping[str, Any], *, overrides: Sequence[str] = (
 
 def validate(path: str | Path, *, overrides: Sequence[str] = ()) -> list[Problem]:
     """Return every mistake of a pipeline, ablation or recipe file; an empty list is a good file."""
-    from regionkit.registry.validation import validate_file
+    from regionkit.registry.validation import check_file
 
-    return validate_file(path, overrides)
+    return list(check_file(path, overrides).problems)

@@ -5,7 +5,6 @@ Commands are strings until one is used, so that ``toolkit --help`` imports none 
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import IO, Any
 
 import click
 
-from regionkit.core.errors import ConfigError, RegionkitError, RunFailed, did_you_mean
+from regionkit.core.errors import ConfigError, RegionkitError, did_you_mean
 from regionkit.registry.registry import get_registry
 
 #: Flags of the root that may also stand after the command.
@@ -62,14 +61,7 @@ class LazyGroup(click.Group):
         spec = registry.commands.get(cmd_name)
         if spec is None:
             return None
-        module, _, name = spec.target.partition(":")
-        try:
-            command: click.Command = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise RunFailed(
-                f"command '{cmd_name}' cannot be loaded: {type(error).__name__}: {error}",
-                f"it comes with plugin {registry.command_owner(cmd_name)}; see: toolkit doctor",
-            ) from error
+        command: click.Command = registry.import_for(spec, spec.target)
         return command
 
     def resolve_command(

@@ -21,18 +21,15 @@ from regionkit.registry.yaml_text import read_text, read_yaml
 VERSION = 1
 
 
-#: Top-level keys that only an ablation has.
-ABLATION_KEYS = ("data", "metrics", "grid", "zip", "include", "exclude", "seeds", "claims")
-
-
 @dataclass(frozen=True)
 class Document:
     """A file after composition and overrides.
 
     Attributes:
         path: The file, or the preset's file; None for a mapping given in Python.
-        data: Its content without ``version``, laid over that of ``extends`` and ``base``. An ablation keeps its
-            ``base`` as the composed pipeline, a mapping, whether the file named a preset, a path or wrote it out.
+        data: Its content without ``version``, laid over that of ``extends`` and ``base``. A key under which the
+            command of such files holds a pipeline (``base`` of an ablation) stays, as the composed pipeline, a
+            mapping, whether the file named a preset, a path or wrote it out.
         lines: ``file:line`` or ``--set a.b`` of every dotted path.
         name: What to call it: the preset's name or the file's stem.
     """
@@ -115,25 +112,33 @@ def _compose(document: Document, folder: Path, chain: tuple[Path, ...]) -> Docum
     result = Document(document.path, {}, {}, document.name)
     if "extends" in data:
         result = _lay_over(result, _below("extends", data.pop("extends"), document, folder, chain))
-    is_ablation = any(key in holder for key in ABLATION_KEYS for holder in (data, result.data))
-    if "base" in data and not is_ablation:
+    if "base" in data and "base" not in _pipeline_keys({**data, **result.data}):
         result = _lay_over(result, _below("base", data.pop("base"), document, folder, chain))
     result = _lay_over(result, Document(document.path, data, document.lines, document.name))
-    return _with_base(result, folder, chain) if is_ablation else result
+    return _with_pipelines(result, folder, chain)
 
 
-def _with_base(ablation: Document, folder: Path, chain: tuple[Path, ...]) -> Document:
-    """Put the composed pipeline in the place of what an ablation's ``base`` names."""
-    base = ablation.data.get("base")
-    if base is None or (isinstance(base, Mapping) and not {"base", "extends"} & set(base)):
-        return ablation
-    below = _below("base", base, ablation, folder, chain)
-    lines = {f"base.{path}": line for path, line in below.lines.items() if path}
-    return Document(ablation.path, {**ablation.data, "base": below.data}, {**ablation.lines, **lines}, ablation.name)
+def _pipeline_keys(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys of a file whose values are pipelines of their own, as its command says."""
+    reader = get_registry().reader(data)
+    return reader.pipelines if reader else ()
+
+
+def _with_pipelines(document: Document, folder: Path, chain: tuple[Path, ...]) -> Document:
+    """Put composed pipelines in the place of what the file names or writes out under their keys."""
+    for key in _pipeline_keys(document.data):
+        source = document.data.get(key)
+        if source is None or (isinstance(source, Mapping) and not {"base", "extends"} & set(source)):
+            continue
+        below = _below(key, source, document, folder, chain)
+        lines = {f"{key}.{path}": line for path, line in below.lines.items() if path}
+        data = {**document.data, key: below.data}
+        document = Document(document.path, data, {**document.lines, **lines}, document.name)
+    return document
 
 
 def _below(key: str, source: Any, document: Document, folder: Path, chain: tuple[Path, ...]) -> Document:
-    """Return the composed document that ``base`` or ``extends`` names or holds."""
+    """Return the composed document that the value of a key, such as ``base`` or ``extends``, names or is."""
     if isinstance(source, Mapping):
         lines = {path[len(key) + 1 :]: line for path, line in document.lines.items() if path.startswith(f"{key}.")}
         below = _compose(Document(None, dict(source), lines), folder, chain)
@@ -197,9 +202,8 @@ def _override(document: Document, overrides: Sequence[str]) -> Document:
         lines = dict(document.lines)
         try:
             data = apply_override(document.data, lines, text)
-            document = Document(document.path, data, lines, document.name)
-            if isinstance(data.get("base"), str):  # --set base=NAME on an ablation; later overrides may go into it
-                document = _with_base(document, Path(), ())
+            # --set base=NAME on an ablation names a pipeline, and later overrides may go into it.
+            document = _with_pipelines(Document(document.path, data, lines, document.name), Path(), ())
         except ConfigError as error:
             problems += error.problems
     if problems:

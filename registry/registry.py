@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any, TypeVar
 import pluggy
 
 import regionkit.core.plugin as hooks
-from regionkit.core.errors import RegionkitError, UnknownName, did_you_mean
+from regionkit.core.errors import RegionkitError, RunFailed, UnknownName, did_you_mean
 from regionkit.core.spec import KINDS, CommandSpec, ComponentSpec, PaperSpec
 from regionkit.registry.spec_checks import check_command, check_component, check_paper
 
@@ -77,13 +79,15 @@ class Registry:
         self._components: dict[tuple[str, str], ComponentSpec] = {}
         self._owners: dict[tuple[str, str], Owner] = {}
         self._command_owners: dict[str, Owner] = {}
+        #: Top-level key of a YAML file -> the command that reads such files.
+        self._readers: dict[str, CommandSpec] = {}
         self._weights: list[Path] = []
 
     def register(self, plugin: object, owner: Owner) -> None:
         """Take in what a plugin brings, or quarantine it with the reason where anything about it is wrong.
 
         Raises:
-            RegionkitError: A component or command of that name belongs to another plugin already.
+            RegionkitError: A component, a command or a key of a command's files belongs to another plugin already.
         """
         if owner.plugin in self.plugins:
             other = self.plugins[owner.plugin]
@@ -129,11 +133,12 @@ class Registry:
             weights=self._ask("regionkit_weights", owner, _folder),
             commands=self._ask("regionkit_commands", owner, check_command),
         )
-        seen: set[tuple[str, str]] = set()
-        for spec in offer.components:
-            if (spec.kind, spec.name) in seen:
-                raise ValueError(f"it registers {spec.kind} '{spec.name}' twice")
-            seen.add((spec.kind, spec.name))
+        offered = [f"{spec.kind} '{spec.name}'" for spec in offer.components]
+        offered += [f"command '{command.name}'" for command in offer.commands]
+        offered += [_file_key(key) for command in offer.commands for key in command.files]
+        twice = [what for what, count in Counter(offered).items() if count > 1]
+        if twice:
+            raise ValueError(f"it registers {twice[0]} twice")
         return offer
 
     def _ask(self, hook: str, owner: Owner, check: Callable[[Any], _T]) -> list[_T]:
@@ -156,12 +161,18 @@ class Registry:
             if command.name in self.commands:
                 first = self._command_owners[command.name], self.commands[command.name].target
                 raise _clash(f"command '{command.name}'", first, (owner, command.target))
+            for key in command.files:
+                if key in self._readers:
+                    reader = self._readers[key]
+                    first = self._command_owners[reader.name], reader.target
+                    raise _clash(_file_key(key), first, (owner, command.target))
         for spec in offer.components:
             self._components[spec.kind, spec.name] = spec
             self._owners[spec.kind, spec.name] = owner
         for command in offer.commands:
             self.commands[command.name] = command
             self._command_owners[command.name] = owner
+            self._readers.update(dict.fromkeys(command.files, command))
         for paper in offer.papers:  # two plugins may build on one paper; its entry is the same either way
             self.papers.setdefault(paper.key, paper)
         self.preset_folders += offer.presets
@@ -217,6 +228,30 @@ class Registry:
         """Return who brought a command."""
         return self._command_owners[name]
 
+    def reader(self, keys: Iterable[str]) -> CommandSpec | None:
+        """Return the command that a YAML file with these top-level keys is for; None for a pipeline.
+
+        A stray key of another command's files does not make it one of those: the command with most keys has it, and
+        of several the one whose key comes first.
+        """
+        named = Counter(self._readers[key].name for key in keys if key in self._readers)
+        return self.commands[named.most_common(1)[0][0]] if named else None
+
+    def import_for(self, command: CommandSpec, target: str) -> Any:
+        """Import ``module:name``, which a command consists of.
+
+        Raises:
+            RunFailed: It cannot be imported.
+        """
+        module, _, name = target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise RunFailed(
+                f"command '{command.name}' cannot be loaded: {type(error).__name__}: {error}",
+                f"it comes with plugin {self.command_owner(command.name)}; see: toolkit doctor",
+            ) from error
+
     @functools.cached_property
     def presets(self) -> dict[str, Path]:
         """Preset files by name.
@@ -242,14 +277,20 @@ class Registry:
         """Folders of weight files, those of $REGIONKIT_WEIGHTS first."""
         return [*user_weight_folders(), *self._weights]
 
-    def code_version(self, parts: Iterable[ComponentSpec]) -> str:
-        """Return a digest of the code that these components run: core, their plugins, their distributions."""
+    def code_version(self, parts: Iterable[ComponentSpec], packages: Iterable[str] = ()) -> str:
+        """Return a digest of the code that these components run: core, their plugins, their distributions.
+
+        Args:
+            parts: The components.
+            packages: Import names of further packages whose source decides the result, such as the caller's own.
+        """
         from regionkit.registry.code_digest import digest_packages
 
         specs = list(parts)
         owners = {self.owner(spec) for spec in specs}
-        packages = {hooks.__name__.rpartition(".")[0], *(_package(spec.target) for spec in specs)}
-        return digest_packages(packages, sorted(f"{owner.distribution}=={owner.version}" for owner in owners))
+        core = hooks.__name__.rpartition(".")[0]
+        names = {core, *packages, *(_package(spec.target) for spec in specs)}
+        return digest_packages(names, sorted(f"{owner.distribution}=={owner.version}" for owner in owners))
 
     def finished(self, stage: str, seconds: float, info: Mapping[str, Any]) -> None:
         """Tell observing plugins that a stage of a run is over."""
@@ -303,6 +344,10 @@ def _package(target: str) -> str:
 
 def _hook_names() -> list[str]:
     return sorted(name for name in vars(hooks) if re.match(r"regionkit_", name))
+
+
+def _file_key(key: str) -> str:
+    return f"files with the key '{key}'"
 
 
 def _folder(item: Any) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from regionkit.core.spec import KINDS, REGION_KINDS, CommandSpec, ComponentSpec, PaperSpec, Port, Space
+from regionkit.core.spec import KINDS, PARTS, REGION_KINDS, CommandSpec, ComponentSpec, PaperSpec, Port, Space
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -25,6 +25,8 @@ _SYMBOLS = {
     ("bridge", "writes"): ("image", "text", "same", "weights"),
     ("decoder", "reads"): ("image", "text", "any", "weights"),
 }
+#: Top-level keys that mean the same in every file, or make it a pipeline.
+_COMMON_KEYS = ("version", "extends", "base", "summary", *PARTS)
 _REFERENCES = ("file:", "pkg:", "hub:")
 
 
@@ -81,8 +83,12 @@ def _check_words(spec: ComponentSpec, what: str) -> None:
                 raise ValueError(
                     f"{what}: it accepts the unknown region kind '{word}'; kinds are: {', '.join(REGION_KINDS)}"
                 )
+    if spec.kind == "recipe" and not spec.trains:
+        raise ValueError(f"{what}: it must say which part it trains with trains=KIND")
     if spec.trains and spec.trains not in KINDS:
         raise ValueError(f"{what}: it trains the unknown kind '{spec.trains}'; kinds are: {', '.join(KINDS)}")
+    if spec.relabels and spec.kind != "bridge":
+        raise ValueError(f"{what}: only a bridge relabels vectors")
     for word in spec.needs:
         if word not in KINDS:
             raise ValueError(f"{what}: it needs the unknown kind '{word}'; kinds are: {', '.join(KINDS)}")
@@ -96,6 +102,13 @@ def check_command(command: Any) -> CommandSpec:
         raise ValueError(f"command '{command.name}': a name is made of a-z, 0-9 and . _ -")
     if not _TARGET.fullmatch(command.target):
         raise ValueError(f"command '{command.name}': target '{command.target}' is not of the form package.module:Name")
+    if command.check and not _TARGET.fullmatch(command.check):
+        raise ValueError(f"command '{command.name}': check '{command.check}' is not of the form package.module:Name")
+    if bool(command.files) != bool(command.check) or (command.pipelines and not command.files):
+        raise ValueError(f"command '{command.name}': name both the keys of its files in files and a function in check")
+    for key in command.files:
+        if key in _COMMON_KEYS:
+            raise ValueError(f"command '{command.name}': '{key}' is a key of other files too and tells none apart")
     return command
 
 

@@ -101,8 +101,8 @@ class _Tracer:
         own = ends(part)
         self.trace.corruption = str(getattr(part.config, "corruption", "none"))
         if self.flow.form == "views":
-            # Pictures need no bridge; only one that takes anything may stand in their way.
-            if part.name != "none" and own.reads is not None and own.reads.space != "any":
+            # Pictures need no bridge; only one that takes anything, or does nothing, may stand in their way.
+            if not part.spec.relabels and own.reads is not None and own.reads.space != "any":
                 self._check(part, resolve(part, own.reads, self.spaces, self.flow))
             self.trace.weights[part.kind] = None
             self.trace.ports[part.kind] = ("views", "views")
@@ -116,7 +116,7 @@ class _Tracer:
         if part.kind not in self.trace.weights:
             is_bank = "corpus" in part.spec.needs
             self.trace.weights[part.kind] = None if is_bank else choose_weights(part, Wanted(reads.space))
-        self.trace.unbridged = part.name == "none" and reads.space != writes.space
+        self.trace.unbridged = part.spec.relabels and reads.space != writes.space
         # A bridge that reads any number of tokens and says nothing of its own passes on as many.
         self._pass(part, reads, replace(writes, many=writes.many or (self.flow.many and reads.many)))
 

@@ -71,11 +71,10 @@ def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
 def _find(part: Part, wanted: Wanted) -> list[WeightFile]:
     index = get_index()
     question = (part.kind, part.name, wanted.space or None, wanted.corruption or None, wanted.corpus or None)
-    matches = prefer_user(index.find(*question))
-    if not matches:
-        for broken in index.find_damaged(*question):
-            raise with_recipe(broken)
-    return matches
+    # Other weights are never taken in the place of a damaged file that was meant for this.
+    for broken in index.find_damaged(*question):
+        raise with_recipe(broken)
+    return prefer_user(index.find(*question))
 
 
 def _check_named(part: Part, file: WeightFile, wanted: Wanted) -> None:

@@ -12,6 +12,13 @@ _HERE = "regionkit.plugins.ablation"
 def regionkit_commands() -> list[CommandSpec]:
     """The commands of this plugin."""
     return [
-        CommandSpec("ablate", f"{_HERE}.commands:ablate", "Run every trial of an ablation YAML, or go on with it"),
+        CommandSpec(
+            "ablate",
+            f"{_HERE}.commands:ablate",
+            "Run every trial of an ablation YAML, or go on with it",
+            files=("data", "metrics", "grid", "zip", "include", "exclude", "seeds", "claims"),
+            check=f"{_HERE}.planning:check_file",
+            pipelines=("base",),
+        ),
         CommandSpec("run", f"{_HERE}.commands:run", "Score one pipeline on data sets"),
     ]

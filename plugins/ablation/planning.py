@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -36,21 +37,39 @@ from regionkit.registry import get_registry
 from regionkit.registry.assembly import build_part
 from regionkit.registry.document import Document, read_document
 from regionkit.registry.plan import plan_pipeline
-from regionkit.registry.schema import fill
+from regionkit.registry.schema import Part, by_line, fill
 
-#: Raised when the runner itself changes what a trial gives; the code of its parts is in the trial's id anyway.
-RESULT_FORMAT = 1
+#: Packages beside core and those of a trial's parts whose code decides what a trial gives.
+RUNNER_PACKAGES = ("regionkit.registry", "regionkit.plugins.ablation")
+#: Keys of an ablation that have no say in what its pipelines are.
+_KEYS_BESIDE_PIPELINES = ("data", "metrics", "seeds", "claims", "limit", "split", "on_error")
 
 
 def plan_ablation(source: str | Path | Document, overrides: Sequence[str] = ()) -> AblationPlan:
     """Read an ablation file, check all of it, and lay out its trials.
 
     Raises:
-        ConfigError: The file has mistakes; all of them are named.
-        RegionkitError: No trial can run.
+        ConfigError: The file has mistakes, or no trial can run; all that is known is named.
     """
     document = source if isinstance(source, Document) else read_document(source, overrides)
     return Planner(document).plan()
+
+
+def check_file(document: Document) -> str:
+    """Say on one line what an ablation comes to, for ``toolkit validate``; raises as :func:`plan_ablation`."""
+    plan = plan_ablation(document)
+    pipelines = len({id(trial.combination) for trial in plan.trials})
+    data = len({trial.selection.ref.label for trial in plan.trials})
+    sizes = (
+        (pipelines, "pipeline"),
+        (data, "data set"),
+        (len(plan.spec.settings.seeds), "seed"),
+        (len(plan.metrics), "metric"),
+        (len(plan.spec.claims), "claim"),
+    )
+    text = f"ablation: {_count(len(plan.trials), 'trial')} of {', '.join(_count(*size) for size in sizes)}"
+    refused = sum(one.count for one in plan.refused)
+    return f"{text}; {_count(refused, 'trial')} cannot run, see toolkit ablate --plan" if refused else text
 
 
 class Planner:
@@ -82,13 +101,18 @@ class Planner:
             check_names(claim, [ref.label for ref in spec.data], names, self._problem)
         plan = AblationPlan(self.document.name, spec, spec.axes or list(PARTS), metrics)
         pipelines = self._combinations(spec, plan, selections)
-        self._raise()
+        if self.problems:
+            # That no pipeline can be assembled is news unless it may follow from another mistake.
+            aside = all(problem.path.partition(".")[0] in _KEYS_BESIDE_PIPELINES for problem in self.problems)
+            if aside and plan.refused and not (pipelines or plan.excluded):
+                self._none_can_run(plan)
+            self._raise()
         for combination in pipelines:
             for selection in selections:
                 self._place(combination, selection, plan)
         if not plan.trials:
-            reasons = list(dict.fromkeys(refused.reason for refused in plan.refused))
-            raise RegionkitError(f"no trial of {self.document.name} can run", *reasons[:5])
+            self._none_can_run(plan)
+            self._raise()
         trials = [trial.axes for trial in plan.trials]
         for claim in spec.claims:
             check_claim(claim, trials, spec.mates(claim.axis), self._problem)
@@ -101,7 +125,23 @@ class Planner:
 
     def _raise(self) -> None:
         if self.problems:
-            raise ConfigError(self.problems)
+            told: dict[tuple[Any, ...], Problem] = {}
+            for problem in map(self._as_written, self.problems):
+                # One mistake in all values of a list, such as the name of their option, is told at the first.
+                key = (problem.where, problem.path.rstrip("0123456789"), problem.message, problem.hints)
+                told.setdefault(key, problem)
+            raise ConfigError(sorted(told.values(), key=by_line))
+
+    def _as_written(self, problem: Problem) -> Problem:
+        """Point at the bare name of a part as the user wrote it, not at the mapping that it is short for."""
+        short = problem.path.removesuffix(".name")
+        written = problem.path in self.document.lines or short not in self.document.lines
+        return problem if written else replace(problem, path=short)
+
+    def _none_can_run(self, plan: AblationPlan) -> None:
+        reasons = list(dict.fromkeys(refused.reason for refused in plan.refused))[:5]
+        excluded = f"exclude takes out {_count(plan.excluded, 'trial')}" if plan.excluded else ""
+        self._problem("", f"no trial of {self.document.name} can run", *reasons, excluded)
 
     def _metrics(self, value: Any, path: str) -> Iterator[MetricRef]:
         for one in expand("metric", value, path):
@@ -118,6 +158,18 @@ class Planner:
             hint = did_you_mean(ref.task, tasks)
             self._problem(ref.path, f"'{part.name}' has no task '{ref.task}'", hint, f"it has: {', '.join(tasks)}")
             return []
+        try:
+            return self._samples(ref, part, settings)
+        except RegionkitError as error:
+            self._problem(ref.path, error.message, *error.hints)
+            return []
+
+    def _samples(self, ref: DataRef, part: Part, settings: Settings) -> list[Selection]:
+        """Return the selections of a data set, one a seed, that have samples.
+
+        Raises:
+            RegionkitError: The data set itself refuses; its files may be missing.
+        """
         key = digest(part.to_dict())
         if key not in self._datasets:
             self._datasets[key] = build_part(part, BuildContext())  # type: ignore[assignment]
@@ -157,8 +209,10 @@ class Planner:
     ) -> list[Combination]:
         """Plan every pipeline. One that cannot be assembled is refused; a value that fits nowhere is a mistake."""
         good: list[Combination] = []
+        used: set[str] = set()
         for chosen in combinations(spec):
             parts, origin = assemble(spec.base, chosen)
+            used.update(".".join(place.split(".")[:2]) for place in origin.values())
             labels, names = self._labels(parts, chosen, plan.axes)
             count = sum(not _excluded(spec.exclude, labels, names, selection) for selection in selections)
             if selections and not count:
@@ -173,10 +227,12 @@ class Planner:
                 plan.refused.append(Refused(labels, "", _reason(error.problems), count))
             else:
                 good.append(Combination(labels, names, pipeline))
+        for kind in spec.base:
+            if f"base.{kind}" not in used:  # replaced in every trial, and yet it should be right
+                self._fill(kind, spec.base[kind], {kind: f"base.{kind}"})
         # An option of one part of an axis need not suit the others: such trials are listed. What is wrong wherever it
         # is used is a mistake of the file.
-        blamed = [problem for source, found in self._faults.items() if source not in self._sound for problem in found]
-        self.problems += dict.fromkeys(blamed)
+        self.problems += [problem for at, found in self._faults.items() if at not in self._sound for problem in found]
         return good
 
     def _fill(self, kind: str, part: Mapping[str, Any], origin: Mapping[str, str]) -> list[Problem]:
@@ -187,7 +243,8 @@ class Planner:
             problems: list[Problem] = []
             fill(kind, part, self._where(origin), kind, problems)
             for problem in problems:
-                self._faults.setdefault(_source(problem.path, origin), []).append(problem)
+                place = _source(problem.path, origin)
+                self._faults.setdefault(place, []).append(replace(problem, path=place))
             if not problems:
                 self._sound.update(own.values())
             self._fills[key] = problems
@@ -249,9 +306,8 @@ class Planner:
         specs = {f"{spec.kind}/{spec.name}": spec for spec in (*(part.spec for part in used), *corpora)}
         key = frozenset(specs)
         if key not in self._codes:
-            self._codes[key] = registry.code_version(specs.values())
+            self._codes[key] = registry.code_version(specs.values(), RUNNER_PACKAGES)
         return {
-            "format": RESULT_FORMAT,
             "pipeline": combination.plan.to_dict(),
             "data": {
                 "task": selection.ref.task,
@@ -282,9 +338,9 @@ def assemble(
         merged = merge(parts.get(axis), value.value)
         for key in merged:
             kept = key not in value.value
-            origin[f"{axis}.{key}"] = f"base.{axis}.{key}" if kept else f"{value.path}.{key}"
+            origin[f"{axis}.{key}"] = f"base.{axis}.{key}" if kept else value.place(key)
         parts[axis] = merged
-        origin[axis] = value.path
+        origin[axis] = value.place()
     for axis, value in chosen.items():
         kind, _, option = axis.partition(".")
         if option:
@@ -326,6 +382,10 @@ def _excluded(
         return any(fnmatchcase(word, value) for word in words(key) for value in values)
 
     return any(all(matches(key, values) for key, values in pattern.items()) for pattern in patterns)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _reason(problems: Sequence[Problem]) -> str:

@@ -29,11 +29,18 @@ class AxisValue:
         label: How tables and claims call it.
         value: A mapping with ``name`` for a whole part, otherwise the value of an option.
         path: Dotted path of the value in the file, for messages.
+        places: Dotted paths of what came out of a list inside it, by option; under the empty key, that of the part as
+            a whole where one such list tells its values apart.
     """
 
     label: str
     value: Any
     path: str
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, option: str = "") -> str:
+        """Return the dotted path of the value, or of an option of the part that it is."""
+        return self.places.get(option, f"{self.path}.{option}" if option else self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,12 +301,15 @@ def expand(axis: str, value: Any, path: str) -> list[AxisValue]:
     lists = {key: option for key, option in part.items() if isinstance(option, list)}
     fixed = {key: option for key, option in part.items() if key not in lists}
     values = []
-    for chosen in product(*lists.values()):
-        filled = {**part, **dict(zip(lists, chosen, strict=True))}
+    for chosen in product(*(enumerate(options) for options in lists.values())):
+        filled = {**part, **{key: option for key, (_, option) in zip(lists, chosen, strict=True)}}
+        places = {key: f"{path}.{key}.{index}" for key, (index, _) in zip(lists, chosen, strict=True)}
+        if len(lists) == 1:
+            places[""] = next(iter(places.values()))
         shown = ", ".join(f"{key}={text(filled[key])}" for key in filled if key != "name")
         # A mapping without a name changes options of the base's part; the label is completed when it is known.
         name = text(fixed.get("name", ""))
-        values.append(AxisValue(f"{name}({shown})" if shown else name, filled, path))
+        values.append(AxisValue(f"{name}({shown})" if shown else name, filled, path, places))
     return values
 
 

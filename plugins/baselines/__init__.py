@@ -43,5 +43,6 @@ def regionkit_components() -> list[ComponentSpec]:
             summary="No bridge: image vectors straight to the decoder, under the name of text",
             reads=Port("image"),
             writes=Port("text"),
+            relabels=True,
         ),
     ]

@@ -15,11 +15,13 @@ from regionkit.plugins.training.folders import default_folder
 from regionkit.registry.document import Document, read_document
 from regionkit.registry.packages import require_packages
 from regionkit.registry.ports import Spaces, spaces_of
-from regionkit.registry.registry import get_registry
-from regionkit.registry.schema import Part, check_keys, fill
-from regionkit.registry.validation import RECIPE_KEYS
+from regionkit.registry.registry import get_registry, plural
+from regionkit.registry.schema import Part, by_line, check_keys, fill
 from regionkit.registry.weight_choice import Wanted, choose_weights, reference_of
 from regionkit.registry.weight_index import content_hash
+
+#: Keys of a recipe file beside the parts that it trains with.
+KEYS = ("recipe", "seed", "out", "half", "summary")
 
 
 @dataclass(frozen=True)
@@ -78,28 +80,40 @@ def plan_training(
         ConfigError: Names, options, missing parts, weights: all mistakes together.
     """
     document = read_document(path, overrides)
+    return _plan(document, folder or default_folder(), command or _command(path, overrides))
+
+
+def check_file(document: Document) -> str:
+    """Say on one line what a recipe file trains, for ``toolkit validate``; raises as :func:`plan_training`."""
+    plan = _plan(document, Path(), "")
+    parts = ", ".join(f"{kind} {part.name}" for kind, part in plan.parts.items() if kind != plan.trained)
+    trained = plan.parts[plan.trained]
+    using = f" with {parts}" if parts else ""
+    return f"recipe: {plan.recipe.name} trains {trained.kind} {trained.name}{using}, into {plan.out}"
+
+
+def _plan(document: Document, folder: Path, command: str) -> TrainingPlan:
     problems: list[Problem] = []
     recipe = fill("recipe", document.data.get("recipe"), document.line, "recipe", problems)
     spec = _spec(document)
     kinds = _kinds(document, spec)
-    check_keys(document.data, (*RECIPE_KEYS, *kinds), document.line, problems)
-    trained = spec.trains if spec else ""
-    parts = {kind: part for kind in kinds if (part := _part(document, kind, trained, problems)) is not None}
+    check_keys(document.data, (*KEYS, *kinds), document.line, problems)
+    parts = {kind: part for kind in kinds if (part := _part(document, kind, spec, problems)) is not None}
     seed, half = _seed(document, problems), _half(document, problems)
     out = _out(document, problems)
     spaces = _spaces(document, parts, problems)
     weights = {kind: _weights(document, part, spaces, problems) for kind, part in parts.items()}
     if problems or recipe is None:
-        raise ConfigError(problems)
+        raise ConfigError(sorted(dict.fromkeys(problems), key=by_line))
     return TrainingPlan(
         recipe=recipe,
         parts=parts,
         weights=weights,
         spaces=spaces,
         seed=seed,
-        out=(folder or default_folder()) / out,
+        out=folder / out,
         half=half,
-        command=command or _command(path, overrides),
+        command=command,
     )
 
 
@@ -117,8 +131,14 @@ def _kinds(document: Document, spec: ComponentSpec | None) -> tuple[str, ...]:
     return tuple(sorted(kinds, key=lambda kind: (order.index(kind) if kind in order else len(order), kind)))
 
 
-def _part(document: Document, kind: str, trained: str, problems: list[Problem]) -> Part | None:
+def _part(document: Document, kind: str, recipe: ComponentSpec | None, problems: list[Problem]) -> Part | None:
     value = document.data.get(kind)
+    if value is None and recipe is not None:
+        names = get_registry().names(kind)
+        hint = f"{plural(kind)} are: {', '.join(names)}" if names else f"no plugin brings a {kind}"
+        message = f"recipe '{recipe.name}' needs a {kind}"
+        problems.append(Problem(document.line("recipe"), kind, message, (f"write {kind}: {{name: NAME}}", hint)))
+        return None
     part = fill(kind, value, document.line, kind, problems)
     if part is not None:
         try:
@@ -126,7 +146,7 @@ def _part(document: Document, kind: str, trained: str, problems: list[Problem]) 
         except RegionkitError as error:
             problems.append(Problem(document.line(f"{kind}.name"), kind, error.message, error.hints))
         # What is trained starts from nothing unless the file names weights to start from.
-        if kind == trained and reference_of(part) == "auto":
+        if recipe is not None and kind == recipe.trains and reference_of(part) == "auto":
             part = replace(part, config=replace(part.config, weights="none"))
     return part
 

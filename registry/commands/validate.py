@@ -13,15 +13,14 @@ from regionkit.core.errors import ConfigError, Problem
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of mistakes.")
 def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) -> None:
     """Check pipelines, ablations and recipes. Ends with 2 where there is a mistake in any of them."""
-    from regionkit.registry.document import read_document
-    from regionkit.registry.validation import file_kind, validate_file
+    from regionkit.registry.validation import check_file
 
     problems: list[Problem] = []
     for file in files:
-        found = validate_file(file, overrides)
-        problems += found
-        if not found and not as_json:
-            click.echo(f"{file}: a good {file_kind(read_document(file, overrides).data)}")
+        report = check_file(file, overrides)
+        problems += report.problems
+        if report.summary and not as_json:
+            click.echo(f"{file}: a good {report.summary}")
     if as_json:
         import json
 

@@ -38,6 +38,7 @@ def regionkit_components():
         spec("region_encoder", "toy-many", "ToyEncoder", writes=Port("image", many=True), accepts=("box",)),
         spec("region_encoder", "toy-views", "ToyEncoder", writes=Port(form="views"), accepts=("box",)),
         spec("bridge", "toy-none", "ToyBridge", reads=image, writes=text),
+        spec("bridge", "toy-relabel", "ToyBridge", reads=image, writes=text, relabels=True),
         spec("bridge", "toy-noise", "ToyBridge", "NoiseConfig", reads=image, writes=text),
         spec("bridge", "toy-bank", "ToyBank", "BankConfig", reads=image, writes=text, needs=("corpus",),
              weights="index"),
@@ -75,7 +76,10 @@ def regionkit_weights():
 @hookimpl
 def regionkit_commands():
     return [CommandSpec("toy-hello", "toy_plugin.commands:hello", "Say hello"),
-            CommandSpec("toy-broken", "toy_plugin.nowhere:hello", "Cannot be imported")]
+            CommandSpec("toy-mix", "toy_plugin.commands:hello", "Reads files of its own", files=("left", "right"),
+                        check="toy_plugin.commands:check_mix", pipelines=("left", "right")),
+            CommandSpec("toy-broken", "toy_plugin.nowhere:hello", "Cannot be imported", files=("broken",),
+                        check="toy_plugin.nowhere:check")]
 """
 
 TOY_CONFIGS = '''
@@ -279,6 +283,17 @@ def hello(how):
         click.echo(f"{os.environ.get('REGIONKIT_OFFLINE')} {os.environ.get('HF_HUB_OFFLINE')}")
         return
     click.echo("hello")
+
+
+def check_mix(document):
+    from regionkit.core.errors import ConfigError, Problem
+    if "bug" in document.data:
+        raise RegionkitError("the files of this mix are gone", "make them again")
+    known = ("left", "right", "base", "summary")
+    problems = [Problem(document.line(key), key, "not in a mix") for key in document.data if key not in known]
+    if problems:
+        raise ConfigError([*problems[::-1], *problems])
+    return f"mix: {' + '.join(document.data[key]['bridge'] for key in ('left', 'right') if key in document.data)}"
 """
 
 PRESET = """
@@ -387,9 +402,9 @@ def problems_of(project):
     """Return a function that gives the mistakes of a file as text."""
 
     def find(text: str, name: str = "x.yaml") -> str:
-        from regionkit.registry.validation import validate_file
+        from regionkit.registry import validate
 
         project({name: text})
-        return "\n".join(str(problem) for problem in validate_file(name))
+        return "\n".join(str(problem) for problem in validate(name))
 
     return find

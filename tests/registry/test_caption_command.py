@@ -58,7 +58,8 @@ def test_one_picture_with_every_kind_of_region(scenes, tmp_path):
         *("--out", tmp_path / "drawn.png"),
     ).splitlines()
     assert [line.split(".")[0] for line in lines] == list("123456")
-    assert Image.open(tmp_path / "drawn.png").size[0] > 480
+    with Image.open(tmp_path / "drawn.png") as drawn:
+        assert drawn.size[0] > 480
 
 
 def test_json_output_reads_back_as_input(scenes, tmp_path):

@@ -174,12 +174,12 @@ def test_validate_tells_all_mistakes_of_all_files(toy):
     toy({"good.yaml": "base: toy\n", "bad.yaml": TYPO, "abl.yaml": "base: toy\nmetrics: [toy-metric]\n"})
     result = toy.run("validate", "good.yaml", "bad.yaml", "abl.yaml")
     assert result.exit_code == 2
-    assert result.stdout == "good.yaml: a good pipeline\n"
+    assert result.stdout == "good.yaml: a good pipeline: toy-a > toy-pool > toy-none > toy-fixed\n"
     assert [line for line in result.stderr.splitlines() if line.startswith("error: ")] == [
         "error: bad.yaml:2: bridge.sdt: unknown option",
         "error: bad.yaml:2: bridge.std: the option 'std' is missing: it has no default",
         "error: bad.yaml:3: decoder.weights: expected str, got 3",
-        "error: abl.yaml:1: data: an ablation needs data",
+        "error: abl.yaml:1: data: missing",
     ]
     assert toy.run("validate", "good.yaml").exit_code == 0
 
@@ -312,7 +312,7 @@ def test_doctor_reports_plugins_weights_and_extras(toy, monkeypatch):
     rows = findings(result)
     assert result.exit_code == 1
     assert rows["plugin", "broken"]["detail"] == "ModuleNotFoundError: No module named 'not_a_module'"
-    assert rows["plugin", "toy"]["detail"] == "toys 1.2, 21 components, 2 commands"
+    assert rows["plugin", "toy"]["detail"] == "toys 1.2, 22 components, 3 commands"
     assert rows["package", "torch"]["status"] == "ok"
     assert rows["extra", "accelerate"]["status"] in ("ok", "note")
     assert "make it again with: toolkit train t.yaml" in rows["weights", "cut.safetensors"]["detail"]

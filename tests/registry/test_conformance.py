@@ -118,6 +118,13 @@ def test_command_is_importable_and_explains_itself(name):
         assert "Usage:" in command.get_help(context)
 
 
+@pytest.mark.parametrize("command", [pytest.param(c, id=c.name) for c in REGISTRY.commands.values() if c.check])
+def test_check_of_a_commands_files_is_importable(command):
+    check = REGISTRY.import_for(command, command.check)
+    assert list(inspect.signature(check).parameters) == ["document"]
+    assert "document: Document" in str(inspect.signature(check)).replace("'", "")
+
+
 @pytest.mark.parametrize("key", sorted(REGISTRY.papers))
 def test_bibtex_is_closed(key):
     text = REGISTRY.papers[key].bibtex.strip()

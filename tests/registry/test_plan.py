@@ -49,8 +49,9 @@ def test_ports_are_resolved(toy):
     }
 
 
-def test_unbridged_pipeline_is_marked(toy):
-    bridged, unbridged = plan(), plan(bridge="none")
+@pytest.mark.parametrize("name", [pytest.param("none", id="ours"), pytest.param("toy-relabel", id="a-strangers")])
+def test_unbridged_pipeline_is_marked(toy, name):
+    bridged, unbridged = plan(), plan(bridge=name)
     assert not bridged.unbridged
     assert unbridged.unbridged
     assert "unbridged: image vectors enter a decoder of text as they are" in unbridged.describe()

@@ -16,6 +16,14 @@ from regionkit.core.spec import CommandSpec, ComponentSpec, PaperSpec, Port
 def regionkit_components():
     return [ComponentSpec({})]
 """
+COMMAND = """
+from regionkit.core.plugin import hookimpl
+from regionkit.core.spec import CommandSpec
+
+@hookimpl
+def regionkit_commands():
+    return [CommandSpec('my', 'a:b', 'x', {})]
+"""
 GOOD = "kind='metric', name='one', target='a:B'"
 
 
@@ -113,6 +121,47 @@ def test_outsider_enters_with_distribution_and_version(project):
             id="trains",
         ),
         pytest.param(
+            SPEC.format("kind='recipe', name='one', target='a:B'"),
+            "recipe 'one': it must say which part it trains with trains=KIND",
+            id="trains-nothing",
+        ),
+        pytest.param(
+            SPEC.format("kind='decoder', name='one', target='a:B', reads=Port('any'), relabels=True"),
+            "decoder 'one': only a bridge relabels vectors",
+            id="relabels",
+        ),
+        pytest.param(
+            COMMAND.format("files=('mine',)"),
+            "command 'my': name both the keys of its files in files and a function in check",
+            id="files-unchecked",
+        ),
+        pytest.param(
+            COMMAND.format("check='a:b'"), "command 'my': name both the keys of its files in files", id="no-files"
+        ),
+        pytest.param(
+            COMMAND.format("pipelines=('mine',)"), "command 'my': name both the keys of its files", id="pipelines"
+        ),
+        pytest.param(
+            COMMAND.format("files=('mine',), check='a.b'"),
+            "command 'my': check 'a.b' is not of the form package.module:Name",
+            id="check",
+        ),
+        pytest.param(
+            COMMAND.format("files=('mine', 'base'), check='a:b'"),
+            "command 'my': 'base' is a key of other files too and tells none apart",
+            id="common-key",
+        ),
+        pytest.param(
+            COMMAND.format(
+                "files=('mine',), check='a:b'), CommandSpec('you', 'a:b', 'x', files=('mine',), check='a:b'"
+            ),
+            "it registers files with the key 'mine' twice",
+            id="key-twice-itself",
+        ),
+        pytest.param(
+            COMMAND.format("), CommandSpec('my', 'a:b', 'x'"), "it registers command 'my' twice", id="command-twice"
+        ),
+        pytest.param(
             SPEC.format(f"{GOOD}), ComponentSpec({GOOD}"), "it registers metric 'one' twice", id="twice-itself"
         ),
     ],
@@ -155,6 +204,18 @@ def test_same_command_twice_is_an_error(project):
     project.plugin("my_pkg", source)
     with pytest.raises(RegionkitError, match="two plugins both register command 'show'"):
         get_registry()
+
+
+def test_files_that_two_commands_claim_name_both_owners(project):
+    project.plugin("my_pkg", COMMAND.format("files=('mine', 'grid'), check='my_pkg.checks:check'"))
+    with pytest.raises(RegionkitError) as caught:
+        get_registry()
+    assert str(caught.value).splitlines() == [
+        "two plugins both register files with the key 'grid'",
+        "  first:  ablation (regionkit 0.1.0) -> regionkit.plugins.ablation.commands:ablate",
+        "  second: my_pkg (my_pkg 0.3) -> a:b",
+        "  rename one of them, or turn one plugin off with REGIONKIT_DISABLE=my_pkg",
+    ]
 
 
 def test_disabled_plugin_is_out_and_shown(project, monkeypatch):
@@ -207,6 +268,17 @@ def test_code_version_follows_the_plugins_source(toy):
     assert get_registry().code_version([spec]) != before
     assert get_registry().code_version([other]) == unrelated
     assert before != unrelated
+
+
+def test_code_version_covers_further_packages(toy):
+    from regionkit.registry.code_digest import _module_digest
+
+    spec = get_registry().find("bridge", "none")
+    before = get_registry().code_version([spec], ["toy_plugin"])
+    assert before != get_registry().code_version([spec])
+    (toy.folder / "toy_plugin/more.py").write_text("more = 1\n")
+    _module_digest.cache_clear()
+    assert get_registry().code_version([spec], ["toy_plugin"]) != before
 
 
 def test_same_preset_twice_names_both_files(toy):

@@ -31,7 +31,7 @@ import torch, ablation_fakes
 from regionkit.registry.registry import Owner, Registry, get_registry
 torch.set_num_threads(1)
 # Trial ids hold a digest of the source; whoever edits it while this test runs would start new trials.
-Registry.code_version = lambda self, parts: "fixed"
+Registry.code_version = lambda *_: "fixed"
 get_registry().register(ablation_fakes, Owner("ablation_fakes", "tests", "0"))
 from regionkit.plugins.ablation.commands import ablate
 ablate.main(sys.argv[1:])
@@ -74,7 +74,7 @@ def kill_after(command: list[str], database: Path, trials: int, delay: float) ->
 
 
 def test_killed_at_three_random_moments(tmp_path, monkeypatch):
-    monkeypatch.setattr("regionkit.registry.registry.Registry.code_version", lambda self, parts: "fixed")
+    monkeypatch.setattr("regionkit.registry.registry.Registry.code_version", lambda *_: "fixed")
     # Each decoding takes a while, so that kills hit trials under way; sleeping does not change what comes out.
     file = write(tmp_path, TEXT + "include: []\n")
     slow = ["--set", "base.decoder.slow=0.03"]

@@ -7,6 +7,7 @@ from ablation_fakes import write
 
 from regionkit.core.errors import ConfigError, RegionkitError
 from regionkit.plugins.ablation.planning import plan_ablation
+from regionkit.plugins.ablation.spec import expand
 
 DATA = "data: [box@t-colours]\nmetrics: [noun-f1]\n"
 
@@ -52,6 +53,16 @@ def test_lists_inside_a_part_are_swept(tmp_path):
         "t-shift(amount=0.001, corruption=none)",
     ]
     assert [bridge.get("amount") for bridge in config(plan, "bridge")] == [None, 0.1, 0.001]
+
+
+def test_an_option_that_is_a_list_is_written_as_a_list_in_a_list():
+    values = expand("bridge", {"name": "a", "x": [1, 2], "y": [[3, 4]]}, "grid.bridge.0")
+    assert [value.value for value in values] == [
+        {"name": "a", "x": 1, "y": [3, 4]},
+        {"name": "a", "x": 2, "y": [3, 4]},
+    ]
+    assert [value.place("x") for value in values] == ["grid.bridge.0.x.0", "grid.bridge.0.x.1"]
+    assert [value.value for value in expand("bridge", "a", "grid.bridge.0")] == [{"name": "a"}]
 
 
 def test_options_of_the_base_stay_where_the_part_does(tmp_path):
@@ -134,9 +145,23 @@ def test_the_id_depends_on_everything_that_decides_the_result(tmp_path, monkeypa
         ids(DATA.replace("noun-f1", "{name: noun-f1, tokeniser: tokens}")),
         ids(DATA + "grid: {bridge.amount: [0.1]}\n"),
     ]
-    monkeypatch.setattr("regionkit.registry.registry.Registry.code_version", lambda self, parts: "changed")
+    monkeypatch.setattr("regionkit.registry.registry.Registry.code_version", lambda *_: "changed")
     others.append(ids(DATA))
     assert len({first[1], *(one for other in others for one in other)}) == len(others) + 1
+
+
+def test_the_id_covers_all_code_between_the_file_and_the_scores(tmp_path, monkeypatch):
+    covered = set()
+
+    def digest_packages(packages, extra=()):
+        covered.update(packages)
+        return "same"
+
+    monkeypatch.setattr("regionkit.registry.code_digest.digest_packages", digest_packages)
+    (trial,) = plan_ablation(write(tmp_path, DATA + "grid: {bridge: [none]}\n")).trials
+    assert trial.config["code"] == "same"
+    ours = {f"regionkit.plugins.{name}" for name in ("ablation", "baselines", "caption_metrics")}
+    assert covered == {"regionkit.core", "regionkit.registry", "ablation_fakes", *ours}
 
 
 def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines(tmp_path):
@@ -199,9 +224,9 @@ zip: [{bridge: [t-shift]}]
     with pytest.raises(ConfigError) as error:
         plan_ablation(write(tmp_path, text))
     assert [problem.message for problem in error.value.problems] == [
-        "the axis 'bridge' is walked twice",
         "'box@t-colours' is listed twice",
         "the metric 'noun-f1' is listed twice",
+        "the axis 'bridge' is walked twice",
     ]
 
 

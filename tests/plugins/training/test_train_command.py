@@ -117,8 +117,23 @@ def test_every_mistake_of_a_file_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        pytest.param("corpus: {name: mini-captions, size: 60}\n", "", "corpus: say which corpus to use", id="missing"),
+        pytest.param(
+            "corpus: {name: mini-captions, size: 60}\n",
+            "",
+            "tiny.yaml:2: corpus: recipe 'text-only' needs a corpus\n  write corpus: {name: NAME}\n  corpora are: ",
+            id="missing",
+        ),
         pytest.param("seed: 1", "sead: 1", "tiny.yaml:7: sead: unknown key\n  did you mean: seed", id="key"),
+        pytest.param(
+            "seed: 1", "seeds: 1", "tiny.yaml:7: seeds: unknown key\n  did you mean: seed", id="key-of-others"
+        ),
+        pytest.param("seed: 1", "dataset: mini", "tiny.yaml:7: dataset: unknown key", id="part-without-use"),
+        pytest.param("seed: 1", "half: 3", "tiny.yaml:7: half: expected true or false, got 3", id="half"),
+        pytest.param(
+            "name: text-only", "name: text-onli", "tiny.yaml:2: recipe.name: no recipe named 'text-onli'", id="recipe"
+        ),
+        pytest.param("name: decap", "name: decpa", "tiny.yaml:5: decoder.name: no decoder named 'decpa'", id="part"),
+        pytest.param("weights: none", "weights: no-such", "tiny.yaml:3: backbone: ", id="weights"),
         pytest.param(
             "out: tiny.safetensors", "out: /tmp/x.pt", "expected a file name that ends in .safetensors", id="out"
         ),
@@ -133,6 +148,19 @@ def test_mistakes_of_a_recipe_file(old: str, new: str, message: str) -> None:
     result = train()
     assert result.exit_code == 2, result.output
     assert message in result.output
+    assert not Path("weights").exists()
+    if "few" not in message:
+        checked = toolkit("validate", "tiny.yaml")
+        assert (checked.exit_code, checked.stderr) == (2, result.stderr)
+
+
+def test_validate_says_what_a_good_recipe_trains() -> None:
+    result = toolkit("validate", "tiny.yaml")
+    assert result.exit_code == 0, result.output
+    assert result.output == (
+        "tiny.yaml: a good recipe: text-only trains decoder decap with corpus mini-captions, backbone mini-dense, "
+        "bridge noise, into tiny.safetensors\n"
+    )
     assert not Path("weights").exists()
 
 

@@ -1,0 +1,116 @@
+"""The four tiny backbones as parts of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from regionkit.core.contracts import Backbone, BuildContext, iter_batches
+from regionkit.core.features import Features
+from regionkit.core.frames import Frame
+from regionkit.core.weights import load_into
+from regionkit.plugins.mini.config import NETWORKS, MiniBackboneConfig
+from regionkit.plugins.mini.layout import SIDE
+from regionkit.plugins.mini.networks import MiniNetwork, to_pixels
+from regionkit.plugins.mini.refusal import refuse_strangers
+
+#: Pictures or sentences that go through a network at once.
+_BATCH = 64
+
+
+class MiniBackbone(nn.Module, Backbone):
+    """A tiny backbone that knows the mini-world and nothing else.
+
+    Patches are 12 x 12 over the picture, 8 pixels each. Pictures of another size are squashed to 96 x 96.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, config: MiniBackboneConfig) -> None:
+        """Make the network of this name, untrained."""
+        super().__init__()
+        self.options = config
+        self.network = MiniNetwork(NETWORKS[self.name])
+        dim = NETWORKS[self.name].dim
+        self.space, self.text_space = f"{self.name}/image[{dim}]", f"{self.name}/text[{dim}]"
+
+    @classmethod
+    def build(cls, config: MiniBackboneConfig, context: BuildContext) -> Self:
+        """Make the backbone and load its weights where there are any; without them it starts from ``context.seed``."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(context.seed)
+            backbone = cls(config)
+        if context.weights is not None:
+            load_into(backbone.network, context.weights.tensors(), context.weights.path)
+        return backbone.eval()
+
+    def frame(self, image_size: tuple[int, int]) -> Frame:
+        """Describe the squash to 96 x 96 pixels and 12 x 12 patches."""
+        grid = self.network.config.grid
+        return Frame.squash(image_size, (SIDE, SIDE), (grid, grid))
+
+    def check_images(self, images: Sequence[Image.Image]) -> None:
+        """Refuse pictures that are not of the mini-world's making, unless the option ``force`` is set."""
+        refuse_strangers(images, self.name, force=self.options.force)
+
+    def preprocess(self, images: Sequence[Image.Image]) -> tuple[Tensor, tuple[Frame, ...]]:
+        """Return pixels (b, 3, 96, 96) in -1..1 and the frames."""
+        arrays = [np.asarray(_fit(image)) for image in images]
+        return to_pixels(torch.from_numpy(np.stack(arrays))), tuple(self.frame(image.size) for image in images)
+
+    @torch.no_grad()
+    def encode(self, images: Sequence[Image.Image]) -> Features:
+        """Encode pictures; patches and class token share one space and are not normalised."""
+        pixels, frames = self.preprocess(images)
+        device = self.network.logit_scale.device
+        seen = [self.network(pixels[part].to(device)) for part in iter_batches(len(images), _BATCH)]
+        batches = [
+            Features(one.patches, frames[part], one.cls, one.attention)
+            for one, part in zip(seen, iter_batches(len(images), _BATCH), strict=True)
+        ]
+        return Features.cat(batches)
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Encode sentences as (n, d), not normalised; words outside the mini language count as one unknown word."""
+        tower = self.network.text
+        device = self.network.logit_scale.device
+        rows = [torch.zeros(0, self.network.config.dim, device=device)]
+        for part in iter_batches(len(texts), 8 * _BATCH):
+            rows.append(tower(torch.tensor(tower.ids(texts[part]), device=device)))
+        return torch.cat(rows)
+
+
+def _fit(image: Image.Image) -> Image.Image:
+    """Return a picture as 96 x 96 RGB."""
+    image = image.convert("RGB")
+    return image if image.size == (SIDE, SIDE) else image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+class MiniClip(MiniBackbone):
+    """Trained like CLIP: only the class token meets the sentence, the patches are never aligned."""
+
+    name = "mini-clip"
+
+
+class MiniMean(MiniBackbone):
+    """The mean of patches that attend to each other meets the sentence."""
+
+    name = "mini-mean"
+
+
+class MiniLocal(MiniBackbone):
+    """The mean of patches that only see their surroundings meets the sentence."""
+
+    name = "mini-local"
+
+
+class MiniDense(MiniBackbone):
+    """Each phrase of the caption meets the patches that fit it best; stands for Talk2DINO."""
+
+    name = "mini-dense"

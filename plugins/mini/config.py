@@ -1,0 +1,98 @@
+"""Options of the mini-world's parts, torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of a tiny backbone.
+
+    Attributes:
+        objectives: What meets the sentence in training: ``cls``, ``mean`` (of the patches), ``phrases``.
+        mixer: What mixes the patches: ``none``, a block with a CLS token (``cls``) or a block without one (``mean``).
+        reader: Whether a CLS vector is read from unmixed patches.
+        first: Channels after the first convolution.
+        width: Channels of the patch grid before projection.
+        depth: Residual 3x3 convolutions on the patch grid.
+        dim: Width of the space shared with the text tower.
+        text_width: Width of the text tower.
+        text_length: Most words of a sentence; longer ones are cut.
+        heads: Attention heads.
+        grid: Patches along each side of a picture.
+    """
+
+    objectives: tuple[str, ...] = ("mean",)
+    mixer: Literal["none", "cls", "mean"] = "none"
+    reader: bool = False
+    first: int = 48
+    width: int = 96
+    depth: int = 2
+    dim: int = 128
+    text_width: int = 96
+    text_length: int = 32
+    heads: int = 4
+    grid: int = 12
+
+
+#: The four backbones. See networks.py for what each is trained for.
+NETWORKS: dict[str, NetworkConfig] = {
+    "mini-clip": NetworkConfig(objectives=("cls",), mixer="cls", depth=1),
+    "mini-mean": NetworkConfig(mixer="mean", depth=1),
+    "mini-local": NetworkConfig(),
+    "mini-dense": NetworkConfig(objectives=("cls", "phrases"), reader=True),
+}
+
+
+@dataclass(frozen=True)
+class MiniBackboneConfig:
+    """Options of a mini backbone.
+
+    Attributes:
+        weights: ``auto`` takes the shipped weights, ``none`` starts untrained, ``file:PATH`` says which.
+        force: Accept pictures that are not of the mini-world's making.
+    """
+
+    weights: str = "auto"
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class MiniDatasetConfig:
+    """The mini data set has no options: split, seed and number of scenes come with the question."""
+
+
+@dataclass(frozen=True)
+class MiniCaptionsConfig:
+    """Options of the text corpus.
+
+    Attributes:
+        size: Captions.
+        seed: Which captions.
+    """
+
+    size: int = 10_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class MiniContrastConfig:
+    """Options of the recipe that trains a mini backbone from pictures and captions.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch_size: Pictures a step; every picture is drawn once and never shown again.
+        texts: Captions without pictures that wrong answers are drawn from.
+        other_texts: How many of them a step.
+        learning_rate: Peak learning rate.
+        weight_decay: Decoupled weight decay.
+    """
+
+    steps: int = 1200
+    batch_size: int = 64
+    texts: int = 20_000
+    other_texts: int = 256
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05

@@ -1,0 +1,114 @@
+"""The mini-world as a data set and as a corpus."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+from PIL import Image
+
+from regionkit.core.contracts import Corpus, Dataset, Sample
+from regionkit.core.errors import DataError
+from regionkit.plugins.mini.captions import corpus
+from regionkit.plugins.mini.config import MiniCaptionsConfig, MiniDatasetConfig
+from regionkit.plugins.mini.export import check_folder, write_folder
+from regionkit.plugins.mini.layout import SPLITS
+from regionkit.plugins.mini.lexicon import COLOURS, SINGULAR, SIZES
+from regionkit.plugins.mini.samples import MiniSample, make_samples
+from regionkit.plugins.mini.scene import make_scene
+
+#: Scenes of a split where the caller names no limit.
+DEFAULT_SCENES = 300
+
+
+class MiniDataset(Dataset):
+    """Scenes drawn from a seed: nothing is stored, nothing is downloaded."""
+
+    splits: ClassVar[tuple[str, ...]] = SPLITS
+    disclaimer: ClassVar[str] = (
+        "An ordering in the mini-world is evidence that the code does what a paper says, never that a paper's numbers "
+        "were reached."
+    )
+
+    def __init__(self, config: MiniDatasetConfig) -> None:
+        """Remember the options."""
+        self.config = config
+
+    def samples(self, task: str, split: str, seed: int = 0, limit: int | None = None) -> Sequence[Sample]:
+        """Return the samples of the first ``limit`` scenes under a seed; one scene serves all tasks."""
+        scenes = DEFAULT_SCENES if limit is None else limit
+        return [_plain(sample) for sample in make_samples(task, split, seed, scenes)]
+
+    def image(self, image_id: str) -> Image.Image:
+        """Paint the scene ``split/seed/index``."""
+        split, _, rest = image_id.partition("/")
+        seed, _, index = rest.partition("/")
+        if split not in SPLITS or not (seed.isdigit() and index.isdigit()):
+            raise DataError(f"'{image_id}' is no picture of the mini-world", "its keys are SPLIT/SEED/INDEX: test/0/17")
+        return make_scene(split, int(seed), int(index)).image
+
+    def lexicon(self, kind: str) -> Mapping[str, str]:
+        """Return every surface form of ``nouns`` (plurals included) or ``attributes`` and the term it stands for."""
+        if kind == "nouns":
+            return SINGULAR
+        if kind == "attributes":
+            return {word: word for word in (*SIZES, *COLOURS)}
+        raise DataError(f"the mini-world has no lexicon of {kind}", "it has: nouns, attributes")
+
+    def fingerprint(self, task: str, split: str, seed: int = 0, limit: int | None = None) -> str:
+        """Hash regions, captions and pixels of the first scenes; everything else follows from the same code."""
+        return _fingerprint(task, split, seed, DEFAULT_SCENES if limit is None else limit)
+
+    def make(self, folder: Path, split: str, seed: int, limit: int) -> int:
+        """Write pictures and ``regions.jsonl`` with the regions of all tasks."""
+        return write_folder(folder, split, seed, limit)
+
+    def verify(self, folder: Path) -> list[str]:
+        """Compare a folder that :meth:`make` wrote, pixel by pixel, with what it should hold."""
+        return check_folder(folder)
+
+
+class MiniCaptions(Corpus):
+    """Captions of the training distribution that belong to no picture."""
+
+    generated: ClassVar[bool] = True
+
+    generated = True
+
+    def __init__(self, config: MiniCaptionsConfig) -> None:
+        """Remember how many and from which seed."""
+        self.config = config
+
+    def texts(self) -> Sequence[str]:
+        """Return the captions; the first n of a longer list are the shorter list."""
+        return _texts(self.config.seed, self.config.size)
+
+
+@lru_cache(maxsize=4)
+def _texts(seed: int, size: int) -> tuple[str, ...]:
+    return tuple(corpus(seed, size))
+
+
+def _plain(sample: MiniSample) -> Sample:
+    """Turn a sample into the toolkit's."""
+    info = {
+        "nouns": tuple(sorted(sample.nouns)),
+        "attributes": tuple(sorted(sample.attributes)),
+        "background": sample.scene.background,
+    }
+    return Sample(sample.id, sample.scene.id, sample.region, sample.references, info)
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(task: str, split: str, seed: int, limit: int) -> str:
+    digest = hashlib.sha256()
+    for number, sample in enumerate(make_samples(task, split, seed, limit)):
+        digest.update(repr((sample.id, sample.scene.layout, sample.references)).encode())
+        # Painting all pictures would cost a second; the first ones stand for sprites, paint and arithmetic.
+        if number < 8:
+            digest.update(sample.scene.pixels.tobytes())
+            digest.update(repr(sample.region).encode())
+    return digest.hexdigest()[:16]
