@@ -166,12 +166,12 @@ class Decoder(Component, ABC):
         """Write one caption for each of r regions."""
 
     @abstractmethod
-    def score(self, inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> Tensor:
-        """Return (r,) log-likelihoods of one given text a region, the end token included."""
+    def score(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
+        """Return (r,) log-likelihoods of one given text a region after the prompt, the end token included."""
 
     @abstractmethod
-    def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> Tensor:
-        """Return the scalar training loss on r pairs."""
+    def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
+        """Return the scalar training loss on r pairs; the prompt's own tokens are not part of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from regionkit.core.regions import Box, BoxSet, Mask, Patch, Point, Region, Trac
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#F0E442")
 
 _SIDE = 480
+_LARGEST = 1600
 _PANEL = 360
 _MARGIN = 16
 _FONT_SIZE = 18
@@ -23,12 +24,13 @@ def draw_captions(image: Image.Image, regions: Sequence[Region], captions: Seque
     """Return a picture of the image with numbered regions, and the captions in a panel to its right.
 
     Args:
-        image: The picture; small ones are enlarged so that lines and numbers stay readable.
+        image: The picture; small ones are enlarged and large ones reduced so that lines and text stay readable.
         regions: Regions in pixels of ``image``.
         captions: One caption a region.
     """
-    scale = max(1.0, _SIDE / max(image.size))
-    size = (round(image.width * scale), round(image.height * scale))
+    longest = max(image.size)
+    scale = min(max(longest, _SIDE), _LARGEST) / longest
+    size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
     picture = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     for index, region in enumerate(regions):
         colour = COLOURS[index % len(COLOURS)]

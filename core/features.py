@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from regionkit.core.errors import FeatureError
+from regionkit.core.errors import FeatureError, RegionkitError
 from regionkit.core.frames import Frame
 from regionkit.core.spec import Space
 
@@ -38,8 +38,13 @@ class Features:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> Self:
-        """Return the features of one image as a batch of one."""
-        one = slice(index, index + 1)
+        """Return the features of one image as a batch of one.
+
+        Raises:
+            IndexError: There is no such image; iterating would not end without it.
+        """
+        place = range(len(self))[index]
+        one = slice(place, place + 1)
         return replace(
             self,
             patches=self.patches[one],
@@ -200,3 +205,8 @@ class GenerateOptions:
 
     max_tokens: int = 30
     batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise RegionkitError(f"{name}: {getattr(self, name)} must be 1 or more")

@@ -192,10 +192,13 @@ def _reference_box(box: Box, frame: Frame) -> NDArray[np.float64]:
 
 def _mask(mask: Mask, frame: Frame, rule: MaskRule) -> NDArray[np.float64]:
     _check_size(mask, frame.image_size)
-    covered = _shares(_cover(_cover(mask.bitmap, frame, 0).T, frame, 1).T)
+    around = bounding_box(mask, frame.image_size)
+    left, top, right, bottom = map(int, around.corners)
+    inner = mask.bitmap[top:bottom, left:right].astype(np.float64)  # the rest is empty, and may be large
+    covered = _shares(_pixel_shares(frame, 0, top, bottom) @ inner @ _pixel_shares(frame, 1, left, right).T)
     if covered.any():
         return covered if rule == "area" else (covered > 0).astype(np.float64)
-    return _box(bounding_box(mask, frame.image_size), frame, "intersect")
+    return _box(around, frame, "intersect")
 
 
 def _shares(covered: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -218,18 +221,13 @@ def _points(points: NDArray[np.float64], frame: Frame) -> NDArray[np.float64]:
     )
 
 
-def _cover(values: NDArray[np.bool_] | NDArray[np.float64], frame: Frame, axis: int) -> NDArray[np.float64]:
-    """Sum (n, m) over the first dimension into patch rows (axis 0) or columns (axis 1), as shares of a patch."""
+def _pixel_shares(frame: Frame, axis: int, start: int, stop: int) -> NDArray[np.float64]:
+    """Return (cells, stop - start): the share of each patch row (axis 0) or column (axis 1) that each pixel covers."""
     across = 1 - axis  # frames count (x, y), arrays (rows, columns)
-    count, limit = frame.grid[axis], values.shape[0]
     patch = frame.patch_size[across] / frame.scale[across]
-    edges = np.arange(count + 1) * patch + frame.offset[across] / frame.scale[across]
-    edges = edges.clip(0, limit)
-    whole = np.minimum(edges.astype(np.int64), limit - 1)
-    share = (edges - whole)[:, None]
-    sums = np.zeros((limit + 1, values.shape[1]))
-    np.cumsum(values, axis=0, out=sums[1:])
-    return np.diff(sums[whole] * (1 - share) + sums[whole + 1] * share, axis=0) / patch
+    edges = np.arange(frame.grid[axis] + 1) * patch + frame.offset[across] / frame.scale[across]
+    pixels = np.arange(start, stop, dtype=np.float64)
+    return (np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)).clip(0) / patch
 
 
 def _overlap(start: float, end: float, count: int) -> NDArray[np.float64]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from regionkit.core.errors import ImageError
@@ -16,10 +18,43 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".
 def open_image(path: str | Path) -> Image.Image:
     """Open a picture as RGB, upright as its EXIF orientation says, with its text chunks in ``info``.
 
+    Grey pictures of 16 bits are scaled to 8.
+
+    Raises:
+        ImageError: There is no such file, it is no picture that can be decoded completely, or its values have no known
+            range.
+    """
+    upright = _upright(Path(path))
+    if upright.mode in ("I", "F"):
+        raise ImageError(
+            f"{path} holds numbers of 32 bits, whose range is not known",
+            "scale them to 0..255 and save the picture with 8 bits a channel",
+        )
+    if upright.mode.startswith("I;16"):  # Pillow would cut everything above 255 off
+        picture = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8)).convert("RGB")
+    else:
+        picture = upright.convert("RGB")
+    # A transparent colour of the palette means nothing in RGB, and would keep the picture from being saved.
+    picture.info = {key: value for key, value in upright.info.items() if key != "transparency"}
+    return picture
+
+
+def open_mask(path: str | Path) -> NDArray[np.bool_]:
+    """Open a mask as a boolean array (H, W): True where a pixel is neither black nor fully transparent.
+
     Raises:
         ImageError: There is no such file, or it is no picture that can be decoded completely.
     """
-    path = Path(path)
+    upright = _upright(Path(path))
+    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):  # numbers of instances rather than colours
+        return np.asarray(upright) > 0
+    pixels = np.asarray(upright.convert("RGBA"))
+    inside: NDArray[np.bool_] = pixels[..., :3].any(axis=-1) & (pixels[..., 3] > 0)
+    return inside
+
+
+def _upright(path: Path) -> Image.Image:
+    """Open a picture in its own mode and turn it as its EXIF orientation says; the orientation leaves its notes."""
     if path.is_dir():
         raise ImageError(f"{path} is a folder, not a picture")
     try:
@@ -27,8 +62,7 @@ def open_image(path: str | Path) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 picture.load()
-                info = dict(picture.info)
-                upright = ImageOps.exif_transpose(picture).convert("RGB")
+                return ImageOps.exif_transpose(picture)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except UnidentifiedImageError:
@@ -44,8 +78,6 @@ def open_image(path: str | Path) -> Image.Image:
         raise ImageError(
             f"{path}: the picture is damaged: {error}", "open and save it again with another program"
         ) from None
-    upright.info.update(info)
-    return upright
 
 
 def find_pictures(folder: str | Path) -> list[Path]:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from regionkit.core.contracts import Backbone, Decoder, GapBridge, RegionEncoder
+from regionkit.core.errors import ImageError, RegionError
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews, Scene
 from regionkit.core.regions import Region, Regions
 
@@ -68,12 +69,22 @@ class Pipeline:
 
         Raises:
             RegionError: A region lies outside its image, or is of a kind that the region encoder does not take.
+            ImageError: What is given as a picture is none.
         """
         if isinstance(images, Image.Image):
             flat = Regions.of([regions])  # type: ignore[list-item]
             return self.caption_scene(Scene([images], self.backbone), flat, prompt, options)
+        several = isinstance(images, Sequence) and not isinstance(images, str)
+        strangers = [image for image in (images if several else [images]) if not isinstance(image, Image.Image)]
+        if strangers:
+            raise ImageError(
+                f"a picture is a PIL image, this one is a {type(strangers[0]).__name__}",
+                "open files with regionkit.core.images.open_image, arrays with PIL.Image.fromarray",
+            )
         if len(images) != len(regions):
-            raise ValueError(f"{len(images)} images and {len(regions)} lists of regions")
+            raise RegionError(
+                f"{len(images)} images and {len(regions)} lists of regions", "give one list of regions for each image"
+            )
         flat = Regions.of(regions)  # type: ignore[arg-type]
         captions = self.caption_scene(Scene(images, self.backbone), flat, prompt, options)
         nested: list[list[Caption]] = [[] for _ in images]

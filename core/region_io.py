@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from regionkit.core.errors import RegionError, did_you_mean
-from regionkit.core.images import open_image
+from regionkit.core.images import open_mask
 from regionkit.core.regions import Box, BoxSet, Mask, MaskTrack, Patch, Point, Region, Trace, WholeImage
 
 
@@ -33,9 +33,8 @@ def parse_box(text: str) -> Box:
 
 def parse_boxes(text: str) -> BoxSet:
     """Read ``x1,y1,x2,y2;x1,y1,x2,y2``, or a file with one box a line."""
-    source = Path(text)
-    if ";" not in text and source.is_file():
-        rows = [line for line in _read(source).splitlines() if line.strip()]
+    if ";" not in text and _is_file(text):
+        rows = [line for line in _read(Path(text)).splitlines() if line.strip()]
     else:
         rows = [row for row in text.split(";") if row.strip()]
     return BoxSet(tuple(Box(*_numbers(row, 4, "--boxes", "x1,y1,x2,y2;x1,y1,x2,y2")) for row in rows))
@@ -43,21 +42,20 @@ def parse_boxes(text: str) -> BoxSet:
 
 def parse_trace(text: str) -> Trace:
     """Read ``x,y x,y ...``, or a file: JSON ``[[x, y], ...]`` or one ``x,y`` or ``x,y,seconds`` a line."""
-    source = Path(text)
-    if "," in text and not source.is_file():
+    if "," in text and not _is_file(text):
         return Trace(tuple(_pairs(text, "--trace")))
-    content = _read(source)
-    if content.lstrip().startswith("["):
-        try:
+    content = _read(Path(text))
+    try:
+        if content.lstrip().startswith("["):
             return _trace(json.loads(content))
-        except (ValueError, TypeError) as error:
-            raise RegionError(f"--trace {text}: {error}") from None
-    rows = [[_number(value, "--trace", text) for value in line.split(",")] for line in content.split()]
-    return _trace(rows)
+        lines = (line for line in content.splitlines() if line.strip())
+        return _trace([[_number(value, "--trace", text) for value in line.split(",")] for line in lines])
+    except (ValueError, TypeError) as error:
+        raise RegionError(f"--trace {text}: {error}", f"write it as {_FORMS['trace']}, or one x,y a line") from None
 
 
 def parse_mask(text: str) -> Mask:
-    """Read a mask picture (every pixel that is not black is inside) or a JSON file with a COCO run-length encoding."""
+    """Read a mask picture, inside where it is neither black nor transparent, or a JSON file with COCO run lengths."""
     return _mask(text, Path())
 
 
@@ -116,11 +114,11 @@ def run_lengths(bitmap: np.ndarray) -> dict[str, Any]:
 
 
 def _trace(rows: Sequence[Sequence[float]]) -> Trace:
-    points = tuple((float(row[0]), float(row[1])) for row in rows)
-    timed = [len(row) for row in rows] == [3] * len(rows)
-    if not timed and any(len(row) != 2 for row in rows):
+    lengths = {len(row) if isinstance(row, Sequence) else 0 for row in rows}
+    if not lengths <= {2} and lengths != {3}:
         raise ValueError("every point of a trace is x,y, or every point is x,y,seconds")
-    return Trace(points, tuple(float(row[2]) for row in rows) if timed and rows else None)
+    points = tuple((float(row[0]), float(row[1])) for row in rows)
+    return Trace(points, tuple(float(row[2]) for row in rows) if lengths == {3} else None)
 
 
 def _mask(value: Any, folder: Path) -> Mask:
@@ -132,8 +130,7 @@ def _mask(value: Any, folder: Path) -> Mask:
             return Mask.from_rle(json.loads(_read(path)))
         except ValueError as error:
             raise RegionError(f"{path}: not JSON: {error}") from None
-    pixels: np.ndarray = np.asarray(open_image(path))
-    return Mask(np.any(pixels > 0, axis=-1))
+    return Mask(open_mask(path))
 
 
 def _track(value: Any, folder: Path) -> MaskTrack:
@@ -157,7 +154,7 @@ _READERS: dict[str, Callable[[Any, Path], Region]] = {
     "boxes": lambda value, folder: BoxSet(tuple(Box(*_four(box)) for box in value)),
     "trace": lambda value, folder: _trace(value),
     "mask": _mask,
-    "patch": lambda value, folder: Patch(*(int(number) for number in value)),
+    "patch": lambda value, folder: Patch(*_four_integers(value)),
     "whole": _whole,
     "mask_track": _track,
 }
@@ -178,6 +175,21 @@ _FORMS = {
 def _four(value: Any) -> tuple[float, float, float, float]:
     x1, y1, x2, y2 = (float(number) for number in value)
     return x1, y1, x2, y2
+
+
+def _four_integers(value: Any) -> tuple[int, int, int, int]:
+    numbers = _four(value)
+    if any(number != int(number) for number in numbers):
+        raise ValueError(f"{json.dumps(value)} are not whole numbers")
+    row, column, rows, columns = (int(number) for number in numbers)
+    return row, column, rows, columns
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # a trace of many points is longer than a file's name can be
+        return False
 
 
 def _number(text: str, option: str, whole: str) -> float:

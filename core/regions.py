@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 
 from regionkit.core.errors import RegionError
 
+#: Pixels of a mask; a hostile run-length encoding of a few bytes could claim any number.
+_MOST_PIXELS = 1 << 29
 
-def _finite(kind: str, values: Iterable[float]) -> None:
+
+def _finite(kind: str, values: Iterable[float], what: str = "coordinate") -> None:
     if not all(math.isfinite(value) for value in values):
-        raise RegionError(f"a {kind} has a coordinate that is not a finite number")
+        raise RegionError(f"a {kind} has a {what} that is not a finite number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,8 @@ class Mask:
             runs = _rle_string(counts) if isinstance(counts, str) else [int(run) for run in counts]
         except (KeyError, TypeError, ValueError) as error:
             raise RegionError(f"a mask's run-length encoding is unreadable: {error}") from None
+        if height * width > _MOST_PIXELS:
+            raise RegionError(f"a mask of {height} x {width} pixels is larger than any picture that can be opened")
         if min(height, width, *runs, 0) < 0 or sum(runs) != height * width:
             raise RegionError(
                 f"a mask's run lengths add up to {sum(runs)}, its size {height} x {width} needs {height * width}"
@@ -167,6 +172,7 @@ class Trace:
         if self.times is not None and len(self.times) != len(self.points):
             raise RegionError(f"a trace has {len(self.points)} points and {len(self.times)} times")
         _finite(self.kind, (value for point in self.points for value in point))
+        _finite(self.kind, self.times or (), "time")
 
     @classmethod
     def from_normalised(
@@ -240,12 +246,30 @@ class Regions:
         if len(self.items) != len(self.image):
             raise ValueError(f"{len(self.items)} regions and {len(self.image)} image indices")
 
+        for item in self.items:
+            if not isinstance(item, Region):
+                raise RegionError(
+                    f"{item!r} is no region",
+                    "regions are made with Box, Point, Mask, ... of regionkit.core.regions; "
+                    "one picture takes one list of them, several pictures a list each",
+                )
+
     def __len__(self) -> int:
         return len(self.items)
 
     @classmethod
     def of(cls, per_image: Sequence[Sequence[Region]]) -> Self:
-        """Flatten one list of regions for each image."""
+        """Flatten one list of regions for each image.
+
+        Raises:
+            RegionError: A region stands where a list is expected, or a list holds something else.
+        """
+        for regions in per_image:
+            if isinstance(regions, Region):
+                raise RegionError(
+                    f"a list of regions is expected, this is one region ({regions.kind})",
+                    "write a list even for one region: [region]; several pictures take a list each",
+                )
         pairs = [(region, index) for index, regions in enumerate(per_image) for region in regions]
         return cls(tuple(region for region, _ in pairs), tuple(index for _, index in pairs))
 

@@ -47,7 +47,8 @@ def embed_texts(backbone: Backbone, texts: Sequence[str], seen: Callable[[int], 
             seen(len(texts) * part.stop // len(distinct))
     if not parts:
         return torch.zeros(0, 0)
-    return torch.cat(parts)[[rows[text] for text in texts]]
+    vectors = torch.cat(parts)
+    return vectors if len(distinct) == len(texts) else vectors[[rows[text] for text in texts]]
 
 
 def bank_tensors(embeddings: Tensor, texts: Sequence[str]) -> dict[str, Tensor]:

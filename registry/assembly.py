@@ -70,7 +70,8 @@ def _build_planned(plan: PipelinePlan, kind: str, built: Mapping[str, Component]
         assert part is not None
         corpus = build_part(part, BuildContext())
         assert isinstance(corpus, Corpus)
-        embeddings, texts = embed_corpus(backbone, plan.key("backbone"), part, corpus)
+        code = get_registry().code_version([plan.parts["backbone"].spec])
+        embeddings, texts = embed_corpus(backbone, f"{plan.key('backbone')} {code}", part, corpus)
         component.fit(embeddings.to(device), texts)
     return component
 

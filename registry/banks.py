@@ -12,23 +12,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from regionkit.core.contracts import Backbone, Corpus, iter_batches
-from regionkit.core.errors import DataError, FeatureError
+from regionkit.core.contracts import Backbone, Corpus
+from regionkit.core.errors import DataError
 from regionkit.core.files import replacing
+from regionkit.core.texts import embed_texts
 from regionkit.registry.cache import cache_folder
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part
-
-#: Sentences embedded together.
-BATCH = 1000
 
 
 def embed_corpus(backbone: Backbone, backbone_key: str, part: Part, corpus: Corpus) -> tuple[Tensor, Sequence[str]]:
     """Return (n, d) embeddings of a corpus, float32 on the CPU, and its n texts.
 
     Args:
-        backbone: Encodes the sentences, in batches of 1000.
-        backbone_key: Digest of the backbone's options and weights; with the texts it names the cache file.
+        backbone: Encodes the sentences.
+        backbone_key: Changes with the backbone's options, weights and code; with the texts it names the cache file.
         part: The corpus as it was planned.
         corpus: The corpus itself. Where it is ``generated``, its options and code stand for its texts, and a cached
             bank costs no generation.
@@ -45,7 +43,7 @@ def embed_corpus(backbone: Backbone, backbone_key: str, part: Part, corpus: Corp
     texts = corpus.texts()
     if not texts:
         raise DataError(f"corpus '{part.name}' is empty, so no bank can be made of it")
-    embeddings = _embed(backbone, texts)
+    embeddings = embed_texts(backbone, texts)
     _keep(path, embeddings, texts)
     return embeddings, texts
 
@@ -55,17 +53,6 @@ def _identity(part: Part, corpus: Corpus) -> Iterable[str]:
     if corpus.generated:
         return [json.dumps(part.to_dict(), sort_keys=True), get_registry().code_version([part.spec])]
     return corpus.texts()
-
-
-@torch.no_grad()  # not inference_mode: a bridge may go on to train on these
-def _embed(backbone: Backbone, texts: Sequence[str]) -> Tensor:
-    batches = [backbone.encode_text(texts[part]).float().cpu() for part in iter_batches(len(texts), BATCH)]
-    embeddings = torch.cat(batches)
-    finite = torch.isfinite(embeddings).all(1)
-    if not bool(finite.all()):
-        first = int((~finite).nonzero()[0])
-        raise FeatureError(f"the backbone's text tower produced NaN or infinite values for '{texts[first]}'")
-    return embeddings
 
 
 def _cached(path: Path) -> tuple[Tensor, tuple[str, ...]] | None:
@@ -84,7 +71,7 @@ def _keep(path: Path, embeddings: Tensor, texts: Sequence[str]) -> None:
     try:
         with replacing(path) as temporary:
             save_file({"embeddings": embeddings.contiguous(), "texts": text}, temporary)
-    except OSError:
+    except (OSError, SafetensorError):  # safetensors wraps what the system says in a type of its own
         return  # a read-only or full disk costs the time of computing it again, nothing else
 
 

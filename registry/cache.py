@@ -10,5 +10,5 @@ def cache_folder() -> Path:
     """Return $REGIONKIT_CACHE, else ``regionkit`` in the user's cache folder."""
     named = os.environ.get("REGIONKIT_CACHE")
     if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "regionkit"
+        return Path(os.path.expanduser(named))
+    return Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")) / "regionkit"

@@ -7,6 +7,7 @@ up in reports.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from regionkit.core.errors import ConfigError, Problem, UnknownName, did_you_mean
 from regionkit.registry.merging import apply_override, merge
 from regionkit.registry.registry import get_registry
-from regionkit.registry.yaml_text import read_text, read_yaml
+from regionkit.registry.yaml_text import nearby, read_text, read_yaml
 
 #: The version of the file format that this toolkit reads.
 VERSION = 1
@@ -77,15 +78,33 @@ def read_pipeline(source: str | Path | Mapping[str, Any], overrides: Sequence[st
     return read_document(find_source(source, Path()), overrides)
 
 
+def check_reader(document: Document, command: str) -> None:
+    """Check that a file is not one of another command, whose every key would be told as a mistake.
+
+    Args:
+        document: The file.
+        command: The command that reads it; empty where a pipeline is expected.
+
+    Raises:
+        ConfigError: It is another command's.
+    """
+    reader = get_registry().reader(document.data)
+    if reader is not None and reader.name != command:
+        name = document.path or document.name
+        wanted = f"file for toolkit {command}" if command else "pipeline"
+        message = f"this is no {wanted}: its keys are those of a file for toolkit {reader.name}"
+        raise ConfigError([Problem(document.line(""), "", message, (f"write: toolkit {reader.name} {name}",))])
+
+
 def find_source(source: str | Path, folder: Path) -> Path:
     """Return the file that a preset's name or a path means; paths are relative to ``folder``.
 
     Raises:
         UnknownName: It is a bare name and no preset has it.
     """
-    text = str(source)
+    text = str(source).replace("\0", "\\0")  # the one character that no path holds
     if isinstance(source, Path) or "/" in text or text.endswith((".yaml", ".yml")):
-        return folder / Path(text).expanduser()
+        return folder / os.path.expanduser(text)  # Path.expanduser raises for a user that does not exist
     registry = get_registry()
     if text in registry.presets:
         return registry.presets[text]
@@ -164,14 +183,8 @@ def _source(source: Any, key: str, document: Document, folder: Path, chain: tupl
         names = " -> ".join(link.name for link in (*chain, path))
         raise ConfigError([Problem(where, key, f"the files extend each other in a circle: {names}")])
     if not path.is_file():
-        raise ConfigError([Problem(where, key, f"there is no file {path}", (_nearby(path),) if _nearby(path) else ())])
+        raise ConfigError([Problem(where, key, f"there is no file {path}", (nearby(path),))])
     return _read(path, chain)
-
-
-def _nearby(path: Path) -> str:
-    if not path.parent.is_dir():
-        return ""
-    return did_you_mean(path.name, [other.name for other in path.parent.glob("*.y*ml")])
 
 
 def _lay_over(below: Document, above: Document) -> Document:

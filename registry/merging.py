@@ -102,7 +102,7 @@ def _set(holder: Any, keys: list[str], value: Any, where: str, done: list[str]) 
     """Set a value inside nested mappings and lists, in place."""
     key, rest = keys[0], keys[1:]
     if isinstance(holder, list):
-        if not key.isdigit() or int(key) >= len(holder):
+        if not key.isdecimal() or int(key) >= len(holder):
             raise _no_way(where, done, f"is a list of {len(holder)}, counted from 0")
         if rest:
             _set(holder[int(key)], rest, value, where, [*done, key])

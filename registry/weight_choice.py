@@ -9,7 +9,7 @@ from regionkit.core.errors import WeightsError, did_you_mean
 from regionkit.core.weights import WeightFile, WeightHeader
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part
-from regionkit.registry.weight_index import get_index, open_reference, prefer_user, with_recipe
+from regionkit.registry.weight_index import get_index, open_reference, sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,7 @@ def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
 def _find(part: Part, wanted: Wanted) -> list[WeightFile]:
     index = get_index()
     question = (part.kind, part.name, wanted.space or None, wanted.corruption or None, wanted.corpus or None)
-    # Other weights are never taken in the place of a damaged file that was meant for this.
-    for broken in index.find_damaged(*question):
-        raise with_recipe(broken)
-    return prefer_user(index.find(*question))
+    return sound([*index.find(*question), *index.find_damaged(*question)])
 
 
 def _check_named(part: Part, file: WeightFile, wanted: Wanted) -> None:

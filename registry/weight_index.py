@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,13 +86,10 @@ class WeightIndex:
             WeightsError: There is none, several, or it is damaged.
         """
         stem = name.removesuffix(".safetensors")
-        for broken in self.damaged:
-            if broken.path.stem == stem:
-                raise with_recipe(broken)
-        matches = [file for file in self.files if file.path.stem == stem]
-        preferred = prefer_user(matches)
-        if len(preferred) == 1:
-            return preferred[0]
+        every: list[WeightFile | DamagedFile] = [*self.files, *self.damaged]
+        matches = sound([file for file in every if file.path.stem == stem])
+        if len(matches) == 1:
+            return matches[0]
         if matches:
             raise WeightsError(
                 f"several weight files are named '{name}': {', '.join(str(file.path) for file in matches)}",
@@ -138,11 +136,18 @@ def with_recipe(broken: DamagedFile) -> WeightsError:
     )
 
 
-def prefer_user(files: list[WeightFile]) -> list[WeightFile]:
-    """Return the files that lie in $REGIONKIT_WEIGHTS where any do: what a user puts there wins."""
+def sound(files: Sequence[WeightFile | DamagedFile]) -> list[WeightFile]:
+    """Return the files that lie in $REGIONKIT_WEIGHTS where any do: what a user puts there wins.
+
+    Raises:
+        WeightsError: One of those is damaged. Other weights are never taken in its place.
+    """
     folders = [folder.resolve() for folder in user_weight_folders()]
     own = [file for file in files if any(file.path.resolve().is_relative_to(folder) for folder in folders)]
-    return own or files
+    for file in own or files:
+        if isinstance(file, DamagedFile):
+            raise with_recipe(file)
+    return [file for file in own or files if isinstance(file, WeightFile)]
 
 
 @functools.cache
@@ -164,7 +169,7 @@ def open_reference(reference: str) -> WeightFile:
     if not colon:
         return get_index().named(reference)
     if scheme == "file":
-        path = Path(rest).expanduser()
+        path = Path(os.path.expanduser(rest))
     elif scheme == "pkg":
         path = _package_path(rest)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from regionkit.core.errors import ConfigError, Problem, did_you_mean
+from regionkit.core.errors import ConfigError, Problem
 
 
 def read_text(path: Path) -> str:
@@ -22,16 +23,22 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        near = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        hint = did_you_mean(path.name, near)
-        raise ConfigError([Problem(str(path), "", "there is no such file", (hint,) if hint else ())]) from None
+        raise ConfigError([Problem(str(path), "", "there is no such file", (nearby(path),))]) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(
             [Problem(f"{path}:{line}", "", "the file is not UTF-8", ("save it again with the encoding UTF-8",))]
         ) from None
     except OSError as error:
-        raise ConfigError([Problem(str(path), "", f"cannot be read: {error.strerror or error}")]) from None
+        hint = "give the path of a YAML file"
+        raise ConfigError([Problem(str(path), "", f"cannot be read: {error.strerror or error}", (hint,))]) from None
+
+
+def nearby(path: Path) -> str:
+    """Name YAML files beside a path that is not there and are called almost like it, or say what is wanted."""
+    others = {other.stem: other.name for other in path.parent.glob("*.y*ml")} if path.parent.is_dir() else {}
+    close = get_close_matches(path.stem, sorted(others), n=3, cutoff=0.6)
+    return f"did you mean: {', '.join(others[stem] for stem in close)}" if close else "give the path of a YAML file"
 
 
 def read_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -52,7 +59,7 @@ def read_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[str, str]]:
         raise ConfigError(problems)
     try:
         values = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise ConfigError([_syntax_problem(error, name)]) from None
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}, lines
@@ -71,11 +78,13 @@ def read_value(text: str, where: str) -> Any:
 def _compose(text: str, name: str) -> yaml.Node | None:
     try:
         return yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError([_syntax_problem(error, name)]) from None
 
 
 def _syntax_problem(error: Exception, name: str) -> Problem:
+    if isinstance(error, RecursionError):
+        return Problem(name, "", "brackets or lists are nested too deeply to be read")
     mark = getattr(error, "problem_mark", None)
     where = f"{name}:{mark.line + 1}" if mark is not None else name
     reason = getattr(error, "problem", None) or str(error).splitlines()[0]

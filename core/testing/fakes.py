@@ -168,13 +168,13 @@ class NearestTextDecoder(Decoder):
         pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
         return [Caption(self.texts[index], score, (index,)) for score, index in pairs]
 
-    def score(self, inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> Tensor:
+    def score(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
         """Return the log-probability of one of the known sentences a region."""
         table = self._log_probabilities(inputs)
         columns = torch.tensor([self.texts.index(text) for text in texts], dtype=torch.long)
         return table.gather(1, columns.unsqueeze(1)).squeeze(1)
 
-    def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> Tensor:
+    def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
         """Return the mean negative log-probability."""
         return -self.score(inputs, texts).mean()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regionkit.core.errors import did_you_mean
+from regionkit.plugins.ablation.words import as_list, text
 
 _SAY = re.compile(r"\s*([\w.-]+)\s*=\s*(.+?)\s*([<>])\s*([\w.-]+)\s*=\s*(.+?)\s*")
 _FORM = "AXIS=VALUE > AXIS=VALUE, for example bridge=memory > bridge=none"
@@ -25,7 +26,7 @@ class Claim:
     Attributes:
         say: The ordering as it was written.
         axis: The axis.
-        better: The value that is said to be better, a label or the name of a part.
+        better: The value that is said to be better: a label, or a part's name where no label is that very word.
         worse: The other one.
         on: Data sets, ``TASK@NAME``; each is a claim of its own.
         by: Metrics; each is a claim of its own.
@@ -67,6 +68,9 @@ def parse_claim(entry: Any, path: str, problem: Report) -> Claim | None:
     if not isinstance(where, Mapping):
         problem(f"{path}.where", "must map axes to values", "for example {backbone: mini-dense}")
         where = {}
+    must = entry.get("must", True)
+    if not isinstance(must, bool):
+        problem(f"{path}.must", f"'{must}' is neither true nor false", "write must: false for a claim to be recorded")
     first, second = (match[2], match[5]) if match[3] == ">" else (match[5], match[2])
     return Claim(
         say=str(entry["say"]),
@@ -76,15 +80,13 @@ def parse_claim(entry: Any, path: str, problem: Report) -> Claim | None:
         on=_strings(entry.get("on")),
         by=_strings(entry.get("by")),
         where={str(axis): _strings(values) for axis, values in where.items()},
-        must=bool(entry.get("must", True)),
+        must=must is True,
         path=path,
     )
 
 
 def _strings(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return tuple(str(item) for item in value) if isinstance(value, (list, tuple)) else (str(value),)
+    return () if value is None else tuple(text(item) for item in as_list(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +107,6 @@ class TrialAxes:
     labels: Mapping[str, str]
     names: Mapping[str, str]
 
-    def has(self, axis: str, values: Iterable[str]) -> bool:
-        """Say whether the trial's value on an axis is one of ``values``, by label or by name."""
-        return any(value in (self.labels.get(axis), self.names.get(axis)) for value in values)
-
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -128,9 +126,11 @@ def match_trials(claim: Claim, data: str, trials: Sequence[TrialAxes], mates: se
         trials: All trials that fit.
         mates: Axes that change together with the claim's axis, itself included; they need not agree.
     """
+    wheres = [_speaks_of(trials, axis, values) for axis, values in claim.where.items()]
+    values = [_speaks_of(trials, claim.axis, [value]) for value in (claim.better, claim.worse)]
     sides: dict[tuple[Any, ...], tuple[list[str], list[str]]] = {}
     for trial in trials:
-        if trial.data != data or not all(trial.has(axis, values) for axis, values in claim.where.items()):
+        if trial.data != data or not all(meant(trial) for meant in wheres):
             continue
         # An option of the compared part is part of its value: memory at two temperatures stands against none.
         kept = [
@@ -139,10 +139,18 @@ def match_trials(claim: Claim, data: str, trials: Sequence[TrialAxes], mates: se
             if axis not in mates and not axis.startswith(f"{claim.axis}.")
         ]
         key = (trial.seed, *sorted(kept))
-        for side, value in enumerate((claim.better, claim.worse)):
-            if trial.has(claim.axis, [value]):
+        for side, meant in enumerate(values):
+            if meant(trial):
                 sides.setdefault(key, ([], []))[side].append(trial.id)
     return [Pair(key[0], tuple(a), tuple(b)) for key, (a, b) in sides.items() if a and b]
+
+
+def _speaks_of(trials: Sequence[TrialAxes], axis: str, words: Sequence[str]) -> Callable[[TrialAxes], bool]:
+    """Return whether a trial has one of these values; a word that is a label means no other label of that part."""
+    labels = {trial.labels.get(axis) for trial in trials}
+    exact = {word for word in words if word in labels}
+    loose = set(words) - exact
+    return lambda trial: trial.labels.get(axis) in exact or trial.names.get(axis) in loose
 
 
 def check_names(claim: Claim, data: Iterable[str], metrics: Iterable[str], problem: Report) -> None:
@@ -158,7 +166,14 @@ def check_claim(claim: Claim, trials: Sequence[TrialAxes], mates: set[str], prob
     if not _check_values(claim, trials, problem):
         return
     for data in claim.on:
-        if not match_trials(claim, data, trials, mates):
+        pairs = match_trials(claim, data, trials, mates)
+        if any(set(pair.better) & set(pair.worse) for pair in pairs):
+            hint = (
+                f"the values of {claim.axis} are: {', '.join(sorted({trial.labels[claim.axis] for trial in trials}))}"
+            )
+            problem(f"{claim.path}.say", f"both sides of '{claim.say}' speak of the same trials", hint)
+            return
+        if not pairs:
             shown = sorted({trial.labels[claim.axis] for trial in trials if trial.data == data})
             problem(
                 claim.path,
@@ -186,5 +201,5 @@ def _check_word(path: str, what: str, word: str, known: Iterable[str], problem: 
     words = sorted(set(known))
     if word in words:
         return True
-    problem(path, f"no {what} '{word}'", did_you_mean(word, words), f"there is: {', '.join(words)}")
+    problem(path, f"no {what} '{word}'", did_you_mean(word, words), f"there is: {', '.join(words) or 'none'}")
     return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +22,20 @@ DATABASE = "results.sqlite"
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that both commands take."""
-    for option in (
+    options = (
         click.option("--set", "overrides", multiple=True, metavar="a.b=c", help="Change a value of the file."),
         click.option("--limit", type=click.IntRange(1), help="Most images of a data set."),
         click.option("--device", default="auto", show_default=True),
         click.option(
-            "--threads", type=click.IntRange(0), default=0, help="CPU threads; 0 chooses by the size of the models."
+            "--threads", type=click.IntRange(0, 512), default=0, help="CPU threads; 0 chooses by the models' size."
         ),
         click.option(
             "--feature-memory", type=click.IntRange(0), default=1024, show_default=True, metavar="MIB",
             help="Memory for features that trials share.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for option in reversed(options):  # the last one that is put on is listed first
         command = option(command)
     return command
 
@@ -72,11 +74,15 @@ def ablate(context: click.Context, /, file: Path, out: Path | None, plan_only: b
 @shared_options
 @click.pass_context
 def run(context: click.Context, /, pipeline: str, out: Path | None, **options: Any) -> None:
-    """Score PIPELINE, a preset's name or a YAML file, on data sets: an ablation of one pipeline."""
+    """Score PIPELINE, a preset's name or a YAML file, on data sets: an ablation of one pipeline.
+
+    Ends with status 1 if a sample failed, with 2 for a mistake in the pipeline or a flag.
+    """
     from regionkit.plugins.ablation.planning import plan_ablation
-    from regionkit.registry.document import Document, read_pipeline
+    from regionkit.registry.document import Document, check_reader, read_pipeline
 
     base = read_pipeline(pipeline, options["overrides"])
+    check_reader(base, "")
     data: dict[str, Any] = {
         "base": base.data,
         "data": [word for entry in options["data"] for word in _words(entry)],
@@ -97,19 +103,26 @@ def _words(text: str) -> list[str]:
 
 def execute(context: click.Context, plan: AblationPlan, folder: Path | None, options: dict[str, Any]) -> None:
     """Run a plan, write the reports, print the tables, and end with the status that the outcome asks for."""
+    from regionkit.core.errors import RegionkitError
     from regionkit.plugins.ablation.runner import Runner, RunOptions
     from regionkit.plugins.ablation.store import ResultStore
     from regionkit.plugins.ablation.tables import write_reports
     from regionkit.plugins.ablation.verdicts import judge_claims
+    from regionkit.registry.assembly import pick_device
 
+    pick_device(options["device"])  # one that is not there is a mistake, and no reason to fail trial by trial
     settings = RunOptions(options["device"], options["feature_memory"] << 20, options["threads"])
     with ResultStore(folder / DATABASE if folder else None) as store:
         try:
             summary = Runner(plan, store, _progress(), settings).run()
-        finally:
-            # Whatever ends the run, the reports say what is there so far.
-            verdicts = judge_claims(plan, store)
-            files = write_reports(folder, plan, store, verdicts) if folder else []
+        except BaseException:
+            # Whatever ends the run, the reports say what is there so far; what keeps them from it is not the news.
+            with suppress(RegionkitError):
+                if folder:
+                    write_reports(folder, plan, store, judge_claims(plan, store))
+            raise
+        verdicts = judge_claims(plan, store)
+        files = write_reports(folder, plan, store, verdicts) if folder else []
         if options["as_json"]:
             click.echo(json.dumps(as_json(plan, store, summary, verdicts, folder), indent=2))
         else:
@@ -131,9 +144,12 @@ def show_results(
     plan: AblationPlan, store: ResultStore, summary: Summary, verdicts: list[Verdict], files: list[Path]
 ) -> None:
     """Print the tables."""
-    from regionkit.plugins.ablation.tables import claims_table, markdown_table, refused_table, summary_rows
+    from regionkit.plugins.ablation.tables import LEGEND, claims_table, markdown_table, refused_table, summary_rows
+    from regionkit.plugins.ablation.words import counted
 
     click.echo(markdown_table(*summary_rows(plan, store)))
+    if any(trial.combination.plan.unbridged for trial in plan.trials):
+        click.echo(f"\n{LEGEND}")
     if verdicts:
         click.echo("\n" + claims_table(verdicts))
     if plan.refused:
@@ -146,7 +162,9 @@ def show_results(
         must = sum(verdict.claim.must for verdict in verdicts)
         click.echo(f"{len(undone)} of {must} claims that must hold do not", err=True)
     if files:
-        click.echo(f"\n{summary.ran} trials ran, {summary.resumed} were done before. Reports: {files[0].parent}")
+        click.echo(
+            f"\n{counted(summary.ran, 'trial')} ran, {summary.resumed} were done before. Reports: {files[0].parent}"
+        )
 
 
 def show_failures(store: ResultStore, summary: Summary) -> None:
@@ -193,7 +211,8 @@ def _refused(plan: AblationPlan) -> list[dict[str, Any]]:
 def show_plan(plan: AblationPlan, folder: Path, *, as_json: bool) -> None:
     """Print the trials, the weights that were chosen for them, and what cannot run."""
     from regionkit.plugins.ablation.store import ResultStore
-    from regionkit.plugins.ablation.tables import plan_table, planned_trial, refused_table
+    from regionkit.plugins.ablation.tables import LEGEND, plan_table, planned_trial, refused_table
+    from regionkit.plugins.ablation.words import counted
 
     done: set[str] = set()
     if (folder / DATABASE).is_file():
@@ -205,11 +224,13 @@ def show_plan(plan: AblationPlan, folder: Path, *, as_json: bool) -> None:
         click.echo(json.dumps(plain, indent=2))
         return
     click.echo(plan_table(plan))
+    if any(trial.combination.plan.unbridged for trial in plan.trials):
+        click.echo(f"\n{LEGEND}")
     if plan.refused:
         click.echo("\nTrials that cannot run:\n" + refused_table(plan))
     data = ", ".join(dict.fromkeys(trial.selection.ref.label for trial in plan.trials))
     seeds = ", ".join(map(str, plan.spec.settings.seeds))
-    counted = [f"{len(plan.trials)} trials", f"{sum(trial.id in done for trial in plan.trials)} done in {folder}"]
-    counted += [f"{plan.excluded} excluded"] if plan.excluded else []
-    counted += [f"{plan.repeated} named twice"] if plan.repeated else []
-    click.echo(f"\n{', '.join(counted)}; data: {data}; seeds: {seeds}")
+    sizes = [counted(len(plan.trials), "trial"), f"{sum(trial.id in done for trial in plan.trials)} done in {folder}"]
+    sizes += [f"{plan.excluded} excluded"] if plan.excluded else []
+    sizes += [f"{plan.repeated} named twice"] if plan.repeated else []
+    click.echo(f"\n{', '.join(sizes)}; data: {data}; seeds: {seeds}")

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from regionkit.plugins.ablation.store import TrialResult
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
+from regionkit.plugins.ablation.words import counted
 
 #: Trials of the live table; older ones scroll off.
 _SHOWN = 12
@@ -128,7 +129,7 @@ class LiveTable:
 
 def opening(plan: AblationPlan, todo: Sequence[Trial]) -> str:
     """Say what is about to run, and what is not."""
-    parts = [f"{len(todo)} trials to run"]
+    parts = [f"{counted(len(todo), 'trial')} to run"]
     if len(todo) < len(plan.trials):
         parts.append(f"{len(plan.trials) - len(todo)} done before")
     refused = sum(refused.count for refused in plan.refused)

@@ -14,12 +14,14 @@ from regionkit.core.contracts import Component
 from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.core.features import Caption
 from regionkit.core.pipeline import Pipeline
+from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.stages import StageTree
 from regionkit.plugins.ablation.store import MetricRow, ResultStore, SampleRow, TrialResult
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.registry import get_registry
 from regionkit.registry.assembly import build_pipeline
 from regionkit.registry.plan import PipelinePlan
+from regionkit.registry.weight_index import content_hash
 
 #: Bytes of features that are held for later trials.
 FEATURE_BYTES = 1 << 30
@@ -141,9 +143,11 @@ class Runner:
         if plan.key("backbone") != self._backbone:
             self._backbone = plan.key("backbone")
             self._reuse.clear()  # one backbone's models at a time: two may not fit into memory
+        check_weights(trial)
         torch.set_num_threads(self.options.threads or choose_threads(plan, self._threads))
         with self._tree.clock.stage("build", trial=trial.id):
             pipeline = build_pipeline(plan, device=self.options.device, reuse=self._reuse)
+        check_weights(trial)
         return pipeline
 
     def _judge(self, trial: Trial, rows: Sequence[SampleRow]) -> tuple[MetricRow, ...]:
@@ -204,6 +208,27 @@ def running_order(trials: Sequence[Trial]) -> list[Trial]:
         return tuple(rank.setdefault(word, len(rank)) for rank, word in zip(ranks, words, strict=True))
 
     return sorted(trials, key=key)
+
+
+def check_weights(trial: Trial) -> None:
+    """Check that weight files are what they were when the trial was planned: its id vouches for their content.
+
+    Raises:
+        RunFailed: One has changed since, or is gone.
+    """
+    for kind in PARTS:
+        file, planned = trial.combination.plan.weights[kind], trial.config["pipeline"]["weights"][kind]
+        if file is None:
+            continue
+        try:
+            same = content_hash(file) == planned["sha256"]
+        except OSError:
+            same = False
+        if not same:
+            raise RunFailed(
+                f"{file.path} has changed since this run began",
+                "run the same command again: its trials are then planned with the weights that are there now",
+            )
 
 
 def choose_threads(plan: PipelinePlan, available: int) -> int:

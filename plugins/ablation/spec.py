@@ -10,12 +10,15 @@ from typing import Any
 from regionkit.core.errors import Problem, did_you_mean
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.claims import Claim, parse_claim
+from regionkit.plugins.ablation.words import as_list, text
 
 #: Keys of an ablation file.
 KEYS: tuple[str, ...] = (
     "summary", "base", "data", "metrics", "grid", "zip", "include", "exclude", "seeds", "claims", "limit", "split",
     "on_error",
 )  # fmt: skip
+#: Seeds are stored as signed 64-bit numbers.
+LARGEST_SEED = 2**63 - 1
 ON_ERROR: tuple[str, ...] = ("record", "stop")
 
 Where = Callable[[str], str]
@@ -170,7 +173,9 @@ class SpecReader:
             return {}
         for key in base:
             if key not in (*PARTS, "summary"):
-                self.problem(f"base.{key}", "unknown part", did_you_mean(key, PARTS), f"parts are: {', '.join(PARTS)}")
+                self.problem(
+                    f"base.{key}", "unknown part", did_you_mean(str(key), PARTS), f"parts are: {', '.join(PARTS)}"
+                )
         return {kind: as_mapping(base[kind]) for kind in PARTS if base.get(kind) is not None}
 
     def _items(self, key: str, required: bool = False) -> tuple[list[Any], list[str]]:
@@ -180,7 +185,7 @@ class SpecReader:
             if required:
                 self.problem(key, "missing", f"an ablation needs it, for example {_EXAMPLES[key]}")
             return [], []
-        entries = value if isinstance(value, list) else [value]
+        entries = as_list(value)
         return entries, [f"{key}.{index}" if isinstance(value, list) else key for index in range(len(entries))]
 
     def _data(self, entry: Any, path: str) -> DataRef | None:
@@ -197,7 +202,7 @@ class SpecReader:
             self.problem(path, "must map axes to lists of values", f"for example {_EXAMPLES['grid']}")
             return []
         axes = []
-        for name, values in mapping.items():
+        for name, values in ((str(key), values) for key, values in mapping.items()):
             at = f"{path}.{name}"
             if not self._is_axis(name, at):
                 continue
@@ -205,11 +210,13 @@ class SpecReader:
                 self.problem(at, "needs a list of values to walk through", f"for example {_EXAMPLES['grid']}")
                 continue
             expanded = [one for index, value in enumerate(values) for one in expand(name, value, f"{at}.{index}")]
+            if not expanded:
+                self.problem(at, "a list in it is empty, so there is no value to walk through")
             axes.append(Axis(name, tuple(expanded)))
         return axes
 
     def _is_axis(self, name: str, path: str) -> bool:
-        if name.partition(".")[0] in PARTS:
+        if name.partition(".")[0] in PARTS and all(name.split(".")):
             return True
         hint = {"seed": "list evaluation seeds under seeds:", "data": "list data sets under data:"}.get(
             name.rstrip("s")
@@ -236,13 +243,14 @@ class SpecReader:
             self.problem(path, "an extra trial maps axes to one value each", "for example {bridge: none}")
             return {}
         chosen = {}
-        for name, value in entry.items():
+        for name, value in ((str(key), value) for key, value in entry.items()):
             at = f"{path}.{name}"
             if not self._is_axis(name, at):
                 continue
             values = expand(name, value, at)
             if len(values) != 1:
                 self.problem(at, f"an extra trial takes one value an axis, this has {len(values)}")
+                continue
             chosen[name] = values[0]
         return chosen
 
@@ -250,13 +258,14 @@ class SpecReader:
         if not isinstance(entry, Mapping) or not entry:
             self.problem(path, "a pattern maps axes to values", "for example {region_encoder: whole, data: 'point@*'}")
             return {}
+        patterns = {str(name): tuple(text(value) for value in as_list(values)) for name, values in entry.items()}
         known = {"data", "seed"}
-        names = [name for name in entry if name in known or self._is_axis(name, f"{path}.{name}")]
-        return {name: tuple(str(value) for value in as_list(entry[name])) for name in names}
+        return {
+            name: values for name, values in patterns.items() if name in known or self._is_axis(name, f"{path}.{name}")
+        }
 
     def _claim(self, entry: Any, path: str) -> Claim | None:
-        claim = parse_claim(entry, path, self.problem)
-        return claim
+        return parse_claim(entry, path, self.problem)
 
     def _settings(self) -> Settings:
         seeds = as_list(self.data.get("seeds", [0]))
@@ -264,6 +273,8 @@ class SpecReader:
         if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds) or len(set(seeds)) < len(seeds):
             self.problem("seeds", f"{seeds} is no list of different whole numbers from 0 on", "for example [0, 1, 2]")
             seeds = [0]
+        elif max(seeds) > LARGEST_SEED:
+            self.problem("seeds", f"{max(seeds)} is too large", f"seeds go up to {LARGEST_SEED}")
         if limit is not None and (type(limit) is not int or limit < 1):
             self.problem("limit", f"'{limit}' is no number of images", "write a whole number from 1 on")
             limit = None
@@ -279,14 +290,9 @@ _EXAMPLES = {
 }
 
 
-def as_list(value: Any) -> list[Any]:
-    """Return a list as it is and anything else as a list of one."""
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
 def as_mapping(part: Any) -> dict[str, Any]:
     """Return a part that was written as a bare name, or as a mapping, as a mapping with ``name``."""
-    return dict(part) if isinstance(part, Mapping) else {"name": part}
+    return {str(key): value for key, value in part.items()} if isinstance(part, Mapping) else {"name": part}
 
 
 def expand(axis: str, value: Any, path: str) -> list[AxisValue]:
@@ -299,7 +305,6 @@ def expand(axis: str, value: Any, path: str) -> list[AxisValue]:
         return [AxisValue(text(value), value, path)]
     part = as_mapping(value)
     lists = {key: option for key, option in part.items() if isinstance(option, list)}
-    fixed = {key: option for key, option in part.items() if key not in lists}
     values = []
     for chosen in product(*(enumerate(options) for options in lists.values())):
         filled = {**part, **{key: option for key, (_, option) in zip(lists, chosen, strict=True)}}
@@ -308,16 +313,9 @@ def expand(axis: str, value: Any, path: str) -> list[AxisValue]:
             places[""] = next(iter(places.values()))
         shown = ", ".join(f"{key}={text(filled[key])}" for key in filled if key != "name")
         # A mapping without a name changes options of the base's part; the label is completed when it is known.
-        name = text(fixed.get("name", ""))
+        name = text(filled.get("name", ""))
         values.append(AxisValue(f"{name}({shown})" if shown else name, filled, path, places))
     return values
-
-
-def text(value: Any) -> str:
-    """Write a value as it stands in YAML."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
 
 
 def merge(base: Mapping[str, Any] | None, part: Mapping[str, Any]) -> dict[str, Any]:

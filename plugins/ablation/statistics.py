@@ -44,7 +44,7 @@ class Comparison:
 def compare(differences: Sequence[float], groups: Sequence[Hashable], seed: int = 0) -> Comparison:
     """Compare two systems by n paired differences.
 
-    Samples of one group (one scene under one seed) are not independent: they change sign together in the permutation
+    Samples of one group (one scene) are not independent: they change sign together in the permutation
     test, and are drawn together in the bootstrap. Ignoring that would make many regions of few scenes look significant.
 
     Args:

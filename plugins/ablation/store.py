@@ -94,6 +94,7 @@ class ResultStore:
     """The results of an output folder, or of memory where ``path`` is None. One transaction a trial."""
 
     def __init__(self, path: Path | None) -> None:
+        self._path = path
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,10 +108,10 @@ class ResultStore:
             self._open()
         except sqlite3.DatabaseError as error:
             self._db.close()
-            raise DataError(
-                f"{path}: the results cannot be read: {error}",
-                "move the file away, or choose another folder with --out",
-            ) from None
+            raise self._unreadable(error) from None
+        except DataError:
+            self._db.close()
+            raise
 
     def _open(self) -> None:
         # A reader never blocks the run, and a process that is killed leaves a log that the next one replays.
@@ -125,9 +126,23 @@ class ResultStore:
         self._db.execute("COMMIT")
         if version not in (0, SCHEMA_VERSION):
             raise DataError(
-                f"the results were written by another regionkit (format {version}, this one has {SCHEMA_VERSION})",
+                f"{self._path}: the results were written by another regionkit (format {version}, this one has "
+                f"{SCHEMA_VERSION})",
                 "choose another folder with --out",
             )
+
+    def _unreadable(self, error: sqlite3.Error) -> DataError:
+        return DataError(
+            f"{self._path}: the results cannot be read: {error}",
+            "move the file away, or choose another folder with --out",
+        )
+
+    def _rows(self, query: str, *values: str) -> list[Any]:
+        """Return the rows of a query; a damaged file is named."""
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from None
 
     def __enter__(self) -> Self:
         return self
@@ -141,13 +156,14 @@ class ResultStore:
 
     def done(self) -> set[str]:
         """Return the ids of trials that ended well; failed ones are tried again."""
-        return {row[0] for row in self._db.execute("SELECT id FROM trials WHERE status = 'done'")}
+        return {row[0] for row in self._rows("SELECT id FROM trials WHERE status = 'done'")}
 
     def save(self, result: TrialResult) -> None:
         """Write a trial with all its samples and scores in one transaction. One that is done already stays as it is.
 
         Raises:
             RunFailed: The disk is full, or the file cannot be written for another reason.
+            DataError: The file is damaged.
         """
         try:
             self._save(result)
@@ -156,6 +172,10 @@ class ResultStore:
                 f"the result of trial {result.id} could not be written: {error}",
                 "make room and run the same command again: all trials before this one are kept",
             ) from error
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from None
 
     def _save(self, result: TrialResult) -> None:
         with closing(self._db.cursor()) as cursor:
@@ -174,13 +194,12 @@ class ResultStore:
     def trial(self, trial: str) -> tuple[str, str, int, int] | None:
         """Return (status, reason, samples, failed) of a trial, None where it has not ended."""
         query = "SELECT status, reason, samples, failed FROM trials WHERE id = ?"
-        row: tuple[str, str, int, int] | None = self._db.execute(query, (trial,)).fetchone()
-        return row
+        return next(iter(self._rows(query, trial)), None)
 
     def scores(self, trial: str) -> dict[str, tuple[float, str, bool]]:
         """Return metric -> (value, signature, higher is better)."""
         query = "SELECT metric, value, signature, higher_is_better FROM scores WHERE trial = ?"
-        return {row[0]: (row[1], row[2], bool(row[3])) for row in self._db.execute(query, (trial,))}
+        return {row[0]: (row[1], row[2], bool(row[3])) for row in self._rows(query, trial)}
 
     def sample_scores(self, trial: str, metric: str) -> dict[str, tuple[str, float]]:
         """Return sample id -> (image id, value) in the order of the samples."""
@@ -188,12 +207,12 @@ class ResultStore:
             "SELECT s.sample, s.image, v.value FROM sample_scores v JOIN samples s "
             "ON s.trial = v.trial AND s.position = v.position WHERE v.trial = ? AND v.metric = ? ORDER BY v.position"
         )
-        return {row[0]: (row[1], row[2]) for row in self._db.execute(query, (trial, metric))}
+        return {row[0]: (row[1], row[2]) for row in self._rows(query, trial, metric)}
 
     def captions(self, trial: str) -> list[SampleRow]:
         """Return every sample of a trial with its caption or its error."""
         query = "SELECT sample, image, caption, error FROM samples WHERE trial = ? ORDER BY position"
-        return [SampleRow(*row) for row in self._db.execute(query, (trial,))]
+        return [SampleRow(*row) for row in self._rows(query, trial)]
 
 
 def _write(cursor: sqlite3.Cursor, result: TrialResult) -> None:

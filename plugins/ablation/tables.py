@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from regionkit.core.errors import RunFailed
 from regionkit.core.files import write_text
 from regionkit.plugins.ablation.store import ResultStore
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
@@ -18,16 +19,28 @@ from regionkit.plugins.ablation.verdicts import Verdict
 
 #: How reports mark a pipeline whose bridge only relabels image vectors as text vectors.
 UNBRIDGED = "unbridged"
+#: What that mark means.
+LEGEND = f"{UNBRIDGED}: vectors of the image space enter a decoder of the text space as they are."
 
 
 def write_reports(folder: Path, plan: AblationPlan, store: ResultStore, verdicts: Sequence[Verdict]) -> list[Path]:
-    """Write ``results.csv``, ``results.md`` and, where there are claims, ``claims.md`` and ``claims.json``."""
+    """Write ``results.csv``, ``results.md`` and, where there are claims, ``claims.md`` and ``claims.json``.
+
+    Raises:
+        RunFailed: One of them cannot be written.
+    """
     files = {"results.csv": results_csv(plan, store), "results.md": results_markdown(plan, store, verdicts)}
     if verdicts:
         files["claims.md"] = claims_markdown(verdicts)
         files["claims.json"] = json.dumps([verdict.to_dict() for verdict in verdicts], indent=2) + "\n"
-    for name, content in files.items():
-        write_text(folder / name, content)
+    try:
+        for name, content in files.items():
+            write_text(folder / name, content)
+    except OSError as error:
+        raise RunFailed(
+            f"{folder}: the reports cannot be written: {error.strerror or error}",
+            "the results are kept in results.sqlite: mend this and run the same command again to have the reports",
+        ) from None
     return [folder / name for name in files]
 
 
@@ -126,7 +139,7 @@ def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[
         + (", ± standard deviation over them." if len(seeds) > 1 else "."),
     ]
     if any(trial.combination.plan.unbridged for trial in plan.trials):
-        parts.append(f"*{UNBRIDGED}*: vectors of the image space enter a decoder of the text space as they are.")
+        parts.append(LEGEND)
     if verdicts:
         parts += ["## Claims", claims_table(verdicts)]
     if plan.refused:

@@ -15,11 +15,12 @@ from regionkit.plugins.ablation.spec import AblationSpec, DataRef, Settings
 from regionkit.registry.assembly import build_part
 from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.schema import Part
+from regionkit.registry.values import plain
 
 
 def digest(value: Any) -> str:
     """Return 16 hexadecimal digits that depend on a value of plain types alone."""
-    canonical = json.dumps(value, sort_keys=True, default=str)
+    canonical = json.dumps(plain(value), sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 

@@ -80,21 +80,22 @@ def judge_claims(plan: AblationPlan, store: ResultStore) -> list[Verdict]:
                     reason = f"{len(wanted - done)} of {len(wanted)} trials have no result"
                     verdicts.append(Verdict(claim, on, by, None, reason))
                 else:
-                    verdicts.append(_judge(claim, on, by, pairs, store))
+                    verdicts.append(judge_pairs(claim, on, by, pairs, store))
     return verdicts
 
 
-def _judge(claim: Claim, on: str, by: str, pairs: Sequence[Pair], store: ResultStore) -> Verdict:
-    """Average the matched trials sample by sample, pool the seeds, compare."""
+def judge_pairs(claim: Claim, on: str, by: str, pairs: Sequence[Pair], store: ResultStore) -> Verdict:
+    """Judge a claim by one metric: average the matched trials sample by sample, pool the seeds, compare."""
     higher = store.scores(pairs[0].better[0])[by][2]
     found: dict[tuple[int, str], list[float]] = {}
-    images: dict[tuple[int, str], tuple[int, str]] = {}
+    # A picture that several seeds show is one scene still: its samples stay together in the statistics.
+    images: dict[tuple[int, str], str] = {}
     for pair in pairs:
         better, worse = (_averages(store, side, by) for side in (pair.better, pair.worse))
         for sample in better.keys() & worse.keys():
             key = (pair.seed, sample)
             found.setdefault(key, []).append(better[sample][1] - worse[sample][1])
-            images[key] = (pair.seed, better[sample][0])
+            images[key] = better[sample][0]
     if not found:
         return Verdict(
             claim, on, by, None, f"{by} gives no value for single samples, or no sample succeeded on both sides"

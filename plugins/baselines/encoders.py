@@ -17,6 +17,9 @@ from regionkit.plugins.baselines.configs import CropConfig, Token, WholeConfig
 
 PixelBox = tuple[int, int, int, int]
 
+#: Longer side of a cut-out that is scaled whole, in multiples of what its frame shows.
+_LONGEST = 16
+
 
 class Whole(RegionEncoder):
     """Give every region the vector of its whole picture: what a captioner of images would say of it."""
@@ -135,9 +138,25 @@ def cut_out(image: Image.Image, box: PixelBox) -> Image.Image:
 def fill_frame(image: Image.Image, backbone: Backbone) -> Image.Image:
     """Scale a picture until it just fills the backbone's frame, and cut the middle out; long ends are lost."""
     width, height = backbone.frame(image.size).size
-    scale = max(width / image.width, height / image.height)
-    # Exactly the frame on the tighter side; the other is rounded down as torchvision does, and never below the frame.
-    scaled = (max(int(image.width * scale), width), max(int(image.height * scale), height))
+    image = _shortened(image, _LONGEST * max(width, height) / min(width, height))
+    # Exactly the frame on the tighter side; the other is rounded down as torchvision does.
+    if width * image.height >= height * image.width:
+        scaled = (width, width * image.height // image.width)
+    else:
+        scaled = (height * image.width // image.height, height)
     left, top = crop_corner(scaled, (width, height))
     resized = image.resize(scaled, Image.Resampling.BICUBIC)
     return cut_out(resized, (left, top, left + width, top + height))
+
+
+def _shortened(image: Image.Image, longest: float) -> Image.Image:
+    """Take as much off both ends of a picture's longer side as leaves it ``longest`` times the shorter one, or more.
+
+    All of it would be cut off after scaling: of a line of 4000 pixels, one high, that would be gigabytes.
+    """
+    excess = max(image.size) - int(longest * min(image.size))
+    if excess < 2:
+        return image
+    ends = excess // 2
+    left, top = (ends, 0) if image.width > image.height else (0, ends)
+    return cut_out(image, (left, top, image.width - left, image.height - top))

@@ -49,5 +49,7 @@ class Unbridged(GapBridge):
             FeatureError: A value is NaN or infinite.
         """
         tokens.check_finite("the region encoder before bridge 'none'")
-        values = normalize(tokens.tokens, dim=-1) if self.config.normalise else tokens.tokens
+        values = tokens.tokens
+        if self.config.normalise:  # in float32: half precision makes NaN of padding
+            values = normalize(values.float(), dim=-1).to(values.dtype)
         return replace(tokens, tokens=values, space=self.space or tokens.space)

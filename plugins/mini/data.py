@@ -22,6 +22,8 @@ from regionkit.plugins.mini.scene import make_scene
 
 #: Scenes of a split where the caller names no limit.
 DEFAULT_SCENES = 300
+#: Most scenes of a split; more than this is a slip of the finger, which would draw for hours.
+MOST_SCENES = 100_000
 
 
 class MiniDataset(Dataset):
@@ -38,7 +40,12 @@ class MiniDataset(Dataset):
         self.config = config
 
     def samples(self, task: str, split: str, seed: int = 0, limit: int | None = None) -> Sequence[Sample]:
-        """Return the samples of the first ``limit`` scenes under a seed; one scene serves all tasks."""
+        """Return the samples of the first ``limit`` scenes under a seed; one scene serves all tasks.
+
+        Raises:
+            DataError: ``limit`` is beyond reason.
+        """
+        _check_limit(limit)
         scenes = DEFAULT_SCENES if limit is None else limit
         return [_plain(sample) for sample in make_samples(task, split, seed, scenes)]
 
@@ -64,6 +71,7 @@ class MiniDataset(Dataset):
 
     def make(self, folder: Path, split: str, seed: int, limit: int) -> int:
         """Write pictures and ``regions.jsonl`` with the regions of all tasks."""
+        _check_limit(limit)
         return write_folder(folder, split, seed, limit)
 
     def verify(self, folder: Path) -> list[str]:
@@ -76,8 +84,6 @@ class MiniCaptions(Corpus):
 
     generated: ClassVar[bool] = True
 
-    generated = True
-
     def __init__(self, config: MiniCaptionsConfig) -> None:
         """Remember how many and from which seed."""
         self.config = config
@@ -85,6 +91,11 @@ class MiniCaptions(Corpus):
     def texts(self) -> Sequence[str]:
         """Return the captions; the first n of a longer list are the shorter list."""
         return _texts(self.config.seed, self.config.size)
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit > MOST_SCENES:
+        raise DataError(f"the mini-world draws at most {MOST_SCENES} scenes, {limit} were asked for", "lower --limit")
 
 
 @lru_cache(maxsize=4)

@@ -116,11 +116,7 @@ class Decap(nn.Module, Decoder):
             FeatureError: Inputs are pictures, hold several tokens a region, have another width, or are not finite.
             RegionkitError: A prompt is given.
         """
-        if prompt is not None:
-            raise RegionkitError(
-                f"decoder 'decap' takes no prompt, it got \"{prompt}\"",
-                "leave the prompt out, or choose a decoder that reads one: toolkit list-components --kind decoder",
-            )
+        _refuse_prompt(prompt)
         options = options or GenerateOptions()
         vectors = self._vectors(inputs)
         captions: list[Caption] = []
@@ -142,18 +138,20 @@ class Decap(nn.Module, Decoder):
         )
 
     @torch.inference_mode()
-    def score(self, inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> Tensor:
+    def score(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
         """Return (r,) log-likelihoods of one text a region, the end token included.
 
-        Of a caption that this decoder wrote it is the caption's score (``compat: paper``).
+        Of a finished caption that this decoder wrote it is the caption's score (``compat: paper``).
 
         Raises:
             FeatureError: As for :meth:`generate`.
             DataError: A text has a word that the decoder does not know.
-            RegionkitError: A text is longer than the decoder's positions.
+            RegionkitError: A text is longer than the decoder's positions, or a prompt is given.
         """
+        _refuse_prompt(prompt)
+        _check_pairs(inputs, texts)
         vectors = self._vectors(inputs)
-        scores = [vectors.new_zeros(0)]
+        scores = [vectors.new_zeros(0, dtype=torch.float32)]
         for part in iter_batches(len(vectors), _SCORE_BATCH):
             ids, lengths = self._targets(texts[part], None)
             logits = self._logits(vectors[part], ids)
@@ -161,11 +159,13 @@ class Decap(nn.Module, Decoder):
             scores.append(chosen.masked_fill(~_inside(ids, lengths), 0.0).sum(dim=-1))
         return torch.cat(scores)
 
-    def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> Tensor:
+    def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
         """Return the mean cross-entropy of the texts' tokens, with label smoothing.
 
         Source: released training script; captions are cut to ``max_length`` tokens and lose their end token then.
         """
+        _refuse_prompt(prompt)
+        _check_pairs(inputs, texts)
         ids, lengths = self._targets(texts, self.config.max_length)
         return self.token_loss(self._vectors(inputs), ids, lengths)
 
@@ -256,6 +256,19 @@ class Decap(nn.Module, Decoder):
 
 def _inside(ids: Tensor, lengths: Tensor) -> Tensor:
     return torch.arange(ids.shape[1], device=ids.device) < lengths.unsqueeze(1)
+
+
+def _refuse_prompt(prompt: str | None) -> None:
+    if prompt is not None:
+        raise RegionkitError(
+            f"decoder 'decap' takes no prompt, it got \"{prompt}\"",
+            "leave the prompt out, or choose a decoder that reads one: toolkit list-components --kind decoder",
+        )
+
+
+def _check_pairs(inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> None:
+    if len(inputs) != len(texts):
+        raise ValueError(f"{len(inputs)} regions and {len(texts)} texts: give one text a region")
 
 
 def _check_rows(config: DecapConfig, tokenizer: Tokenizer) -> None:

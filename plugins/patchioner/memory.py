@@ -62,6 +62,10 @@ class Memory(nn.Module, GapBridge):
                 bridge.fit(tensors["embeddings"], bank_texts(tensors))
             except FeatureError as error:
                 raise WeightsError(f"{context.weights.path}: {error.message}", *error.hints) from None
+            except UnicodeDecodeError:
+                raise WeightsError(
+                    f"{context.weights.path}: the texts of this bank are damaged", "make it again: toolkit bank build"
+                ) from None
         return bridge
 
     def fit(self, embeddings: Tensor, texts: Sequence[str]) -> None:

@@ -54,5 +54,7 @@ class Noise(GapBridge):
             FeatureError: A value is NaN or infinite.
         """
         tokens.check_finite("the region encoder before bridge 'noise'")
-        values = normalize(tokens.tokens, dim=-1) if self.config.normalises else tokens.tokens
+        values = tokens.tokens
+        if self.config.normalises:  # in float32: half precision makes NaN of padding
+            values = normalize(values.float(), dim=-1).to(values.dtype)
         return replace(tokens, tokens=values, space=self.space or tokens.space)

@@ -130,15 +130,18 @@ class TextOnly(Recipe):
         return dataclasses.replace(artifact, header=dataclasses.replace(artifact.header, space=self.space))
 
     def evaluate(self) -> Iterable[tuple[str, float]]:
-        """Return the share of sentences that come back word for word from their clean embedding."""
+        """Return the share of sentences that come back word for word from their clean embedding.
+
+        Spaces and case do not count: tokenizers set punctuation apart.
+        """
         chosen = self._order(0)[:_EVALUATED]
         clean = torch.nn.functional.normalize(self.embeddings[chosen], dim=-1)
         was_training = self.decoder.training
         self.decoder.eval()
         captions = self.decoder.generate(RegionTokens.single(clean, self.space))
         self.decoder.train(was_training)
-        said = [caption.text.lower() for caption in captions]
-        wanted = [" ".join(self.texts[index].lower().split()) for index in chosen.tolist()]
+        said = [_letters(caption.text) for caption in captions]
+        wanted = [_letters(self.texts[index]) for index in chosen.tolist()]
         same = sum(first == second for first, second in zip(said, wanted, strict=True))
         yield "written back", same / len(said)
 
@@ -146,6 +149,10 @@ class TextOnly(Recipe):
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, torch.randperm(len(self.texts), generator=_generator(self.seed, "order", epoch)))
         return self._epoch[1]
+
+
+def _letters(text: str) -> str:
+    return "".join(text.lower().split())
 
 
 def _generator(seed: int, *purpose: str | int) -> torch.Generator:

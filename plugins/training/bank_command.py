@@ -52,10 +52,12 @@ def build(backbone: str, out: Path | None, name: str | None, as_json: bool, **op
         )
     source = options[given[0]]
     name = name or (source if given[0] == "corpus" else source.stem)
+    if "/" in name:
+        raise RegionkitError(f"--name {name}: the name of a bank holds no /", "the file's place is given with --out")
     part = fill("backbone", _backbone_options(backbone, options["overrides"]))
+    path = _free_path(out or default_folder() / f"bank-{name}-{backbone}.safetensors")
     texts = sample(_sentences(given[0], source), options["size"], options["seed"], str(source))
     embeddings, space = _embed(part, texts, options["device"])
-    path = out or default_folder() / f"bank-{name}-{backbone}.safetensors"
     header = WeightHeader(
         "bridge",
         "memory",
@@ -69,6 +71,15 @@ def build(backbone: str, out: Path | None, name: str | None, as_json: bool, **op
     click.echo(json.dumps(made, indent=2) if as_json else f"wrote {path}: {len(texts)} sentences in {space}")
     if not as_json:
         click.echo(f"use it with --set bridge.bank={name}; {found_text(path)}")
+
+
+def _free_path(path: Path) -> Path:
+    """Check, before sentences are encoded, that a bank can have this path."""
+    if path.suffix != ".safetensors":
+        raise RegionkitError(f"{path}: a bank's file ends in .safetensors", f"for example --out {path}.safetensors")
+    if path.is_dir():
+        raise RegionkitError(f"{path}: there is a folder of that name", "choose another --out")
+    return path
 
 
 def _backbone_options(name: str, overrides: tuple[str, ...]) -> Any:
@@ -114,12 +125,14 @@ def _embed(part: Any, texts: list[str], device: str) -> tuple[Any, str]:
 
 
 def _write(path: Path, embeddings: Any, texts: list[str], header: WeightHeader, *, half: bool) -> None:
+    from safetensors import SafetensorError
+
     from regionkit.core.texts import bank_tensors
     from regionkit.registry.weight_index import get_index
 
     try:
         write_weights(path, bank_tensors(embeddings, texts), header, half=half)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the system says in a type of its own
         raise RunFailed(
             f"{path}: the bank could not be written: {error}", "make room, or choose another --out"
         ) from None

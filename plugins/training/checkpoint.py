@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +24,13 @@ from regionkit.core.files import replacing
 _KEY = "regionkit-checkpoint"
 #: Appended to the name of the weight file that is being made. Not ``.safetensors``: it is no weight file.
 SUFFIX = ".checkpoint"
+
+
+class _Entry(TypedDict):
+    """What the metadata of a checkpoint holds."""
+
+    step: int
+    setup: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class Checkpoint:
         entry, tensors = found
         self._check_setup(entry["setup"])
         self._restore(tensors, module, optimizer)
-        return int(entry["step"])
+        return entry["step"]
 
     def check(self) -> None:
         """Check, without loading it, that the checkpoint belongs to this run if there is one.
@@ -88,15 +95,17 @@ class Checkpoint:
         for leftover in self.path.parent.glob(f".{self.path.name}.*.part"):
             leftover.unlink(missing_ok=True)
 
-    def _read(self, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    def _read(self, *, with_tensors: bool) -> tuple[_Entry, dict[str, Tensor]] | None:
         if not self.path.exists():
             return None
         try:
             with safe_open(self.path, "pt") as file:
-                entry = json.loads((file.metadata() or {})[_KEY])
+                entry: _Entry = json.loads((file.metadata() or {})[_KEY])
+                if not (isinstance(entry["step"], int) and isinstance(entry["setup"], dict)):
+                    raise ValueError("its step and set-up are unreadable")
                 names = file.keys() if with_tensors else []
                 return entry, {name: file.get_tensor(name) for name in names}
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise WeightsError(
                 f"{self.path}: the checkpoint is damaged: {error}", "start over with --restart"
             ) from None
@@ -163,5 +172,5 @@ def _unwritable(path: Path, step: int, error: Exception) -> RunFailed:
     reason = "the disk is full" if full else str(error)
     return RunFailed(
         f"{path}: the checkpoint of step {step} could not be written: {reason}",
-        "an earlier checkpoint is intact: make room and run the same command again to go on from there",
+        "an earlier checkpoint is intact: make room and run the same command again, without --restart, to go on there",
     )

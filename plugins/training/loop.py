@@ -162,7 +162,9 @@ def _all_steps(
         watch.read()
     except KeyboardInterrupt:
         kept = f"the state after step {watch.kept} is kept" if watch.kept else "no checkpoint was written yet"
-        raise Interrupted("training was interrupted", f"{kept}: run the same command again to go on") from None
+        raise Interrupted(
+            "training was interrupted", f"{kept}: run the same command again, without --restart, to go on"
+        ) from None
 
 
 def _step(

@@ -12,7 +12,7 @@ from regionkit.core.errors import ConfigError, Problem, RegionkitError
 from regionkit.core.spec import KINDS, PARTS, ComponentSpec
 from regionkit.core.weights import WeightFile
 from regionkit.plugins.training.folders import default_folder
-from regionkit.registry.document import Document, read_document
+from regionkit.registry.document import Document, check_reader, read_document
 from regionkit.registry.packages import require_packages
 from regionkit.registry.ports import Spaces, spaces_of
 from regionkit.registry.registry import get_registry, plural
@@ -22,6 +22,8 @@ from regionkit.registry.weight_index import content_hash
 
 #: Keys of a recipe file beside the parts that it trains with.
 KEYS = ("recipe", "seed", "out", "half", "summary")
+#: What torch takes.
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def plan_training(
         ConfigError: Names, options, missing parts, weights: all mistakes together.
     """
     document = read_document(path, overrides)
+    check_reader(document, "train")
     return _plan(document, folder or default_folder(), command or _command(path, overrides))
 
 
@@ -184,6 +187,10 @@ def _seed(document: Document, problems: list[Problem]) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         problems.append(Problem(document.line("seed"), "seed", f"expected a whole number of 0 or more, got {seed!r}"))
         return 0
+    if seed > LARGEST_SEED:
+        problems.append(
+            Problem(document.line("seed"), "seed", f"{seed} is too large", (f"seeds go up to {LARGEST_SEED}",))
+        )
     return seed
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from regionkit.core.contracts import Backbone, BuildContext, Recipe, WeightArtifact
 from regionkit.core.errors import RegionkitError, RunFailed, WeightsError
@@ -47,12 +51,10 @@ class Report:
     """What became of a run.
 
     Attributes:
-        finished_before: The weights were there already, made by the same set-up.
-        outcome: What the loop did; None where there was nothing to do.
+        outcome: What the loop did; None where the weights were there already, made by the same set-up.
         figures: What the recipe found out about its result.
     """
 
-    finished_before: bool
     outcome: Outcome | None = None
     figures: dict[str, float] = field(default_factory=dict)
 
@@ -77,12 +79,13 @@ def carry_out(
     """
     setup = plan.setup(options.threads)
     checkpoint = Checkpoint(plan.out.with_name(plan.out.name + SUFFIX), setup)
+    _check_free(plan.out, checkpoint.path)
     if options.restart:
         checkpoint.remove()
-    elif plan.out.exists():
+    elif plan.out.exists() and not _restarted(plan.out, checkpoint.path):
         _check_finished(plan, setup)
         checkpoint.remove()  # left over where the run was killed between its last two files
-        return Report(finished_before=True)
+        return Report()
     checkpoint.check()  # encoding a corpus can take long: a checkpoint of another set-up is refused before it
     loop = LoopOptions(checkpoint, plan.seed, options.threads, options.checkpoint_steps, options.checkpoint_seconds)
     # Building counts too: text embeddings are sums whose last bit depends on the number of threads.
@@ -94,7 +97,30 @@ def carry_out(
         _write(plan, setup, recipe.export(), outcome, figures)
     checkpoint.remove()
     get_index.cache_clear()
-    return Report(finished_before=False, outcome=outcome, figures=figures)
+    return Report(outcome, figures)
+
+
+def _check_free(out: Path, checkpoint: Path) -> None:
+    """Find out before hours of training that the weights have nowhere to go.
+
+    Raises:
+        RunFailed: The folder cannot be made or written, or a folder has the name of the weights or the checkpoint.
+    """
+    try:
+        for path in (out, checkpoint):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder")
+        with tempfile.TemporaryFile(dir=next(parent for parent in out.absolute().parents if parent.exists())):
+            pass
+    except OSError as error:
+        raise RunFailed(
+            f"{out}: no weights can be written there: {error.strerror or error}", "choose another folder with --out"
+        ) from None
+
+
+def _restarted(out: Path, checkpoint: Path) -> bool:
+    """Say whether a run with --restart was stopped: its checkpoint is younger than the weights that it will replace."""
+    return checkpoint.exists() and checkpoint.stat().st_mtime_ns > out.stat().st_mtime_ns
 
 
 def build_recipe(plan: TrainingPlan, device: torch.device) -> Recipe:
@@ -150,10 +176,10 @@ def _write(
     )
     try:
         write_weights(plan.out, artifact.tensors, header, half=plan.half)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the system says in a type of its own
         raise RunFailed(
             f"{plan.out}: the trained weights could not be written: {error}",
-            "make room and run the same command again: it goes on from the last checkpoint",
+            "make room and run the same command again, without --restart: it goes on from the last checkpoint",
         ) from None
 
 

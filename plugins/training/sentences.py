@@ -43,7 +43,7 @@ def read_coco(path: Path) -> list[str]:
         data = json.loads(_read(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: this is no JSON: {error.msg}", form) from None
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: this is no JSON: {error}", form) from None
     entries = data.get("annotations") if isinstance(data, dict) else None
     if not isinstance(entries, list) or not entries:

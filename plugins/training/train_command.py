@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 @click.option("--steps", type=click.IntRange(1), help="Optimiser steps, as --set recipe.steps=N.")
 @click.option("--seed", type=click.IntRange(0), help="Seed, as --set seed=N.")
 @click.option(
-    "--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads; part of the exact result."
+    "--threads",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 512),
+    help="CPU threads; part of the exact result.",
 )
 @click.option("--restart", is_flag=True, help="Start over, whatever is there.")
 @click.option("--device", default="auto", show_default=True)
@@ -42,8 +46,8 @@ if TYPE_CHECKING:
 def train(recipe: Path, out: Path | None, as_json: bool, **options: Any) -> None:
     """Train the part that RECIPE, a YAML file, describes.
 
-    A run that was stopped, even by kill -9, goes on from its last checkpoint when the same command is given again, and
-    on a CPU ends with the very same weights.
+    A run that was stopped, even by kill -9, goes on from its last checkpoint when the same command is given again,
+    without --restart, and on a CPU ends with the very same weights.
     """
     from regionkit.plugins.training.recipe_file import plan_training
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,19 +79,22 @@ def caption(source: Path, **options: Any) -> None:
     jobs = list(_jobs(source, _flag_regions(options)))
     alone = len(jobs) == 1
     _check_out(options["out"], alone)
+    _check_inputs_stay(options["out"], source, jobs)
     pipeline = _load(options)
     writer = _Writer(options["out"], options["as_json"], alone, options["preset"])
     failures: list[str] = []
-    for start in range(0, len(jobs), options["batch"]):
-        for job, result in _run_batch(pipeline, jobs[start : start + options["batch"]], options["prompt"]):
-            if not isinstance(result, RegionkitError):
-                writer.add(job, *result)
-                continue
-            if alone or options["on_error"] == "stop":
-                raise result
-            failures.append(f"{job.where}: {result}")
-            writer.add_failure(job, result)
-    writer.close()
+    try:
+        for start in range(0, len(jobs), options["batch"]):
+            for job, result in _run_batch(pipeline, jobs[start : start + options["batch"]], options["prompt"]):
+                if not isinstance(result, RegionkitError):
+                    writer.add(job, *result)
+                    continue
+                if alone or options["on_error"] == "stop":
+                    raise result
+                failures.append(f"{job.where}: {result}")
+                writer.add_failure(job, result)
+    finally:
+        writer.close()  # what was captioned before an error is kept
     if failures:
         raise RunFailed(f"{len(failures)} of {len(jobs)} pictures were not captioned", *failures)
 
@@ -139,7 +143,8 @@ def _jobs(source: Path, regions: list[Region]) -> Iterator[Job]:
 
 def _jsonl_jobs(source: Path) -> Iterator[Job]:
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: JSON strings may hold other line separators. Some editors begin files with a byte order mark.
+        lines = source.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{source}: {getattr(error, 'strerror', None) or error}") from None
     empty = True
@@ -167,7 +172,7 @@ def _record_reader(record: dict[str, Any], folder: Path) -> Callable[[], list[Re
 
         regions = record.get("regions", [{"whole": True}])
         if not isinstance(regions, list):
-            raise DataError("'regions' is not a list")
+            raise DataError("'regions' is not a list", 'write "regions": [{"box": [8, 8, 60, 60]}, ...]')
         return [read_record(region, folder) for region in regions]
 
     return read
@@ -176,26 +181,34 @@ def _record_reader(record: dict[str, Any], folder: Path) -> Callable[[], list[Re
 def _run_batch(
     pipeline: Pipeline, jobs: Sequence[Job], prompt: str | None
 ) -> Iterator[tuple[Job, RegionkitError | tuple[Any, list[Region], list[Caption]]]]:
-    """Caption several pictures in one forward pass; when one of them is refused, each on its own."""
+    """Yield captions or an error for every job, in order."""
     from regionkit.core.images import open_image
 
-    ready: list[tuple[Job, Any, list[Region]]] = []
+    opened: list[tuple[Any, list[Region]] | RegionkitError] = []
     for job in jobs:
         try:
-            ready.append((job, open_image(job.path), job.read_regions()))
+            opened.append((open_image(job.path), job.read_regions()))
         except RegionkitError as error:
-            yield job, error
+            opened.append(error)
+    captions = iter(_caption_all(pipeline, [item for item in opened if not isinstance(item, RegionkitError)], prompt))
+    for job, item in zip(jobs, opened, strict=True):
+        if isinstance(item, RegionkitError):
+            yield job, item
+            continue
+        found = next(captions)
+        yield job, found if isinstance(found, RegionkitError) else (*item, found)
+
+
+def _caption_all(
+    pipeline: Pipeline, opened: Sequence[tuple[Any, list[Region]]], prompt: str | None
+) -> list[list[Caption] | RegionkitError]:
+    """Caption several pictures in one forward pass; when one of them is refused, each on its own."""
     try:
-        captions = pipeline.caption([image for _, image, _ in ready], [regions for _, _, regions in ready], prompt)
+        return [*pipeline.caption([image for image, _ in opened], [regions for _, regions in opened], prompt)]
     except RegionkitError as error:
-        if len(ready) == 1:
-            yield ready[0][0], error
-            return
-        for job, _, _ in ready:
-            yield from _run_batch(pipeline, [job], prompt)
-        return
-    for (job, image, regions), found in zip(ready, captions, strict=True):
-        yield job, (image, regions, found)
+        if len(opened) == 1:
+            return [error]
+        return [_caption_all(pipeline, [one], prompt)[0] for one in opened]
 
 
 def _check_out(out: Path | None, alone: bool) -> None:
@@ -205,6 +218,32 @@ def _check_out(out: Path | None, alone: bool) -> None:
         raise click.UsageError(f"--out {out}: write a picture ({', '.join(_PICTURE_OUT)}), a .jsonl file or a folder")
     if not alone:
         raise click.UsageError(f"--out {out} is one picture, the input has several: name a folder or a .jsonl file")
+
+
+def _check_inputs_stay(out: Path | None, source: Path, jobs: Sequence[Job]) -> None:
+    """Refuse to write over what is read, or among the pictures, where the next run would take drawings for pictures."""
+    if out is None:
+        return
+    target, pictures = out.resolve(), {job.path.resolve() for job in jobs}
+    if out.suffix and target in {source.resolve(), *pictures}:
+        raise click.UsageError(f"--out {out} is read by this very command: name another file")
+    if not out.suffix and target in {path.parent for path in pictures}:
+        raise click.UsageError(f"--out {out} holds the pictures themselves: name another folder")
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Say what could not be written.
+
+    Raises:
+        DataError: The system refused it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"--out {target}: {error.strerror or error}", "name a place that can be written to, with --out"
+        ) from None
 
 
 class _Writer:
@@ -237,10 +276,11 @@ class _Writer:
         self._record({"image": job.name, "preset": self.preset, "error": str(error)})
 
     def close(self) -> None:
-        if self.out is not None and self.out.suffix == ".jsonl":
+        if self.lines and self.out is not None and self.out.suffix == ".jsonl":
             from regionkit.core.files import write_text
 
-            write_text(self.out, "".join(f"{line}\n" for line in self.lines))
+            with _writing(self.out):
+                write_text(self.out, "".join(f"{line}\n" for line in self.lines))
 
     def _record(self, record: dict[str, Any]) -> None:
         line = json.dumps(record, ensure_ascii=False)
@@ -255,7 +295,7 @@ class _Writer:
         assert self.out is not None
         target = self.out if self.out.suffix else self.out / f"{self._name(job)}.png"
         sheet = draw_captions(image, regions, [caption.text for caption in captions])
-        with replacing(target) as temporary:
+        with _writing(target), replacing(target) as temporary:
             sheet.save(
                 temporary,
                 format={".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(target.suffix.lower(), "PNG"),

@@ -46,7 +46,8 @@ def compat(name: str | None, everything: bool, as_json: bool) -> None:
         return
     if name is not None and name not in backbones:
         known = [*backbones, *registry.presets]
-        raise UnknownName(f"no backbone or preset named '{name}'", did_you_mean(name, known), *registry.skipped())
+        hint = did_you_mean(name, known) or f"there is: {', '.join(known)}"
+        raise UnknownName(f"no backbone or preset named '{name}'", hint, *registry.skipped())
     rows = list(_rows([name] if name else backbones))
     if as_json:
         import json

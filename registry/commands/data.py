@@ -92,7 +92,8 @@ def verify(folder: Path, as_json: bool) -> None:
         if faults:
             raise click.exceptions.Exit(1)
     elif faults:
-        raise RunFailed(f"{folder}: {len(faults)} faults", *faults[:20], "make it again with: toolkit data make")
+        count = f"{len(faults)} fault{'s' * (len(faults) > 1)}"
+        raise RunFailed(f"{folder}: {count}", *faults[:20], "make it again with: toolkit data make")
     else:
         click.echo(f"{folder}: as it was made")
 

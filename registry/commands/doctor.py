@@ -47,7 +47,8 @@ def doctor(as_json: bool) -> None:
     if bad and as_json:
         raise click.exceptions.Exit(1)
     if bad:
-        raise RunFailed(f"{len(bad)} things need attention", *(f"{f.topic} {f.name}: {f.detail}" for f in bad))
+        count = "1 thing needs" if len(bad) == 1 else f"{len(bad)} things need"
+        raise RunFailed(f"{count} attention", *(f"{f.topic} {f.name}: {f.detail}" for f in bad))
 
 
 def _python() -> list[Finding]:

@@ -188,8 +188,10 @@ class Faulty(NearestTextDecoder):
                 return captions or [Caption("", 0.0)]
         return captions
 
-    def score(self, inputs, texts):
+    def score(self, inputs, texts, prompt=None):
         scores = super().score(inputs, texts)
+        if self.fault == "in-place":
+            inputs.tokens.mul_(2)
         return scores - scores.mean() if self.fault == "mean" else scores
 
 
@@ -207,6 +209,7 @@ def test_an_honest_decoder_passes():
         param("string", "is no Caption with a text", id="type"),
         param("empty", "no regions gave", id="empty"),
         param("mean", "a log-likelihood is positive", id="likelihood"),
+        param("in-place", "the decoder changed its caller's tokens", id="in-place"),
     ],
 )
 def test_faulty_decoders_are_caught(fault, words):

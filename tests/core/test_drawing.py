@@ -36,3 +36,16 @@ def test_long_captions_are_wrapped_and_the_sheet_grows():
     drawn = draw_captions(image, [WholeImage()] * 5, ["a very long caption about nothing at all " * 4] * 5)
     assert drawn.height > 300
     assert (np.asarray(drawn)[:, -8:] == 255).all(), "text runs into the margin"
+
+
+@pytest.mark.parametrize(
+    ("size", "drawn"), [((4000, 2000), (1600, 800)), ((4000, 1), (1600, 1)), ((600, 800), (600, 800))]
+)
+def test_large_pictures_are_reduced_so_that_captions_can_be_read(size, drawn):
+    image = Image.new("RGB", size, "white")
+    sheet = draw_captions(image, [Box(0, 0, size[0] / 2, size[1])], ["a caption"])
+    assert sheet.width == drawn[0] + 360
+    assert sheet.height >= drawn[1]
+    pixels = np.asarray(sheet)[: drawn[1], : drawn[0]]
+    marked = np.flatnonzero((pixels != 255).any((0, 2)))
+    assert abs(int(marked[-1]) - drawn[0] / 2) <= 3, "the box is drawn in another scale than the picture"

@@ -1,5 +1,6 @@
 """Regions on the patch grid: rules by hand, properties of all of them, and the released code's numbers."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -348,3 +349,27 @@ def test_points_on_patch_edges_fall_as_in_the_released_code_at_any_image_size(gr
         expected = int((x / width) / (1 / grid))
         weights = patch_weights(Trace(((x, 0.0),)), frame)
         assert weights[0].argmax() == expected
+
+
+def test_a_mask_on_a_large_picture_is_cheap():
+    """Of a picture of 48 million pixels only the rows and columns of the mask are looked at closely."""
+    bitmap = np.zeros((6000, 8000), dtype=bool)
+    bitmap[3000:3100, 2000:2200] = True
+    frame = Frame.squash((8000, 6000), (518, 518), (37, 37))
+    tracemalloc.start()
+    weights = patch_weights(Mask(bitmap), frame, Rules(mask_rule="area"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(weights.sum() * (8000 / 37) * (6000 / 37), 100 * 200)
+    assert peak < 10_000_000, "a full picture of float64 would be 384 MB"
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**31), st.integers(1, 9))
+def test_shares_of_a_mask_are_its_pixels_cut_by_the_patches(width, height, seed, cells):
+    """Held against a mask that is enlarged until every patch edge lies on a pixel edge, and counted."""
+    bitmap = np.random.default_rng(seed).random((height, width)) < 0.2
+    bitmap[seed % height, seed % width] = True
+    frame = Frame.squash((width, height), (cells * 4, cells * 4), (cells, cells))
+    enlarged = bitmap.repeat(cells, 0).repeat(cells, 1)
+    counted = enlarged.reshape(cells, height, cells, width).sum((1, 3)) / (height * width)
+    np.testing.assert_allclose(patch_weights(Mask(bitmap), frame, Rules(mask_rule="area")), counted, atol=1e-12)

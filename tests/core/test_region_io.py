@@ -67,6 +67,7 @@ def test_command_line_values(read, text, region):
     [
         pytest.param("1,2\n3,4\n", Trace(((1, 2), (3, 4))), id="lines"),
         pytest.param("1,2,0\n3,4,0.5\n", Trace(((1, 2), (3, 4)), (0, 0.5)), id="timed-lines"),
+        pytest.param("1, 2\n\n3, 4\n", Trace(((1, 2), (3, 4))), id="lines-with-spaces"),
         pytest.param("[[1, 2], [3, 4]]", Trace(((1, 2), (3, 4))), id="json"),
     ],
 )
@@ -74,6 +75,32 @@ def test_trace_files(content, region, tmp_path):
     file = tmp_path / "trace.txt"
     file.write_text(content)
     assert region_io.parse_trace(str(file)) == region
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param("[[]]", "every point of a trace is x,y, or every point is x,y,seconds", id="no-numbers"),
+        pytest.param('[{"x": 1, "y": 2}]', "every point of a trace is x,y, or every", id="objects"),
+        pytest.param("[1, 2]", "every point of a trace is x,y, or every", id="flat"),
+        pytest.param("1\n2\n", "every point of a trace is x,y, or every point is x,y,seconds", id="one-number"),
+        pytest.param("1,2\n3,4,5\n", "every point of a trace is x,y, or every", id="half-timed"),
+        pytest.param("", "a trace holds no point", id="empty"),
+        pytest.param("[]", "a trace holds no point", id="empty-json"),
+        pytest.param("[[1, 2, NaN]]", "a trace has a time that is not a finite number", id="time"),
+    ],
+)
+def test_trace_files_that_cannot_be_read(content, reason, tmp_path):
+    file = tmp_path / "trace.txt"
+    file.write_text(content)
+    with pytest.raises(RegionError) as caught:
+        region_io.parse_trace(str(file))
+    assert reason in str(caught.value)
+
+
+def test_a_trace_longer_than_a_file_name_can_be():
+    points = tuple((float(x), 5.0) for x in range(2000))
+    assert region_io.parse_trace(" ".join(f"{x:g},{y:g}" for x, y in points)) == Trace(points)
 
 
 def test_box_files(tmp_path):
@@ -151,6 +178,12 @@ def test_command_line_mistakes(read, text, message):
             "region 'trace' has an unexpected value: every point of a trace is x,y, or every point is x,y,seconds\n"
             "  write it as [[x, y], ...] or [[x, y, seconds], ...]",
             id="half-timed",
+        ),
+        pytest.param(
+            {"patch": [0.5, 0, 4, 4]},
+            "region 'patch' has an unexpected value: [0.5, 0, 4, 4] are not whole numbers\n"
+            "  write it as [row, column, rows, columns]",
+            id="half-a-patch",
         ),
         pytest.param(
             {"whole": False}, "region 'whole' has an unexpected value: false\n  write it as true", id="not-whole"

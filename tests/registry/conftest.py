@@ -220,10 +220,10 @@ class ToyDecoder(Remembers, torch.nn.Module, Decoder):
     def generate(self, inputs, prompt=None, options=None):
         return [Caption(f"{float(vector.sum()):g}", 0.0) for vector in inputs.vectors()]
 
-    def score(self, inputs, texts):
+    def score(self, inputs, texts, prompt=None):
         return torch.zeros(len(texts))
 
-    def loss(self, inputs, texts):
+    def loss(self, inputs, texts, prompt=None):
         return torch.zeros(())
 
 

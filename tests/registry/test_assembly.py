@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 from regionkit.core.contracts import BuildContext
 from regionkit.core.errors import ConfigError, DataError, FeatureError, MissingExtra, RegionkitError
@@ -199,3 +200,20 @@ def test_unknown_device_is_an_error(name, wanted):
 def test_automatic_device_is_there():
     assert pick_device("cpu") == torch.device("cpu")
     torch.zeros(1, device=pick_device("auto"))
+
+
+def test_code_of_the_backbone_is_part_of_what_a_bank_is_kept_for(toy, monkeypatch):
+    load(BANK, device="cpu")
+    monkeypatch.setattr("regionkit.registry.registry.Registry.code_version", lambda *_: "changed")
+    load(BANK, device="cpu")
+    assert parts().ToyBackbone.text_calls == 2
+    assert len(cache_files(toy)) == 2
+
+
+def test_a_full_disk_costs_the_cache_and_nothing_else(toy, monkeypatch):
+    def full(*_args, **_more):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("regionkit.registry.banks.save_file", full)
+    assert load(BANK, device="cpu").bridge.fitted[1] == ("a", "bb", "ccc")
+    assert cache_files(toy) == []

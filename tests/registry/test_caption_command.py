@@ -104,3 +104,75 @@ def test_regions_come_from_one_place(scenes, tmp_path):
     result = CliRunner().invoke(root, ["caption", str(tmp_path / "in.jsonl"), "--whole"])
     assert result.exit_code == 2
     assert "brings its own regions" in result.output
+
+
+def test_failures_stand_where_their_pictures_stand(scenes, tmp_path):
+    """Whether a picture cannot be opened, or its regions do not fit: the order of the results is that of the input."""
+    folder, _ = scenes
+    whole, outside = {"whole": True}, {"box": [500, 500, 600, 600]}
+    lines = [("0.png", whole), ("1.png", outside), ("2.png", whole), ("nothere.png", whole), ("1.png", whole)]
+    records = [{"image": str(folder / name), "regions": [region]} for name, region in lines]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    args = ["caption", str(tmp_path / "in.jsonl"), "--out", str(tmp_path / "out.jsonl")]
+    result = CliRunner().invoke(root, args)
+    assert result.exit_code == 1
+    assert "2 of 5 pictures were not captioned" in result.output
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [entry["image"] for entry in found] == [record["image"] for record in records]
+    assert ["error" in entry for entry in found] == [False, True, False, True, False]
+    assert CliRunner().invoke(root, [*args, "--on-error", "stop"]).exit_code == 2
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1, "what came before the error is not kept"
+
+
+def test_a_mistake_leaves_earlier_results_alone(scenes, tmp_path):
+    folder, _ = scenes
+    (tmp_path / "out.jsonl").write_text("precious\n")
+    args = ["caption", str(folder / "0.png"), "--box", "500,500,600,600", "--out", str(tmp_path / "out.jsonl")]
+    assert CliRunner().invoke(root, args).exit_code == 2
+    assert (tmp_path / "out.jsonl").read_text() == "precious\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "message"),
+    [
+        pytest.param("0.png", "0.png", "0.png is read by this very command: name another file", id="picture"),
+        pytest.param("in.jsonl", "in.jsonl", "in.jsonl is read by this very command", id="jsonl"),
+        pytest.param("in.jsonl", "0.png", "0.png is read by this very command", id="picture-of-a-jsonl"),
+        pytest.param(".", ".", "holds the pictures themselves: name another folder", id="folder"),
+        pytest.param("0.png", ".", "holds the pictures themselves", id="folder-of-the-picture"),
+    ],
+)
+def test_inputs_are_never_written_over(scenes, source, out, message, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "0.png").write_bytes((scenes[0] / "0.png").read_bytes())
+    (folder / "in.jsonl").write_text('{"image": "0.png"}\n')
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = CliRunner().invoke(root, ["caption", str(folder / source), "--out", str(folder / out)])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_folder_above_the_pictures_may_be_written_to(scenes, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "0.png").write_bytes((scenes[0] / "0.png").read_bytes())
+    caption(tmp_path / "pictures", "--out", tmp_path)
+    assert (tmp_path / "0.png").is_file()
+
+
+def test_jsonl_of_other_editors(scenes, tmp_path):
+    """A byte order mark, Windows line ends, and a line separator inside a JSON string."""
+    line = {"image": str(scenes[0] / "0.png"), "note": "one\u2028two"}
+    (tmp_path / "in.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(line, ensure_ascii=False).encode() + b"\r\n")
+    assert len(caption(tmp_path / "in.jsonl").splitlines()) == 1
+
+
+@pytest.mark.parametrize("out", ["drawn.png", "out.jsonl", "drawn"])
+def test_a_place_that_cannot_be_written_to(scenes, tmp_path, out):
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(root, ["caption", str(scenes[0] / "0.png"), "--out", str(tmp_path / "file" / out)])
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert f"--out {tmp_path / 'file' / out}" in result.output
+    assert "name a place that can be written to, with --out" in result.output

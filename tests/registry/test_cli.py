@@ -145,6 +145,8 @@ def test_flags_after_two_dashes_belong_to_the_command(toy):
         pytest.param(
             ["compat", "toy-aa"], "error: no backbone or preset named 'toy-aa'\n  did you mean: toy-a", id="compat"
         ),
+        pytest.param(["compat", "zzz"], "error: no backbone or preset named 'zzz'\n  there is: ", id="compat-list"),
+        pytest.param(["validate", "."], "error: .: cannot be read: Is a directory\n  give the path", id="folder"),
         pytest.param(
             ["cite", "toyz"], "error: no component, preset or paper named 'toyz'\n  did you mean: toy", id="cite"
         ),
@@ -279,7 +281,7 @@ def test_data_is_made_and_verified(toy):
     (toy.folder / "d/picture.txt").unlink()
     result = toy.run("data", "verify", "d")
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: d: 1 faults\n  picture.txt is missing\n")
+    assert result.stderr.startswith("error: d: 1 fault\n  picture.txt is missing\n")
     assert json.loads(toy.run("data", "verify", "d", "--json").stdout)["faults"] == ["picture.txt is missing"]
 
 

@@ -232,3 +232,32 @@ def test_unknown_preset_says_what_exists(toy):
     assert str(caught.value).endswith("to read the file of that name write ./zzz")
     with pytest.raises(UnknownName, match="did you mean: toy"):
         read_pipeline("toyy")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        pytest.param(
+            "base: ~nobody-at-all/x.yaml\n", "x.yaml:1: base: there is no file ~nobody-at-all/x.yaml", id="home"
+        ),
+        pytest.param('base: "a\\0b.yaml"\n', "x.yaml:1: base: there is no file a\\0b.yaml", id="null-byte"),
+        pytest.param("a: " + "[" * 3000 + "]" * 3000, "x.yaml: brackets or lists are nested too deeply", id="deep"),
+        pytest.param("a: " + "9" * 5000, "x.yaml: not readable as YAML: Exceeds the limit", id="digits"),
+    ],
+)
+def test_values_that_no_library_takes_are_mistakes(toy, text, wanted):
+    toy({})
+    (toy.folder / "x.yaml").write_text(text)
+    assert wanted in message()
+
+
+def test_a_digit_that_is_no_number_is_no_place_in_a_list(toy):
+    toy({"x.yaml": "data: [a]"})
+    assert message(overrides=["data.²=b"]) == "--set data.²: data is a list of 1, counted from 0"
+
+
+def test_files_that_are_called_alike_are_named(toy):
+    toy({"quickstart.yaml": "a: 1", "x.yaml": "base: ./quikstart.yaml"})
+    assert message("quikstart.yaml") == "quikstart.yaml: there is no such file\n  did you mean: quickstart.yaml"
+    assert "did you mean: quickstart.yaml" in message()
+    assert message("nope.yaml") == "nope.yaml: there is no such file\n  give the path of a YAML file"

@@ -404,3 +404,21 @@ def environment(project):
     import os
 
     return {**os.environ, "PYTHONPATH": str(project.folder)}
+
+
+@pytest.mark.parametrize("weights", ["auto", "words-a-none"])
+def test_the_users_weights_stand_in_for_damaged_ones_of_a_plugin(trained, monkeypatch, weights):
+    shipped = trained.folder / "toy_plugin/weights/words-a-none.safetensors"
+    monkeypatch.setenv("REGIONKIT_WEIGHTS", str(trained.folder / "mine"))
+    header = {"kind": "decoder", "name": "toy-words", "space": "toy-a/text[4]"}
+    own = trained.weights("mine/words-a-none.safetensors", **header)
+    whole = shipped.read_bytes()
+    shipped.write_bytes(whole[:-10])
+    trained({})
+    assert plan(decoder={"name": "toy-words", "weights": weights}).weights["decoder"].path == own
+    shipped.write_bytes(whole)
+    own.write_bytes(own.read_bytes()[:-10])
+    trained({})
+    assert "mine/words-a-none.safetensors: the weight file is damaged" in refusal(
+        decoder={"name": "toy-words", "weights": weights}
+    )

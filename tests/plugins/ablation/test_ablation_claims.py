@@ -7,9 +7,11 @@ import pytest
 from ablation_fakes import write
 
 from regionkit.core.errors import ConfigError
-from regionkit.plugins.ablation.claims import TrialAxes, match_trials, parse_claim
+from regionkit.plugins.ablation.claims import Pair, TrialAxes, match_trials, parse_claim
 from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.statistics import compare
+from regionkit.plugins.ablation.store import MetricRow, ResultStore, SampleRow, TrialResult
+from regionkit.plugins.ablation.verdicts import judge_pairs
 
 DATA = "data: [box@t-colours]\nmetrics: [noun-f1]\ngrid: {bridge: [none, {name: t-shift, amount: [0.1, 0.2]}]}\n"
 
@@ -130,3 +132,64 @@ def test_false_alarms_come_as_often_as_promised():
     random = np.random.default_rng(3)
     alarms = sum(compare(random.normal(size=40), range(40)).p < 0.05 for _ in range(100))
     assert alarms <= 12
+
+
+def test_a_label_means_itself_and_not_all_of_its_part():
+    trials = [trial("1", bridge="a"), trial("2", bridge="a(t=2)"), trial("3", bridge="b")]
+    (pair,) = match_trials(claim("bridge=a(t=2) > bridge=a"), "d", trials, {"bridge"})
+    assert (pair.better, pair.worse) == (("2",), ("1",))
+    (pair,) = match_trials(claim("bridge=a > bridge=b"), "d", trials, {"bridge"})
+    assert pair.better == ("1",)
+
+
+def test_words_of_a_claim_are_those_of_labels():
+    trials = [trial(bridge + flip, bridge=bridge, flip=flip) for bridge in "ab" for flip in ("true", "false")]
+    assert len(match_trials(claim(where={"flip": True}), "d", trials, {"bridge"})) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        pytest.param('say: "bridge=none > bridge=none"', "both sides of 'bridge=none > bridge=none'", id="one-value"),
+        pytest.param(
+            'say: "bridge=t-shift > bridge=t-shift(amount=0.1)"',
+            "speak of the same trials\n  the values of bridge are: none, t-shift(amount=0.1), t-shift(amount=0.2)",
+            id="value-and-its-part",
+        ),
+        pytest.param(
+            'say: "bridge=t-shift > bridge=none", must: "no"', "claims.0.must: 'no' is neither true nor", id="must"
+        ),
+    ],
+)
+def test_a_claim_that_decides_nothing_is_told(tmp_path, entry, message):
+    with pytest.raises(ConfigError) as error:
+        plan_ablation(write(tmp_path, f"{DATA}claims:\n  - {{{entry}, on: box@t-colours, by: noun-f1}}\n"))
+    assert message in str(error.value)
+
+
+def stored(samples, values, *, higher=True):
+    """Return a store with trials whose samples have these values of the metric ``m``."""
+    store = ResultStore(None)
+    for name, numbers in values.items():
+        rows = tuple(SampleRow(sample, image, "a caption") for sample, image in samples)
+        metric = MetricRow("m", 0.0, "", higher, tuple(numbers))
+        store.save(TrialResult(name, "d", 0, {}, "done", "", rows, (metric,), {}))
+    return store
+
+
+def test_a_picture_under_several_seeds_is_one_scene():
+    samples = [(f"s{at}", f"i{at // 2}") for at in range(4)]
+    pairs = [Pair(seed, (f"a{seed}",), (f"b{seed}",)) for seed in (0, 1, 2)]
+    store = stored(samples, {f"{side}{seed}": [value] * 4 for side, value in (("a", 1), ("b", 0)) for seed in range(3)})
+    found = judge_pairs(claim(), "d", "m", pairs, store).comparison
+    assert (found.n, found.groups) == (12, 2)
+    assert found.p > 0.3  # twelve equal differences, and yet two scenes prove nothing
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_better_is_less_where_less_is_better(higher):
+    samples = [(f"s{at}", f"i{at}") for at in range(10)]
+    store = stored(samples, {"a": [0.2] * 10, "b": [0.7] * 10}, higher=higher)
+    verdict = judge_pairs(claim(), "d", "m", [Pair(0, ("a",), ("b",))], store)
+    assert verdict.comparison.difference == pytest.approx(-0.5 if higher else 0.5)
+    assert verdict.shown is not higher

@@ -5,9 +5,12 @@ import json
 import pytest
 from ablation_fakes import write
 
+from regionkit.core.contracts import Corpus
 from regionkit.core.errors import ConfigError, RegionkitError
+from regionkit.plugins.ablation import planning
 from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.spec import expand
+from regionkit.registry.document import Document, read_pipeline
 
 DATA = "data: [box@t-colours]\nmetrics: [noun-f1]\n"
 
@@ -251,3 +254,73 @@ def test_the_filled_config_can_be_written_as_json(tmp_path):
     assert plain["pipeline"]["bridge"]["amount"] == 0.0
     assert plain["data"]["split"] == "test"
     assert plain["metrics"] == {"noun-f1": {"name": "noun-f1", "tokeniser": "words"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("grid: {1: [a]}", "ablation.yaml:9: grid.1: '1' is no axis", id="number-for-an-axis"),
+        pytest.param("grid: {on: [a]}", "'True' is no axis", id="bool-for-an-axis"),
+        pytest.param("grid: {'bridge.': [1, 2]}", "grid.bridge.: 'bridge.' is no axis", id="no-option"),
+        pytest.param("grid: {bridge..amount: [1]}", "'bridge..amount' is no axis", id="two-dots"),
+        pytest.param("grid: {bridge: [{name: t-shift, 5: 6}]}", "grid.bridge.0.5: unknown option", id="number-option"),
+        pytest.param("grid: {bridge: [{name: none, amount: []}]}", "a list in it is empty", id="empty-list"),
+        pytest.param("include: [{1: a}]", "'1' is no axis", id="include-number"),
+        pytest.param(
+            "include: [{bridge: {name: t-shift, amount: []}}]",
+            "takes one value an axis, this has 0",
+            id="include-empty",
+        ),
+        pytest.param("exclude: [{1: a}]", "'1' is no axis", id="exclude-number"),
+        pytest.param("exclude: [{bridge: nonne}]", "exclude.0: this pattern takes out no trial", id="exclude-typo"),
+        pytest.param("exclude: [{data: 'point@*'}]", "exclude.0: this pattern takes out no trial", id="exclude-data"),
+        pytest.param("seeds: [9223372036854775808]", "seeds go up to 9223372036854775807", id="seed"),
+        pytest.param("base: {1: 2}", "base.1: unknown part", id="base-number"),
+    ],
+)
+def test_odd_values_are_told_as_mistakes(tmp_path, text, message):
+    path = write(tmp_path, DATA + text + "\n")
+    if text.startswith("base"):
+        path.write_text("version: 1\n" + DATA + text + "\n")
+    with pytest.raises(ConfigError) as error:
+        plan_ablation(path)
+    assert message in str(error.value)
+
+
+def test_a_metric_without_values_is_a_mistake(tmp_path):
+    with pytest.raises(ConfigError, match="a list in it is empty, so it names no metric"):
+        plan_ablation(write(tmp_path, DATA.replace("noun-f1", "{name: noun-f1, tokeniser: []}")))
+
+
+def test_a_list_of_names_has_labels(tmp_path):
+    plan = plan_ablation(write(tmp_path, DATA + "grid: {bridge: [{name: [none, t-shift]}]}\n"))
+    assert labels(plan, "bridge") == ["none", "t-shift"]
+
+
+def test_exclude_takes_labels_as_they_are_shown(tmp_path):
+    text = "grid: {bridge: [none, {name: t-shift, corruption: ['a[b]', c]}]}\n"
+    shown = labels(plan_ablation(write(tmp_path, DATA + text)), "bridge")
+    text += f"exclude: [{{bridge: '{shown[1]}'}}, {{region_encoder.flip: true}}]\n"
+    text = text.replace("grid: {", "grid: {region_encoder.flip: [false, true], ")
+    assert labels(plan_ablation(write(tmp_path, DATA + text)), "bridge") == [shown[0], shown[2]]
+
+
+def test_the_id_follows_the_sentences_that_a_bank_is_made_of(monkeypatch):
+    class Words(Corpus):
+        said = ("a dog",)
+
+        def texts(self):
+            return self.said
+
+    def planned():
+        document = Document(None, {"base": "mini", "data": ["box@mini"], "metrics": ["noun-f1"], "limit": 1})
+        pipeline = read_pipeline("mini").data
+        (trial,) = plan_ablation(Document(None, {**document.data, "base": pipeline})).trials
+        return trial
+
+    assert "texts" not in planned().config  # sentences that are generated follow from the code
+    monkeypatch.setattr(planning, "build", lambda kind, name: Words())
+    first = planned().id
+    assert planned().id == first
+    Words.said = ("a dog", "a cat")
+    assert planned().id != first

@@ -10,12 +10,14 @@ from ablation_fakes import BASE, FORWARDS, write
 from click.testing import CliRunner
 from rich.console import Console
 
-from regionkit.core.errors import ConfigError, RunFailed
+from regionkit.core.errors import ConfigError, RegionkitError, RunFailed
+from regionkit.core.weights import WeightFile, WeightHeader
 from regionkit.plugins.ablation import commands
 from regionkit.plugins.ablation.display import LiveTable
 from regionkit.plugins.ablation.planning import plan_ablation
-from regionkit.plugins.ablation.runner import Runner, RunOptions, running_order
+from regionkit.plugins.ablation.runner import Runner, RunOptions, check_weights, running_order
 from regionkit.plugins.ablation.store import ResultStore
+from regionkit.registry.weight_index import content_hash
 
 GRID = """\
 data: [box@t-colours, point@t-colours]
@@ -125,7 +127,8 @@ def test_running_again_is_resuming(tmp_path):
 
 def test_the_reports_say_what_was_run_and_what_was_not(tmp_path):
     out = tmp_path / "out"
-    call(commands.ablate, write(tmp_path, GRID), "--out", out)
+    shown = call(commands.ablate, write(tmp_path, GRID), "--out", out).stdout
+    assert "\nunbridged: vectors of the image space enter a decoder of the text space as they are.\n" in shown
     rows = records(out)
     assert len(rows) == 36
     assert rows[0]["bridge"] == "none"
@@ -282,3 +285,60 @@ def test_the_live_table_shows_scores_and_the_time_left(tmp_path):
     shown = (tmp_path / "screen").read_text()
     for word in ("36 trials to run", "region_encoder", "cider-d", "5.000", "failed", "36/36", "0:00 left"):
         assert word in shown, word
+
+
+def test_reports_that_cannot_be_written_are_told_and_the_results_stay(tmp_path):
+    out = tmp_path / "out"
+    (out / "results.md").mkdir(parents=True)
+    path = write(tmp_path, "data: [box@t-colours]\nmetrics: [noun-f1]\n")
+    error = call(commands.ablate, path, "--out", out, fails=RunFailed)
+    assert "the reports cannot be written" in str(error)
+    (out / "results.md").rmdir()
+    assert "0 trials ran, 1 were done before" in call(commands.ablate, path, "--out", out).output
+
+
+def test_what_ended_a_run_is_told_and_not_what_kept_the_reports_away(tmp_path, monkeypatch):
+    def full(self, result):
+        raise RunFailed("the disk is full")
+
+    monkeypatch.setattr(ResultStore, "save", full)
+    (tmp_path / "out" / "results.md").mkdir(parents=True)
+    path = write(tmp_path, "data: [box@t-colours]\nmetrics: [noun-f1]\n")
+    assert str(call(commands.ablate, path, "--out", tmp_path / "out", fails=RunFailed)) == "the disk is full"
+
+
+def test_weights_that_change_during_a_run_spoil_no_result(tmp_path):
+    (trial,) = plan_ablation(write(tmp_path, "data: [box@t-colours]\nmetrics: [noun-f1]\n")).trials
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"one")
+    file = WeightFile(path, WeightHeader("decoder", "t-nearest"))
+    trial.combination.plan.weights["decoder"] = file
+    trial.config["pipeline"]["weights"]["decoder"] = {"name": "w", "sha256": content_hash(file)}
+    check_weights(trial)
+    path.write_bytes(b"other")
+    with pytest.raises(
+        RunFailed, match=r"w\.safetensors has changed since this run began\n  run the same command again"
+    ):
+        check_weights(trial)
+    path.unlink()
+    with pytest.raises(RunFailed, match="has changed since this run began"):
+        check_weights(trial)
+
+
+def test_a_device_that_is_not_there_is_a_mistake_and_fails_no_trial(tmp_path):
+    path = write(tmp_path, "data: [box@t-colours]\nmetrics: [noun-f1]\n")
+    error = call(commands.ablate, path, "--out", tmp_path / "out", "--device", "gpu", fails=RegionkitError)
+    assert (error.message, error.exit_code) == ("no device named 'gpu'", 2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_another_command_names_that_command(tmp_path):
+    path = write(tmp_path, "data: [box@t-colours]\nmetrics: [noun-f1]\n")
+    error = call(commands.run, path, "--data", "box@t-colours", fails=ConfigError)
+    assert str(error).splitlines() == [
+        f"{path}:1: this is no pipeline: its keys are those of a file for toolkit ablate",
+        f"  write: toolkit ablate {path}",
+    ]
+    path.write_text("recipe: text-only\nbackbone: mini-dense\n")
+    error = call(commands.ablate, path, fails=ConfigError)
+    assert "this is no file for toolkit ablate: its keys are those of a file for toolkit train" in str(error)

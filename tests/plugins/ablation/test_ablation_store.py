@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
-from regionkit.core.errors import DataError, RunFailed
+from regionkit.core.errors import DataError, RegionkitError, RunFailed
 from regionkit.plugins.ablation.store import MetricRow, ResultStore, SampleRow, TrialResult
 
 RESULT = TrialResult(
@@ -100,3 +101,22 @@ def test_results_of_another_format_are_refused(tmp_path):
     database.close()
     with pytest.raises(DataError, match=r"another regionkit \(format 99, this one has 1\)"):
         ResultStore(path)
+
+
+@pytest.mark.parametrize("fault", ["pages", "table"])
+def test_a_database_that_is_damaged_inside_is_named(tmp_path, fault):
+    path = tmp_path / "results.sqlite"
+    with ResultStore(path) as store:
+        store.save(RESULT)
+    if fault == "pages":
+        content = path.read_bytes()
+        path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+    else:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("DROP TABLE trials")
+    with ResultStore(path) as store:
+        with pytest.raises(DataError, match="the results cannot be read") as error:
+            store.done()
+        assert str(path) in str(error.value)
+        with pytest.raises(RegionkitError):
+            store.save(RESULT)

@@ -8,6 +8,7 @@ from PIL import Image
 from regionkit.core.contracts import BuildContext
 from regionkit.core.errors import FeatureError, ImageError, PortError, RegionError
 from regionkit.core.features import RegionTokens, Scene
+from regionkit.core.frames import crop_corner, resized
 from regionkit.core.regions import Box, BoxSet, Mask, Patch, Point, Regions, Trace, WholeImage
 from regionkit.core.testing import GridBackbone, check_bridge, check_region_encoder, picture
 from regionkit.plugins.baselines.configs import CropConfig, UnbridgedConfig, WholeConfig
@@ -185,3 +186,39 @@ def test_none_cannot_join_two_widths():
 def test_config_refuses(option):
     with pytest.raises(ValueError, match=f"{option}: 0 must be 1 or more"):
         CropConfig(**{option: 0})
+
+
+@pytest.mark.parametrize("size", [(10, 85), (85, 10), (20, 170), (113, 49)])
+def test_the_longer_side_is_rounded_down_as_the_frames_is(size):
+    """224 / 10 * 85 is 1904, but int(85 * (224 / 10)) is 1903."""
+    backbone, image = GridBackbone((28, 28)), picture(size)
+    scaled = image.resize(resized(size, 224), Image.Resampling.BICUBIC)
+    left, top = crop_corner(scaled.size, (224, 224))
+    assert fill_frame(image, backbone).tobytes() == scaled.crop((left, top, left + 224, top + 224)).tobytes()
+
+
+@pytest.mark.parametrize("size", [(30001, 1), (2, 40000)])
+def test_a_line_is_not_scaled_as_a_whole(size, monkeypatch):
+    image = Image.new("RGB", size, "blue")
+    middle = tuple(side // 2 for side in size)
+    image.paste("red", (max(middle[0] - 2, 0), max(middle[1] - 2, 0), middle[0] + 2, middle[1] + 2))
+    made = []
+    resize = Image.Image.resize
+
+    def watched(self, wanted, *rest):
+        made.append(wanted[0] * wanted[1])
+        return resize(self, wanted, *rest)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    filled = fill_frame(image, GridBackbone())
+    assert filled.size == (32, 32)
+    assert filled.getpixel((16, 16))[0] > 200, "the middle is not in the middle"
+    assert max(made) <= 17 * 32 * 32
+
+
+def test_none_keeps_padding_of_half_precision_finite():
+    tokens = RegionTokens(torch.zeros(1, 2, 16, dtype=torch.float16), torch.tensor([[True, False]]), "a/image[16]")
+    tokens.tokens[0, 0] = 60000.0
+    out = Unbridged().bridge(tokens).tokens
+    assert out.dtype == torch.float16
+    torch.testing.assert_close(out[0, :, 0], torch.tensor([0.25, 0.0], dtype=torch.float16))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from regionkit.core.contracts import BuildContext, Sample
@@ -76,10 +78,14 @@ def test_a_data_set_brings_the_lexicon():
         NounF1.build(TermF1Config(), BuildContext())
 
 
-def test_conforms():
+@pytest.mark.parametrize("metric", [NounF1, AttributeF1])
+@pytest.mark.parametrize("stated", [True, False], ids=["stated", "from-references"])
+def test_conforms(metric, stated):
     samples = example_samples()
-    found = {word: word for one in samples for text in one.references for word in words(text)}
-    check_metric(lambda: NounF1(TermF1Config(), found), samples)
+    found = {term: term for one in samples for term in one.info[metric.kind]}
+    if not stated:
+        samples = [dataclasses.replace(one, info={}) for one in samples]
+    check_metric(lambda: metric(TermF1Config(), found), samples)
 
 
 @pytest.mark.parametrize(

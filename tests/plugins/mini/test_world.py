@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from regionkit.core.errors import DataError
 from regionkit.core.regions import Box, BoxSet, Mask, Patch, Point, Trace
 from regionkit.plugins.mini.captions import corpus, picture_caption, split_caption
+from regionkit.plugins.mini.config import MiniDatasetConfig
+from regionkit.plugins.mini.data import MiniDataset
 from regionkit.plugins.mini.drawing import PAINT, sprite, tile
 from regionkit.plugins.mini.layout import SIDE, SPLITS, make_layout
 from regionkit.plugins.mini.lexicon import (
@@ -236,3 +240,13 @@ def test_mark_survives_a_file(tmp_path) -> None:
     with Image.open(tmp_path / "scene.png") as picture:
         assert is_marked(picture)
         assert (np.asarray(picture) == scene.pixels).all()
+
+
+def test_a_slip_of_the_finger_is_told_and_not_drawn(tmp_path: Path) -> None:
+    dataset = MiniDataset(MiniDatasetConfig())
+    for draw in (
+        lambda: dataset.samples("box", "test", 0, 10**12),
+        lambda: dataset.make(tmp_path, "test", 0, 10**12),
+    ):
+        with pytest.raises(DataError, match="the mini-world draws at most 100000 scenes, 1000000000000 were asked for"):
+            draw()

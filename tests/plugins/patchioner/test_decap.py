@@ -433,3 +433,10 @@ def test_a_damaged_merges_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"#version\nt h\none\n"))
     with pytest.raises(WeightsError, match="this is no merges file"):
         ClipTokenizer(path)
+
+
+@pytest.mark.parametrize("method", ["score", "loss"])
+@pytest.mark.parametrize("texts", [1, 4])
+def test_texts_and_regions_come_in_pairs(method: str, texts: int) -> None:
+    with pytest.raises(ValueError, match=f"3 regions and {texts} texts: give one text a region"):
+        getattr(tiny(), method)(vectors(3), ["word1"] * texts)

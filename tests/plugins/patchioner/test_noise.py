@@ -92,3 +92,11 @@ def test_nan_is_an_error():
         FeatureError, match="the region encoder before bridge 'noise' produced NaN or infinite values for region 1"
     ):
         Noise().bridge(RegionTokens.single(torch.tensor([[1.0], [torch.nan]]), "a[1]"))
+
+
+def test_padding_of_half_precision_stays_finite():
+    tokens = RegionTokens(torch.zeros(1, 2, 16, dtype=torch.float16), torch.tensor([[True, False]]), "a/image[16]")
+    tokens.tokens[0, 0] = 60000.0
+    out = Noise().bridge(tokens).tokens
+    assert out.dtype == torch.float16
+    torch.testing.assert_close(out[0, :, 0], torch.tensor([0.25, 0.0], dtype=torch.float16))

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from regionkit.core.contracts import BuildContext, Corpus, GapBridge
 from regionkit.core.errors import DataError, RegionkitError
-from regionkit.core.features import RegionTokens
+from regionkit.core.features import Caption, RegionTokens
 from regionkit.core.testing import GridBackbone
 from regionkit.plugins.patchioner.decap import Decap
 from regionkit.plugins.patchioner.decap_config import DecapConfig, TextOnlyConfig
@@ -116,3 +116,19 @@ def test_a_decoder_that_cannot_export_is_refused() -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match=r"learning_rate: 0\.0 must be more than 0"):
         dataclasses.replace(TextOnlyConfig(), learning_rate=0.0)
+
+
+class Repeater(torch.nn.Module):
+    """Says given sentences as a tokenizer of words and signs would write them."""
+
+    def generate(self, inputs: RegionTokens) -> list[Caption]:
+        said = ["a dog , red and small ."] * (len(inputs) - 1) + ["a cat"]
+        return [Caption(text, -1.0) for text in said]
+
+
+def test_signs_that_a_tokenizer_sets_apart_are_no_mistake() -> None:
+    texts = ["A dog, red and small."] * 4
+    trained = TextOnly(
+        TextOnlyConfig(steps=1, batch_size=4), Repeater(), Shaken(), torch.ones(4, 16), texts, space="grid/text[16]"
+    )
+    assert list(trained.evaluate()) == [("written back", 0.75)]

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from regionkit.core.contracts import BuildContext
+from regionkit.core.errors import DataError
 from regionkit.core.features import RegionTokens
 from regionkit.core.texts import bank_texts
 from regionkit.core.weights import WeightFile, read_header
 from regionkit.plugins.patchioner.decap import Decap
 from regionkit.plugins.patchioner.decap_config import DecapConfig
+from regionkit.plugins.training import loop, runs
 from regionkit.plugins.training.sentences import read_coco, read_lines, sample
 from regionkit.registry.cli import root
 from regionkit.registry.weight_index import get_index
@@ -256,3 +262,100 @@ def test_samples_are_seeded_and_keep_their_order() -> None:
     assert drawn == sorted(drawn) == sample(texts, 10, 0, "x")
     assert drawn != sample(texts, 10, 1, "x")
     assert sample(texts, None, 0, "x") == texts
+
+
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
+def test_a_stopped_run_with_restart_goes_on_although_there_are_older_weights(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train().exit_code == 0
+    path = here / "weights" / "tiny.safetensors"
+    wanted = path.read_bytes()
+    step = loop._step
+
+    def killed(*args: Any) -> None:
+        if args[-1] == 8:
+            raise Killed
+        step(*args)
+
+    arguments = ["train", "tiny.yaml", "--device", "cpu", "--restart", "--checkpoint-steps", "5"]
+    monkeypatch.setattr(loop, "_step", killed)
+    with pytest.raises(Killed):
+        CliRunner().invoke(root, arguments, catch_exceptions=False)
+    monkeypatch.setattr(loop, "_step", step)
+    report = json.loads(train("--json").stdout)
+    assert (report["status"], report["resumed_from"]) == ("trained", 5)
+    assert path.read_bytes() == wanted
+    assert "is finished" in train().output
+
+
+def test_a_checkpoint_that_was_left_beside_finished_weights_is_removed(here: Path) -> None:
+    assert train().exit_code == 0
+    path = here / "weights" / "tiny.safetensors"
+    leftover = path.with_name(path.name + ".checkpoint")
+    leftover.write_bytes(b"older than the weights")
+    os.utime(leftover, (1, 1))
+    assert "is finished" in train().output
+    assert not leftover.exists()
+
+
+@pytest.mark.parametrize("name", ["tiny.safetensors", "tiny.safetensors.checkpoint"])
+@pytest.mark.parametrize("flags", [(), ("--restart",)], ids=["first", "restart"])
+def test_a_folder_in_the_way_is_told_before_training(here: Path, name: str, flags: tuple[str, ...]) -> None:
+    (here / "weights" / name).mkdir(parents=True)
+    result = train(*flags)
+    assert result.exit_code == 1, result.output
+    assert f"weights/tiny.safetensors: no weights can be written there: {name} is a folder" in result.output
+    assert "choose another folder with --out" in result.output
+
+
+@pytest.mark.parametrize("entry", ["[]", "5", '{"step": 1, "setup": 5}', '{"setup": {}}'])
+def test_a_checkpoint_with_other_contents_is_damaged(here: Path, entry: str) -> None:
+    (here / "weights").mkdir()
+    path = here / "weights" / "tiny.safetensors.checkpoint"
+    save_file({"a": torch.zeros(1)}, path, metadata={"regionkit-checkpoint": entry})
+    result = train()
+    assert result.exit_code == 2, result.output
+    assert "the checkpoint is damaged" in result.output
+    assert "start over with --restart" in result.output
+
+
+def test_a_disk_that_is_full_at_the_end_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any, **more: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(runs, "write_weights", full)
+    result = train()
+    assert result.exit_code == 1, result.output
+    assert "the trained weights could not be written: I/O error: No space left on device" in result.output
+    assert "without --restart: it goes on from the last checkpoint" in result.output
+
+
+def test_a_seed_beyond_64_bits_is_told() -> None:
+    result = train("--seed", str(2**63))
+    assert result.exit_code == 2, result.output
+    assert "seed: 9223372036854775808 is too large\n  seeds go up to 9223372036854775807" in result.output
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        pytest.param(["--name", "../x"], "--name ../x: the name of a bank holds no /", id="name"),
+        pytest.param(["--out", "bank.txt"], "bank.txt: a bank's file ends in .safetensors", id="suffix"),
+        pytest.param(["--out", "taken.safetensors"], "taken.safetensors: there is a folder of that name", id="folder"),
+    ],
+)
+def test_where_a_bank_cannot_go_is_told_before_encoding(here: Path, args: list[str], message: str) -> None:
+    (here / "taken.safetensors").mkdir()
+    result = toolkit("bank", "build", "--backbone", "mini-dense", "--corpus", "mini-captions", "--size", "3", *args)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+
+
+def test_a_coco_file_of_brackets_is_told(here: Path) -> None:
+    (here / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="this is no JSON: maximum recursion"):
+        read_coco(here / "deep.json")
