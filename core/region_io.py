@@ -104,6 +104,20 @@ def to_record(region: Region) -> dict[str, Any]:
             return {"mask_track": [None if mask is None else run_lengths(mask.bitmap) for mask in masks]}
 
 
+def looks_normalised(region: Region) -> bool:
+    """Say whether all coordinates of a region are at most 1, as if they counted in widths and heights of the image."""
+    match region:
+        case Box():
+            values: Sequence[float] = region.corners
+        case BoxSet(boxes):
+            values = [value for box in boxes for value in box.corners]
+        case Point(points) | Trace(points):
+            values = [value for point in points for value in point]
+        case _:
+            return False
+    return max(values) <= 1
+
+
 def run_lengths(bitmap: np.ndarray) -> dict[str, Any]:
     """Encode a boolean bitmap (H, W) as COCO's uncompressed run lengths."""
     flat = bitmap.T.reshape(-1)
@@ -173,8 +187,10 @@ _FORMS = {
 
 
 def _four(value: Any) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (float(number) for number in value)
-    return x1, y1, x2, y2
+    numbers = [float(number) for number in value]
+    if len(numbers) != 4:
+        raise ValueError(f"4 numbers are needed, here are {len(numbers)}")
+    return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
 def _four_integers(value: Any) -> tuple[int, int, int, int]:
@@ -200,7 +216,7 @@ def _number(text: str, option: str, whole: str) -> float:
 
 
 def _numbers(text: str, count: int, option: str, form: str) -> list[float]:
-    values = text.replace(",", " ").split()
+    values = text.strip("[]() ").replace(",", " ").split()
     if len(values) != count:
         raise RegionError(
             f"{option} {text}: {count} numbers are needed, here are {len(values)}", f"write {option} {form}"

@@ -59,7 +59,8 @@ class Box:
         if self.x2 <= self.x1 or self.y2 <= self.y1:
             raise RegionError(
                 f"box {self.x1:g},{self.y1:g},{self.x2:g},{self.y2:g} has no area",
-                "boxes are x1,y1,x2,y2 with x2 > x1 and y2 > y1; Box.from_xywh takes x,y,width,height",
+                "boxes are x1,y1,x2,y2 with x2 > x1 and y2 > y1",
+                "from x,y,width,height write x,y,x+width,y+height, in Python Box.from_xywh(x, y, width, height)",
             )
 
     @property

@@ -97,7 +97,7 @@ class ComponentSpec:
         text: For a backbone with a text tower, the space of its sentences, ``name[dim]``.
         ports: ``module:function`` for ports that depend on the options. The function takes the filled config and
             returns ``(reads, writes, text)``; its module must import neither torch nor numpy.
-        accepts: Region kinds of a region encoder; tasks of a dataset.
+        accepts: Region kinds of a region encoder, which must name them; tasks of a dataset.
         needs: Parts that a recipe trains with (``backbone``, ``corpus``, ...); for a bridge ``("corpus",)`` says that
             it can be fitted on the spot to a corpus of texts.
         trains: The part of a recipe whose weights it makes.

@@ -12,6 +12,7 @@ from typing import Any
 from regionkit.core.errors import ConfigError, MissingExtra, Problem, RegionkitError
 from regionkit.core.spec import PARTS
 from regionkit.core.weights import WeightFile
+from regionkit.registry.misspelt import as_meant
 from regionkit.registry.packages import missing_package, require_packages
 from regionkit.registry.registry import get_registry, plural
 from regionkit.registry.schema import Part, Where, by_line, check_keys, fill, fill_options, nowhere, with_defaults
@@ -107,6 +108,7 @@ def plan_pipeline(
     """
     found: list[Problem] = []
     check_keys(data, PIPELINE_KEYS, where, found)
+    data, where = as_meant(data, PIPELINE_KEYS, where)
     filled = {kind: fill(kind, data.get(kind), where, kind, found) for kind in PARTS}
     parts = {kind: part for kind, part in filled.items() if part is not None}
     found += [_missing_problem(error, kind, where) for kind, error in _missing_packages(parts)]

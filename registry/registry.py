@@ -17,6 +17,7 @@ import pluggy
 import regionkit.core.plugin as hooks
 from regionkit.core.errors import RegionkitError, RunFailed, UnknownName, did_you_mean
 from regionkit.core.spec import KINDS, CommandSpec, ComponentSpec, PaperSpec
+from regionkit.registry.clashes import Claim, clash_error
 from regionkit.registry.spec_checks import check_command, check_component, check_paper
 
 _T = TypeVar("_T")
@@ -153,19 +154,7 @@ class Registry:
         return answers
 
     def _take(self, offer: _Offer, owner: Owner) -> None:
-        for spec in offer.components:
-            held = self._components.get((spec.kind, spec.name))
-            if held is not None:
-                raise _clash(f"{spec.kind} '{spec.name}'", (self.owner(held), held.target), (owner, spec.target))
-        for command in offer.commands:
-            if command.name in self.commands:
-                first = self._command_owners[command.name], self.commands[command.name].target
-                raise _clash(f"command '{command.name}'", first, (owner, command.target))
-            for key in command.files:
-                if key in self._readers:
-                    reader = self._readers[key]
-                    first = self._command_owners[reader.name], reader.target
-                    raise _clash(_file_key(key), first, (owner, command.target))
+        self._refuse_clashes(offer, owner)
         for spec in offer.components:
             self._components[spec.kind, spec.name] = spec
             self._owners[spec.kind, spec.name] = owner
@@ -177,6 +166,29 @@ class Registry:
             self.papers.setdefault(paper.key, paper)
         self.preset_folders += offer.presets
         self._weights += offer.weights
+
+    def _refuse_clashes(self, offer: _Offer, owner: Owner) -> None:
+        """Raise if anything on offer is there already, with all that the first such plugin has in common with it."""
+        held: list[tuple[str, Owner, str, str]] = []  # what, whose it is, its target, the target on offer
+        for spec in offer.components:
+            other = self._components.get((spec.kind, spec.name))
+            if other is not None:
+                held.append((f"{spec.kind} '{spec.name}'", self.owner(other), other.target, spec.target))
+        for command in offer.commands:
+            if command.name in self.commands:
+                first = self._command_owners[command.name], self.commands[command.name].target
+                held.append((f"command '{command.name}'", *first, command.target))
+            for key in command.files:
+                if key in self._readers:
+                    reader = self._readers[key]
+                    held.append((_file_key(key), self._command_owners[reader.name], reader.target, command.target))
+        if held:
+            _, holder, target, offered = held[0]
+            shared = [what for what, other_owner, _, _ in held if other_owner == holder]
+            raise clash_error(shared, self._claim(holder, target), self._claim(owner, offered), DISABLE_VARIABLE)
+
+    def _claim(self, owner: Owner, target: str) -> Claim:
+        return Claim(owner.plugin, str(owner), self.manager.get_plugin(owner.plugin), target)
 
     def specs(self, kind: str | None = None) -> list[ComponentSpec]:
         """Return components, of one kind or of all, by kind and name."""
@@ -354,12 +366,3 @@ def _folder(item: Any) -> Path:
     if not isinstance(item, (str, os.PathLike)):
         raise TypeError(f"a folder must be a path, it is {type(item).__name__}")
     return Path(item)
-
-
-def _clash(what: str, first: tuple[Owner, str], second: tuple[Owner, str]) -> RegionkitError:
-    return RegionkitError(
-        f"two plugins both register {what}",
-        f"first:  {first[0]} -> {first[1]}",
-        f"second: {second[0]} -> {second[1]}",
-        f"rename one of them, or turn one plugin off with {DISABLE_VARIABLE}={second[0].plugin}",
-    )

@@ -165,7 +165,11 @@ def _fill(kind: str, value: Any, where: Where, path: str, problems: list[Problem
         name, given = value, {}
     names = _some_names(kind)
     if name is None:
-        problems.append(Problem(where(path), path, f"say which {kind} to use: name: NAME", names))
+        takers = [spec for spec in get_registry().specs(kind) if given and all(_takes_option(spec, k) for k in given)]
+        own = (f"these are options of: {', '.join(spec.name for spec in takers)}",) if takers else ()
+        problems.append(Problem(where(path), path, f"say which {kind} to use: name: NAME", own or names))
+        if len(takers) == 1:  # no other can be meant, so what is wrong with the options is told too
+            fill_options(takers[0], given, where, path, problems)
         return None
     if not isinstance(name, str):
         message = f"expected the name of a {kind} or a mapping with one, got {plain(name)!r}"

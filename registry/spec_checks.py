@@ -78,6 +78,11 @@ def _check_space(text: str, what: str, symbols: tuple[str, ...]) -> None:
 
 def _check_words(spec: ComponentSpec, what: str) -> None:
     if spec.kind == "region_encoder":
+        if not spec.accepts:
+            raise ValueError(
+                f"{what}: it must say which kinds of regions it takes with accepts=(...); "
+                f"kinds are: {', '.join(REGION_KINDS)}"
+            )
         for word in spec.accepts:
             if word not in REGION_KINDS:
                 raise ValueError(

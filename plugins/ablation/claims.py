@@ -13,6 +13,8 @@ from regionkit.plugins.ablation.words import as_list, text
 _SAY = re.compile(r"\s*([\w.-]+)\s*=\s*(.+?)\s*([<>])\s*([\w.-]+)\s*=\s*(.+?)\s*")
 _FORM = "AXIS=VALUE > AXIS=VALUE, for example bridge=memory > bridge=none"
 _KEYS = ("say", "on", "by", "where", "must")
+#: Most reasons that a message repeats.
+_REASONS = 3
 
 Report = Callable[..., None]
 
@@ -153,53 +155,98 @@ def _speaks_of(trials: Sequence[TrialAxes], axis: str, words: Sequence[str]) -> 
     return lambda trial: trial.labels.get(axis) in exact or trial.names.get(axis) in loose
 
 
-def check_names(claim: Claim, data: Iterable[str], metrics: Iterable[str], problem: Report) -> None:
-    """Note data sets and metrics of a claim that the ablation does not have."""
-    for word in claim.on:
-        _check_word(f"{claim.path}.on", "data set of this ablation is called", word, data, problem)
-    for word in claim.by:
-        _check_word(f"{claim.path}.by", "metric of this ablation is called", word, metrics, problem)
+def check_names(claim: Claim, data: Sequence[str] | None, metrics: Sequence[str] | None, problem: Report) -> None:
+    """Note data sets and metrics of a claim that the ablation does not have; None stands for a list to leave alone."""
+    asked = (("on", "data set", claim.on, data), ("by", "metric", claim.by, metrics))
+    for key, what, words, known in asked:
+        for word in words if known is not None else ():
+            _check_word(f"{claim.path}.{key}", f"{what} of this ablation is called", word, known or (), problem)
 
 
-def check_claim(claim: Claim, trials: Sequence[TrialAxes], mates: set[str], problem: Report) -> None:
-    """Note what keeps a claim from being decided: unknown axes or values, or no pair of trials that it speaks of."""
-    if not _check_values(claim, trials, problem):
-        return
-    for data in claim.on:
-        pairs = match_trials(claim, data, trials, mates)
-        if any(set(pair.better) & set(pair.worse) for pair in pairs):
-            hint = (
-                f"the values of {claim.axis} are: {', '.join(sorted({trial.labels[claim.axis] for trial in trials}))}"
-            )
-            problem(f"{claim.path}.say", f"both sides of '{claim.say}' speak of the same trials", hint)
+class ClaimCheck:
+    """Notes what keeps a claim from being decided: unknown axes or values, or no pair of trials that it speaks of.
+
+    Args:
+        claim: The claim.
+        trials: All trials that fit.
+        refused: Trials that cannot run, with the reasons; their ``data`` is empty where they stand for all data sets.
+        problem: Takes the mistakes.
+    """
+
+    def __init__(
+        self, claim: Claim, trials: Sequence[TrialAxes], refused: Sequence[tuple[TrialAxes, str]], problem: Report
+    ) -> None:
+        self.claim, self.trials, self.refused, self.problem = claim, trials, refused, problem
+
+    def check(self, mates: set[str]) -> None:
+        """Check the claim; ``mates`` as for :func:`match_trials`."""
+        claim = self.claim
+        if not self._check_values():
             return
-        if not pairs:
-            shown = sorted({trial.labels[claim.axis] for trial in trials if trial.data == data})
-            problem(
-                claim.path,
-                f"'{claim.say}' on {data} matches no pair of trials",
-                f"on {data} the values of {claim.axis} are: {', '.join(shown) or 'none'}",
-                "the two sides must agree in all other axes; see the trials with --plan",
-            )
+        for data in claim.on:
+            pairs = match_trials(claim, data, self.trials, mates)
+            if any(set(pair.better) & set(pair.worse) for pair in pairs):
+                shown = ", ".join(sorted({trial.labels[claim.axis] for trial in self.trials}))
+                message = f"both sides of '{claim.say}' speak of the same trials"
+                self.problem(f"{claim.path}.say", message, f"the values of {claim.axis} are: {shown}")
+                return
+            if not pairs:
+                shown = ", ".join(sorted({trial.labels[claim.axis] for trial in self.trials if trial.data == data}))
+                reasons = self._reasons({claim.axis: (claim.better, claim.worse), **claim.where}, (data, ""))
+                self.problem(
+                    claim.path,
+                    f"'{claim.say}' on {data} matches no pair of trials",
+                    f"on {data} the values of {claim.axis} are: {shown or 'none'}",
+                    *(reasons or ["the two sides must agree in all other axes; see the trials with --plan"]),
+                )
+
+    def _check_values(self) -> bool:
+        claim, problem = self.claim, self.problem
+        axes = {axis for trial in self.trials for axis in trial.labels}
+        good = True
+        for axis, values in {claim.axis: (claim.better, claim.worse), **claim.where}.items():
+            path = f"{claim.path}.say" if axis == claim.axis else f"{claim.path}.where"
+            if not _check_word(path, "axis is called", axis, axes, problem, self._inside(axis)):
+                good = False
+                continue
+            words = {word for trial in self.trials for word in _words(trial, axis)}
+            for value in values:
+                reasons = self._reasons({axis: (value,)})
+                good = _check_word(path, f"trial that fits has {axis} =", value, words, problem, reasons) and good
+        return good
+
+    def _inside(self, axis: str) -> list[str]:
+        """Say how to write an option that is no axis of its own but swept inside the values of its part."""
+        kind, _, option = axis.partition(".")
+        every = (*self.trials, *(trial for trial, _ in self.refused))
+        labels = dict.fromkeys(label for trial in every if f"{option}=" in (label := trial.labels.get(kind, "")))
+        if not option or not labels:
+            return []
+        return [f"'{option}' is set inside values of {kind}: write {', '.join(f'{kind}={one}' for one in labels)}"]
+
+    def _reasons(self, wanted: Mapping[str, Sequence[str]], data: Sequence[str] = ()) -> list[str]:
+        """Return why trials with these values, on these data sets, cannot run."""
+        every = (*self.trials, *(trial for trial, _ in self.refused))
+        meant = [_speaks_of(every, axis, values) for axis, values in wanted.items()]
+        found = [
+            reason
+            for trial, reason in self.refused
+            if (not data or trial.data in data) and all(speaks(trial) for speaks in meant)
+        ]
+        return [f"trials that cannot run: {reason}" for reason in dict.fromkeys(found)][:_REASONS]
 
 
-def _check_values(claim: Claim, trials: Sequence[TrialAxes], problem: Report) -> bool:
-    axes = {axis for trial in trials for axis in trial.labels}
-    good = True
-    for axis, values in {claim.axis: (claim.better, claim.worse), **claim.where}.items():
-        path = f"{claim.path}.say" if axis == claim.axis else f"{claim.path}.where"
-        if not _check_word(path, "axis is called", axis, axes, problem):
-            good = False
-            continue
-        words = {word for trial in trials for word in (trial.labels.get(axis), trial.names.get(axis)) if word}
-        for value in values:
-            good = _check_word(path, f"trial that fits has {axis} =", value, words, problem) and good
-    return good
+def _words(trial: TrialAxes, axis: str) -> list[str]:
+    return [word for word in (trial.labels.get(axis), trial.names.get(axis)) if word]
 
 
-def _check_word(path: str, what: str, word: str, known: Iterable[str], problem: Report) -> bool:
+def _check_word(
+    path: str, what: str, word: str, known: Iterable[str], problem: Report, hints: Sequence[str] = ()
+) -> bool:
+    """Note a word that does not exist; ``hints`` say more than the words that look like it."""
     words = sorted(set(known))
     if word in words:
         return True
-    problem(path, f"no {what} '{word}'", did_you_mean(word, words), f"there is: {', '.join(words) or 'none'}")
+    there = f"there is: {', '.join(words) or 'none'}"
+    problem(path, f"no {what} '{word}'", *(hints or [did_you_mean(word, words)]), there)
     return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -51,13 +52,16 @@ def ablate(context: click.Context, /, file: Path, out: Path | None, plan_only: b
 
     Ends with status 1 if a trial or a sample failed, or a claim that must hold does not; with 2 for a mistake in FILE.
     """
+    from regionkit.core.errors import ConfigError
     from regionkit.plugins.ablation.planning import plan_ablation
 
     overrides = [*options["overrides"], *([f"limit={options['limit']}"] if options["limit"] else [])]
-    plan = plan_ablation(file, overrides)
+    plan = plan_ablation(file, overrides, to_show=plan_only)
     folder = out or Path("runs") / plan.name
     if plan_only:
         show_plan(plan, folder, as_json=options["as_json"])
+        if plan.mistakes:
+            raise ConfigError(plan.mistakes)
         return
     execute(context, plan, folder, options)
 
@@ -144,16 +148,17 @@ def show_results(
     plan: AblationPlan, store: ResultStore, summary: Summary, verdicts: list[Verdict], files: list[Path]
 ) -> None:
     """Print the tables."""
-    from regionkit.plugins.ablation.tables import LEGEND, claims_table, markdown_table, refused_table, summary_rows
+    from regionkit.plugins.ablation import tables
     from regionkit.plugins.ablation.words import counted
 
-    click.echo(markdown_table(*summary_rows(plan, store)))
-    if any(trial.combination.plan.unbridged for trial in plan.trials):
-        click.echo(f"\n{LEGEND}")
+    click.echo(tables.markdown_table(*tables.summary_rows(plan, store)))
+    click.echo("\n" + "\n".join(tables.reading(plan, store)))
     if verdicts:
-        click.echo("\n" + claims_table(verdicts))
+        width = shutil.get_terminal_size((0, 0)).columns  # 0: no terminal, or one that does not tell
+        click.echo("\n" + tables.claims_text(verdicts, width))
+        click.echo("\n" + "\n".join(tables.claims_legend(verdicts)))
     if plan.refused:
-        click.echo("\nTrials that cannot run:\n" + refused_table(plan))
+        click.echo("\nTrials that cannot run:\n" + tables.refused_table(plan))
     for sentence in plan.disclaimers:
         click.echo(f"\n{sentence}")
     show_failures(store, summary)
@@ -165,6 +170,8 @@ def show_results(
         click.echo(
             f"\n{counted(summary.ran, 'trial')} ran, {summary.resumed} were done before. Reports: {files[0].parent}"
         )
+    else:
+        click.echo("\nnothing was kept; add --out DIR")
 
 
 def show_failures(store: ResultStore, summary: Summary) -> None:
@@ -220,7 +227,13 @@ def show_plan(plan: AblationPlan, folder: Path, *, as_json: bool) -> None:
             done = store.done()
     if as_json:
         trials = [{**planned_trial(trial, plan.axes), "done": trial.id in done} for trial in plan.trials]
-        plain = {"name": plan.name, "trials": trials, "refused": _refused(plan), "excluded": plan.excluded}
+        plain = {
+            "name": plan.name,
+            "trials": trials,
+            "refused": _refused(plan),
+            "excluded": plan.excluded,
+            "mistakes": [str(problem) for problem in plan.mistakes],
+        }
         click.echo(json.dumps(plain, indent=2))
         return
     click.echo(plan_table(plan))

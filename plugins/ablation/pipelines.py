@@ -47,7 +47,7 @@ class PipelinePlanner:
                     raise ConfigError(problems)
                 pipeline = plan_pipeline(parts, where=self._where(origin))
             except ConfigError as error:
-                plan.refused.append(Refused(labels, "", _reason(error.problems), count))
+                plan.refused.append(Refused(labels, names, "", _reason(error.problems), count))
             else:
                 good.append(Combination(labels, names, pipeline))
         for kind in spec.base:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from regionkit.core.contracts import Corpus
+from regionkit.core.errors import ConfigError
 from regionkit.core.spec import PARTS
-from regionkit.plugins.ablation.claims import check_claim, check_names
+from regionkit.plugins.ablation.claims import ClaimCheck, check_names
 from regionkit.plugins.ablation.exclusion import Exclusion
 from regionkit.plugins.ablation.mistakes import Mistakes
 from regionkit.plugins.ablation.pipelines import PipelinePlanner
@@ -34,17 +35,27 @@ RUNNER_PACKAGES = ("regionkit.registry", "regionkit.plugins.ablation")
 _KEYS_BESIDE_PIPELINES = ("data", "metrics", "seeds", "claims", "limit", "split", "on_error")
 
 
-def plan_ablation(source: str | Path | Document, overrides: Sequence[str] = ()) -> AblationPlan:
+def plan_ablation(
+    source: str | Path | Document, overrides: Sequence[str] = (), *, to_show: bool = False
+) -> AblationPlan:
     """Read an ablation file, check all of it, and lay out its trials.
+
+    Args:
+        source: The file.
+        overrides: Changes of single values, ``a.b=c``.
+        to_show: Leave mistakes of claims and of patterns in the plan's ``mistakes``: who mends them needs to see the
+            trials that they are about.
 
     Raises:
         ConfigError: The file has mistakes, or no trial can run; all that is known is named.
     """
-    if isinstance(source, Document):
-        return Planner(source).plan()
-    document = read_document(source, overrides)
-    check_reader(document, "ablate")
-    return Planner(document).plan()
+    if not isinstance(source, Document):
+        source = read_document(source, overrides)
+        check_reader(source, "ablate")
+    plan = Planner(source).plan()
+    if plan.mistakes and not to_show:
+        raise ConfigError(plan.mistakes)
+    return plan
 
 
 def check_file(document: Document) -> str:
@@ -76,17 +87,21 @@ class Planner:
         self._ids: set[str] = set()
 
     def plan(self) -> AblationPlan:
-        """Return the plan; see :func:`plan_ablation`."""
+        """Return the plan, with what is wrong with its claims and patterns.
+
+        Raises:
+            ConfigError: Something else is wrong, or no trial can run.
+        """
         spec = SpecReader(self.document.data, self.document.line, self.mistakes.found).read()
         self._exclusion = Exclusion(spec.exclude)
         reader = SampleReader(self.mistakes)
         metrics = reader.metrics(spec)
         selections = reader.selections(spec)
-        reader.check(metrics, selections)
         self._check_names(spec)
+        reader.check(metrics, selections)
         plan = AblationPlan(self.document.name, spec, spec.axes or list(PARTS), metrics)
         pipelines = PipelinePlanner(self.mistakes).plan(plan, selections, self._exclusion)
-        if self.mistakes.found:
+        if any(problem.path.partition(".")[0] != "claims" for problem in self.mistakes.found):
             # That no pipeline can be assembled is news unless it may follow from another mistake.
             aside = all(problem.path.partition(".")[0] in _KEYS_BESIDE_PIPELINES for problem in self.mistakes.found)
             if aside and plan.refused and not (pipelines or plan.excluded):
@@ -98,21 +113,28 @@ class Planner:
         if not plan.trials:
             self._none_can_run(plan)
             self.mistakes.tell()
-        trials = [trial.axes for trial in plan.trials]
-        for claim in spec.claims:
-            check_claim(claim, trials, spec.mates(claim.axis), self.mistakes.add)
+        self._check_claims(plan)
         for index in self._exclusion.unused():
             self.mistakes.add(
                 f"exclude.{index}", "this pattern takes out no trial", "see the trials with --plan, or remove it"
             )
-        self.mistakes.tell()
+        plan.mistakes = self.mistakes.told()
         return plan
 
     def _check_names(self, spec: AblationSpec) -> None:
-        """Check the data sets and metrics that claims name, whatever else is wrong with those."""
+        """Check the data sets and metrics that claims name, unless a mistake in their own list may be to blame."""
         metrics = [one.label for value, path in spec.metrics for one in expand("metric", value, path)]
+        data = [ref.label for ref in spec.data]
+        known = (None if self.mistakes.about("data") else data, None if self.mistakes.about("metrics") else metrics)
         for claim in spec.claims:
-            check_names(claim, [ref.label for ref in spec.data], metrics, self.mistakes.add)
+            check_names(claim, *known, self.mistakes.add)
+
+    def _check_claims(self, plan: AblationPlan) -> None:
+        trials = [trial.axes for trial in plan.trials]
+        refused = [(one.axes, one.reason) for one in plan.refused]
+        for claim in plan.spec.claims:
+            if not self.mistakes.about(claim.path):
+                ClaimCheck(claim, trials, refused, self.mistakes.add).check(plan.spec.mates(claim.axis))
 
     def _none_can_run(self, plan: AblationPlan) -> None:
         reasons = list(dict.fromkeys(refused.reason for refused in plan.refused))[:5]
@@ -132,7 +154,7 @@ class Planner:
                 f"{encoder.name} does not take {', '.join(sorted(kinds))} regions; "
                 f"it takes: {', '.join(encoder.spec.accepts)}"
             )
-            plan.refused.append(Refused(combination.labels, label, reason, 1))
+            plan.refused.append(Refused(combination.labels, combination.names, label, reason, 1))
             return
         config = self._config(combination, selection, plan.metrics)
         trial = Trial(digest(config), combination, selection, config)

@@ -13,9 +13,11 @@ from typing import Any
 
 from regionkit.core.errors import RunFailed
 from regionkit.core.files import write_text
+from regionkit.plugins.ablation.statistics import LEVEL
 from regionkit.plugins.ablation.store import ResultStore
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.plugins.ablation.verdicts import Verdict
+from regionkit.plugins.ablation.words import counted
 
 #: How reports mark a pipeline whose bridge only relabels image vectors as text vectors.
 UNBRIDGED = "unbridged"
@@ -86,7 +88,15 @@ def plan_table(plan: AblationPlan) -> str:
         note = UNBRIDGED if known[UNBRIDGED] else ""
         row = (*known["axes"].values(), ", ".join(dict.fromkeys(chosen)), note)
         counts[row] = counts.get(row, 0) + 1
-    return markdown_table([*plan.axes, "weights", "", "trials"], [[*row, str(n)] for row, n in counts.items()])
+    rows = [[*row[:-1], str(n), row[-1]] for row, n in counts.items()]
+    return markdown_table(*_noted([*plan.axes, "weights", "trials"], rows))
+
+
+def _noted(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Head the last cells of the rows ``note``, or leave them away where none says anything."""
+    if any(row[-1] for row in rows):
+        return [*header, "note"], rows
+    return header, [row[:-1] for row in rows]
 
 
 def results_csv(plan: AblationPlan, store: ResultStore) -> str:
@@ -113,7 +123,7 @@ def summary_rows(plan: AblationPlan, store: ResultStore) -> tuple[list[str], lis
     for key, trials in groups.items():
         note = UNBRIDGED if trials[0].combination.plan.unbridged else ""
         rows.append([*key, *(_cell(trials, metric, store) for metric in metrics), note])
-    return [*plan.axes, "data", *metrics, ""], rows
+    return _noted([*plan.axes, "data", *metrics], rows)
 
 
 def _cell(trials: Sequence[Trial], metric: str, store: ResultStore) -> str:
@@ -128,20 +138,16 @@ def _cell(trials: Sequence[Trial], metric: str, store: ResultStore) -> str:
 
 def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[Verdict]) -> str:
     """Return the report that people read."""
-    seeds = plan.spec.settings.seeds
     signatures = sorted({v[1] for trial in plan.trials for v in store.scores(trial.id).values()})
     codes = sorted({str(trial.config["code"]) for trial in plan.trials})
     parts = [
         f"# {plan.name or 'ablation'}",
         *plan.disclaimers,
         markdown_table(*summary_rows(plan, store)),
-        f"Mean over {len(seeds)} evaluation seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))})"
-        + (", ± standard deviation over them." if len(seeds) > 1 else "."),
+        *reading(plan, store),
     ]
-    if any(trial.combination.plan.unbridged for trial in plan.trials):
-        parts.append(LEGEND)
     if verdicts:
-        parts += ["## Claims", claims_table(verdicts)]
+        parts += ["## Claims", claims_table(verdicts), *claims_legend(verdicts)]
     if plan.refused:
         parts += ["## Trials that cannot run", refused_table(plan)]
     failures = [(trial, held) for trial in plan.trials if (held := store.trial(trial.id)) and (held[1] or held[3])]
@@ -153,6 +159,20 @@ def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[
         "in results.sqlite."
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def reading(plan: AblationPlan, store: ResultStore) -> list[str]:
+    """Return the lines that say how to read the table of results."""
+    seeds = plan.spec.settings.seeds
+    lines = [f"Mean over {counted(len(seeds), 'evaluation seed')} ({', '.join(map(str, seeds))})"]
+    lines[0] += f", ± standard deviation over the {len(seeds)} seeds." if len(seeds) > 1 else "."
+    directions = {label: row[2] for trial in plan.trials for label, row in store.scores(trial.id).items()}
+    for higher, word in ((True, "Higher"), (False, "Lower")):
+        labels = [metric.label for metric in plan.metrics if directions.get(metric.label) is higher]
+        lines += [f"{word} is better: {', '.join(labels)}."] if labels else []
+    if any(trial.combination.plan.unbridged for trial in plan.trials):
+        lines.append(LEGEND)
+    return lines
 
 
 def _failure(trial: Trial, store: ResultStore) -> list[str]:
@@ -203,22 +223,27 @@ def claim_rows(verdicts: Iterable[Verdict]) -> tuple[list[str], list[list[str]]]
     rows = []
     for verdict in verdicts:
         found = verdict.comparison
-        where = ", ".join(f"{axis}={'|'.join(values)}" for axis, values in verdict.claim.where.items())
-        numbers = ["", "", "", ""]
+        numbers = [""] * 5
         if found is not None:
             numbers = [
                 f"{found.difference:+.3f}",
                 f"{found.low:+.3f} .. {found.high:+.3f}",
                 f"{found.p:.4f}",
-                f"{found.n} in {found.groups}",
+                str(found.n),
+                str(found.groups),
             ]
         outcome = verdict.verdict
         if outcome == "recorded":
             outcome = f"recorded ({'shows' if verdict.shown else 'does not show'})"
         elif outcome == "undecided":
             outcome = f"undecided: {verdict.reason}"
-        rows.append([verdict.claim.say, where, verdict.on, verdict.by, *numbers, outcome])
-    return ["claim", "where", "on", "by", "difference", "95 % interval", "p", "samples in scenes", "verdict"], rows
+        rows.append([verdict.claim.say, _where(verdict), verdict.on, verdict.by, *numbers, outcome])
+    columns = ["claim", "where", "on", "by", "difference", "95 % interval", "p", "samples", "scenes", "verdict"]
+    return columns, rows
+
+
+def _where(verdict: Verdict) -> str:
+    return ", ".join(f"{axis}={'|'.join(values)}" for axis, values in verdict.claim.where.items())
 
 
 def claims_table(verdicts: Sequence[Verdict]) -> str:
@@ -226,12 +251,49 @@ def claims_table(verdicts: Sequence[Verdict]) -> str:
     return markdown_table(*claim_rows(verdicts))
 
 
+def claims_text(verdicts: Sequence[Verdict], width: int) -> str:
+    """Return the claims for a terminal: as a table, or where that is too wide, each claim above its rows.
+
+    Args:
+        verdicts: What to show.
+        width: Columns of the terminal; 0 where there is none.
+    """
+    table = claims_table(verdicts)
+    if not width or len(table.partition("\n")[0]) <= width:
+        return table
+    header, rows = claim_rows(verdicts)
+    cells = [header[2:], *(row[2:] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    narrow = [
+        "  " + "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in cells
+    ]
+    lines, above = [narrow[0]], ""
+    for verdict, line in zip(verdicts, narrow[1:], strict=True):
+        where = _where(verdict)
+        title = verdict.claim.say + (f", where {where}" if where else "")
+        lines += [line] if title == above else [title, line]
+        above = title
+    return "\n".join(lines)
+
+
+def claims_legend(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return in short what the columns and the verdicts mean."""
+    lines = [
+        f"p: two-sided permutation test over scenes; interval: bootstrap over scenes; holds: p < {LEVEL} and the "
+        "stated direction."
+    ]
+    if any(verdict.verdict == "recorded" for verdict in verdicts):
+        lines.append("recorded: must: false, the outcome does not change the exit status.")
+    return lines
+
+
 def claims_markdown(verdicts: Sequence[Verdict]) -> str:
     """Return the claims with how they were decided."""
     how = (
         "Matched trials are compared sample by sample, pooled over the seeds; axes that are not named are averaged. "
         "p: two-sided paired permutation test, 10,000 sign flips, all samples of a scene flipped together; interval: "
-        "bootstrap over scenes. A claim holds at p < 0.05 and the stated direction."
+        "bootstrap over scenes. A claim holds at p < 0.05 and the stated direction. One with must: false is recorded: "
+        "the outcome does not change the exit status."
     )
     return f"# Claims\n\n{claims_table(verdicts)}\n\n{how}\n"
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from regionkit.core.contracts import BuildContext, Dataset, Metric, Sample
+from regionkit.core.errors import Problem
 from regionkit.plugins.ablation.claims import TrialAxes
 from regionkit.plugins.ablation.spec import AblationSpec, DataRef, Settings
 from regionkit.registry.assembly import build_part
@@ -108,14 +109,24 @@ class Refused:
     """Trials that cannot run, with the reason. ``data`` is empty where it holds for all data sets."""
 
     labels: Mapping[str, str]
+    names: Mapping[str, str]
     data: str
     reason: str
     count: int
 
+    @property
+    def axes(self) -> TrialAxes:
+        """What claims look at."""
+        return TrialAxes("", self.data, 0, self.labels, self.names)
+
 
 @dataclass
 class AblationPlan:
-    """All trials of an ablation, in the order of the file."""
+    """All trials of an ablation, in the order of the file.
+
+    Attributes:
+        mistakes: What is wrong with claims and patterns that are laid over the trials; the trials stand without them.
+    """
 
     name: str
     spec: AblationSpec
@@ -125,6 +136,7 @@ class AblationPlan:
     refused: list[Refused] = field(default_factory=list)
     excluded: int = 0
     repeated: int = 0
+    mistakes: list[Problem] = field(default_factory=list)
 
     @property
     def disclaimers(self) -> list[str]:

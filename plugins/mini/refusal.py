@@ -24,10 +24,11 @@ def refuse_strangers(images: Sequence[Image.Image], model: str, *, force: bool =
     if force or all(is_marked(image) for image in images):
         return
     number = next(at for at, image in enumerate(images) if not is_marked(image))
+    which = "this" if len(images) == 1 else f"picture {number + 1} of {len(images)}"
     raise ImageError(
-        f"'{model}' knows only pictures of the mini-world, and picture {number + 1} of {len(images)} is not one",
-        "photographs need a backbone that was trained on them: toolkit list-components --kind backbone, "
-        "then --preset PIPELINE.yaml",
+        f"'{model}' knows only pictures of the mini-world, and {which} is not one, or was saved again without its mark",
+        "photographs need a preset whose backbone was trained on them, from a plugin: toolkit list-components --kind "
+        "backbone shows what is installed; then --preset PIPELINE.yaml",
         "to get mini-world pictures: toolkit data make mini --out DIR",
         "to caption this picture all the same (the caption will be nonsense): --force",
     )

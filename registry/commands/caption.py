@@ -38,7 +38,21 @@ class Job:
     read_regions: Callable[[], list[Region]]
 
 
-@click.command()
+class CaptionCommand(click.Command):
+    """Says how coordinates are written when they were split into several arguments."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "unexpected extra argument" not in error.message:
+                raise
+            hint = "coordinates are one argument: --box 21,44,48,74  --trace '56,30 58,22 62,15'"
+            raise click.UsageError(f"{error.message}\n  {hint}", ctx) from None
+
+
+@click.command(cls=CaptionCommand)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--preset", default="mini", show_default=True, help="Preset name, or a pipeline YAML file.")
 @click.option("--box", "boxes", multiple=True, metavar="x1,y1,x2,y2", help="One box; repeat for more regions.")
@@ -75,6 +89,7 @@ def caption(source: Path, **options: Any) -> None:
 
     Coordinates are pixels of the picture, origin at the top left. Every region gets one caption, in the order box,
     boxes, point, trace, mask, whole. A JSONL line is {"image": "a.png", "regions": [{"box": [8, 8, 60, 60]}, ...]}.
+    The score of a caption is the sum of the log-probabilities of its tokens.
     """
     jobs = list(_jobs(source, _flag_regions(options)))
     alone = len(jobs) == 1
@@ -82,7 +97,7 @@ def caption(source: Path, **options: Any) -> None:
     _check_inputs_stay(options["out"], source, jobs)
     pipeline = _load(options)
     writer = _Writer(options["out"], options["as_json"], alone, options["preset"])
-    failures: list[str] = []
+    failures: list[tuple[Job, RegionkitError]] = []
     try:
         for start in range(0, len(jobs), options["batch"]):
             for job, result in _run_batch(pipeline, jobs[start : start + options["batch"]], options["prompt"]):
@@ -90,13 +105,28 @@ def caption(source: Path, **options: Any) -> None:
                     writer.add(job, *result)
                     continue
                 if alone or options["on_error"] == "stop":
-                    raise result
-                failures.append(f"{job.where}: {result}")
+                    raise _placed(job, result)
+                failures.append((job, result))
                 writer.add_failure(job, result)
     finally:
         writer.close()  # what was captioned before an error is kept
     if failures:
-        raise RunFailed(f"{len(failures)} of {len(jobs)} pictures were not captioned", *failures)
+        raise RunFailed(f"{len(failures)} of {len(jobs)} pictures were not captioned", *_by_reason(failures))
+
+
+def _placed(job: Job, error: RegionkitError) -> RegionkitError:
+    """Put file and line before the error of a JSONL line; the others name their file themselves or have only one."""
+    return type(error)(f"{job.where}: {error.message}", *error.hints) if job.where != job.name else error
+
+
+def _by_reason(failures: Sequence[tuple[Job, RegionkitError]]) -> Iterator[str]:
+    """Yield each reason once, with the pictures that it holds for."""
+    groups: dict[str, list[str]] = {}
+    for job, error in failures:
+        groups.setdefault(str(error), []).append(job.where)
+    for reason, places in groups.items():
+        others = f" and {len(places) - 1} more" if len(places) > 1 else ""
+        yield f"{places[0]}{others}: {reason}"
 
 
 def _load(options: dict[str, Any]) -> Pipeline:
@@ -122,6 +152,9 @@ def _flag_regions(options: dict[str, Any]) -> list[Region]:
         ("masks", region_io.parse_mask),
     )
     regions = [read(text) for name, read in readers for text in options[name]]
+    for region in regions:
+        if region_io.looks_normalised(region):
+            click.echo(f"note: all coordinates of a {region.kind} are at most 1; they are read as pixels", err=True)
     return [*regions, WholeImage()] if options["whole"] else regions
 
 
@@ -137,7 +170,11 @@ def _jobs(source: Path, regions: list[Region]) -> Iterator[Job]:
         yield from _jsonl_jobs(source)
         return
     chosen = regions or [WholeImage()]
-    for path in find_pictures(source) if source.is_dir() else [source]:
+    pictures = find_pictures(source) if source.is_dir() else [source]
+    if source.is_dir() and (skipped := len(list(source.iterdir())) - len(pictures)):
+        entries = "1 entry" if skipped == 1 else f"{skipped} entries"
+        click.echo(f"note: {entries} of {source} skipped: not pictures", err=True)
+    for path in pictures:
         yield Job(str(path), str(path), path, lambda: chosen)
 
 
@@ -154,16 +191,30 @@ def _jsonl_jobs(source: Path) -> Iterator[Job]:
         empty = False
         where = f"{source}:{number}"
         try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{where}: not JSON: {error}", "every line is one JSON object") from None
-        if not isinstance(record, dict) or not isinstance(record.get("image"), str):
-            raise DataError(
-                f"{where}: no key 'image'", 'write {"image": "a.png", "regions": [{"box": [8, 8, 60, 60]}]}'
-            )
+            record = _record(line)
+        except DataError as error:
+            yield Job(str(source), where, source, _refusal(error))  # told when its turn comes, as other bad samples are
+            continue
         yield Job(record["image"], where, source.parent / record["image"], _record_reader(record, source.parent))
     if empty:
         raise DataError(f"{source} holds no line")
+
+
+def _record(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"not JSON: {error}", "every line is one JSON object") from None
+    if not isinstance(record, dict) or not isinstance(record.get("image"), str):
+        raise DataError("no key 'image'", 'write {"image": "a.png", "regions": [{"box": [8, 8, 60, 60]}]}')
+    return record
+
+
+def _refusal(error: DataError) -> Callable[[], list[Region]]:
+    def read() -> list[Region]:
+        raise error
+
+    return read
 
 
 def _record_reader(record: dict[str, Any], folder: Path) -> Callable[[], list[Region]]:
@@ -187,7 +238,8 @@ def _run_batch(
     opened: list[tuple[Any, list[Region]] | RegionkitError] = []
     for job in jobs:
         try:
-            opened.append((open_image(job.path), job.read_regions()))
+            regions = job.read_regions()
+            opened.append((open_image(job.path), regions))
         except RegionkitError as error:
             opened.append(error)
     captions = iter(_caption_all(pipeline, [item for item in opened if not isinstance(item, RegionkitError)], prompt))
@@ -276,11 +328,14 @@ class _Writer:
         self._record({"image": job.name, "preset": self.preset, "error": str(error)})
 
     def close(self) -> None:
-        if self.lines and self.out is not None and self.out.suffix == ".jsonl":
-            from regionkit.core.files import write_text
+        """Write the lines: to the JSONL that was asked for, or beside the drawings of a folder."""
+        if not self.lines or self.out is None or self.out.suffix not in ("", ".jsonl"):
+            return
+        from regionkit.core.files import write_text
 
-            with _writing(self.out):
-                write_text(self.out, "".join(f"{line}\n" for line in self.lines))
+        target = self.out if self.out.suffix else self.out / "captions.jsonl"
+        with _writing(target):
+            write_text(target, "".join(f"{line}\n" for line in self.lines))
 
     def _record(self, record: dict[str, Any]) -> None:
         line = json.dumps(record, ensure_ascii=False)

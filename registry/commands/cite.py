@@ -36,19 +36,17 @@ def _entry(paper: PaperSpec) -> str:
 
 
 def _keys(name: str) -> list[str]:
-    """Return the paper keys of a component, preset, paper or file, in the order of its parts."""
+    """Return the paper keys of all that has a name (components, preset, paper), or of a file, in the order of parts."""
     from regionkit.registry.document import read_document, read_pipeline
 
     registry = get_registry()
     if "/" in name or name.endswith((".yaml", ".yml")):
         return list(_keys_in(read_document(name).data))
     specs = [spec for spec in registry.specs() if spec.name == name]
-    if specs:
-        return [spec.paper for spec in specs if spec.paper]
-    if name in registry.presets:
-        return list(_keys_in(read_pipeline(name).data))
-    if name in registry.papers:
-        return [name]
+    if specs or name in registry.presets or name in registry.papers:
+        keys = [spec.paper for spec in specs if spec.paper]
+        keys += _keys_in(read_pipeline(name).data) if name in registry.presets else []
+        return [*keys, *([name] if name in registry.papers else [])]
     known = {spec.name for spec in registry.specs()} | set(registry.presets) | set(registry.papers)
     raise UnknownName(
         f"no component, preset or paper named '{name}'",

@@ -8,18 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionkit.core.errors import UnknownName, did_you_mean
+from regionkit.core.errors import RegionkitError, UnknownName, did_you_mean
 from regionkit.core.spec import PARTS
 from regionkit.registry.commands.tables import text_table
-from regionkit.registry.registry import get_registry
+from regionkit.registry.registry import Registry, get_registry
 
 if TYPE_CHECKING:
+    from regionkit.core.errors import Problem
     from regionkit.registry.schema import Part
+
+_HEADER = ("BACKBONE", "REGION ENCODER", "BRIDGE", "DECODER")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One pipeline with default options; ``reason`` says why it does not fit, and ``weights`` what was chosen."""
+    """One pipeline with default options.
+
+    Attributes:
+        backbone: Name of the part; the next three are too.
+        region_encoder: Names of several where rows were merged.
+        bridge: See above.
+        decoder: See above.
+        fits: Whether the four fit, weights considered.
+        reason: Why they do not.
+        weights: The files that were chosen, by kind.
+        note: With which options of the bridge they would fit, where they do not with its defaults.
+    """
 
     backbone: str
     region_encoder: str
@@ -28,6 +42,7 @@ class Row:
     fits: bool
     reason: str
     weights: Mapping[str, str]
+    note: str = ""
 
 
 @click.command()
@@ -35,32 +50,53 @@ class Row:
 @click.option("--all", "everything", is_flag=True, help="Also list pairings that do not fit, with the reason.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one entry a pairing.")
 def compat(name: str | None, everything: bool, as_json: bool) -> None:
-    """Show which region encoders, bridges and decoders fit a backbone, or what fits in the place of a preset's parts.
+    """Show which backbones, region encoders, bridges and decoders fit together, or what fits in a preset's place.
 
-    NAME is a backbone or a preset; without it, all backbones are shown.
+    NAME is any part of a pipeline, or a preset, of which it shows what could stand in the place of each part; without
+    NAME, all pairings are shown. Parts have their default options.
     """
     registry = get_registry()
-    backbones = registry.names("backbone")
-    if name is not None and name in registry.presets and name not in backbones:
-        _show_preset(name, as_json)
-        return
-    if name is not None and name not in backbones:
-        known = [*backbones, *registry.presets]
-        hint = did_you_mean(name, known) or f"there is: {', '.join(known)}"
-        raise UnknownName(f"no backbone or preset named '{name}'", hint, *registry.skipped())
-    rows = list(_rows([name] if name else backbones))
+    is_part = name is None or any(name in registry.names(kind) for kind in PARTS)
+    is_preset = name in registry.presets
+    if name is not None and not is_part and not is_preset:
+        raise _unknown(registry, name)
+    rows = list(_rows(name)) if is_part else []
     if as_json:
         import json
         from dataclasses import asdict
 
-        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        places = _places(str(name))[0] if is_preset else []
+        click.echo(json.dumps([*(asdict(row) for row in rows), *places], indent=2))
         return
-    fit = [(*_names(row), ", ".join(row.weights.values())) for row in _merged(rows) if row.fits]
-    click.echo(text_table(("BACKBONE", "REGION ENCODER", "BRIDGE", "DECODER", "WEIGHTS"), fit))
-    bad = [(*_names(row), row.reason) for row in _merged(rows) if not row.fits]
+    if is_part:
+        _show_rows(rows, everything)
+    if is_preset:
+        _show_preset(str(name))
+
+
+def _unknown(registry: Registry, name: str) -> RegionkitError:
+    """Return the error of a name that is neither a part nor a preset."""
+    kinds = [spec.kind for spec in registry.specs() if spec.name == name]
+    if kinds:
+        return RegionkitError(
+            f"'{name}' is a {' and a '.join(kinds)}; compat takes a part of a pipeline or a preset",
+            f"parts are: {', '.join(PARTS)}; see: toolkit list-components",
+        )
+    known = [*(part for kind in PARTS for part in registry.names(kind)), *registry.presets]
+    hint = did_you_mean(name, known) or f"there is: {', '.join(dict.fromkeys(known))}"
+    return UnknownName(f"no part of a pipeline or preset named '{name}'", hint, *registry.skipped())
+
+
+def _show_rows(rows: list[Row], everything: bool) -> None:
+    merged = _merged(rows)
+    fit = [(*_names(row), ", ".join(row.weights.values())) for row in merged if row.fits]
+    click.echo(text_table((*_HEADER, "WEIGHTS"), fit))
+    for line in dict.fromkeys(f"{row.bridge}: {row.note}" for row in merged if row.note):
+        click.echo(line)
+    bad = [(*_names(row), row.reason) for row in merged if not row.fits]
     if bad and everything:
         click.echo()
-        click.echo(text_table(("BACKBONE", "REGION ENCODER", "BRIDGE", "DECODER", "DOES NOT FIT"), bad))
+        click.echo(text_table((*_HEADER, "DOES NOT FIT"), bad))
     elif bad:
         click.echo(f"{sum(not row.fits for row in rows)} of {len(rows)} pairings do not fit; see: toolkit compat --all")
 
@@ -69,53 +105,74 @@ def _names(row: Row) -> tuple[str, str, str, str]:
     return row.backbone, row.region_encoder, row.bridge, row.decoder
 
 
-def _rows(backbones: list[str]) -> Iterator[Row]:
-    """Try every combination of parts, each with its default options."""
+def _rows(name: str | None) -> Iterator[Row]:
+    """Try every combination of parts, each with its default options; with a name, those that hold such a part."""
     from itertools import product
 
-    from regionkit.registry.trace import trace_parts
-
     candidates = {kind: _defaults(kind) for kind in PARTS}
-    chosen = [name for name in backbones if name in candidates["backbone"]]
-    for names in product(chosen, *(candidates[kind] for kind in PARTS[1:])):
-        parts = {kind: candidates[kind][name] for kind, name in zip(PARTS, names, strict=True)}
-        trace = trace_parts(parts)
-        reason = trace.faults[0].error.message if trace.faults else ""
-        weights = {kind: file.path.stem for kind, file in trace.weights.items() if file and not trace.faults}
-        backbone, encoder, bridge, decoder = names
-        yield Row(backbone, encoder, bridge, decoder, not trace.faults, reason, weights)
+    for names in product(*(candidates[kind] for kind in PARTS)):
+        if name is None or name in names:
+            yield _row(names, {kind: candidates[kind][part] for kind, part in zip(PARTS, names, strict=True)})
 
 
-def _defaults(kind: str) -> dict[str, Part]:
-    """Return the parts of a kind with default options; one that has a required option cannot be judged without it."""
+def _row(names: tuple[str, ...], parts: Mapping[str, Part | Problem]) -> Row:
+    """Judge one combination; a part that could not be filled is there as what is wrong with it."""
+    from regionkit.registry.schema import Part
+    from regionkit.registry.trace import trace_parts
+    from regionkit.registry.variants import fitting_variants, note
+
+    good = {kind: part for kind, part in parts.items() if isinstance(part, Part)}
+    broken = next((f"{kind}: {part.message}" for kind, part in parts.items() if not isinstance(part, Part)), "")
+    trace = trace_parts(good)
+    reason = broken or (trace.faults[0].error.message if trace.faults else "")
+    weights = {kind: file.path.stem for kind, file in trace.weights.items() if file and not reason}
+    backbone, encoder, bridge, decoder = names
+    text = ""
+    if reason and set(PARTS) - set(good) <= {"bridge"}:
+        text = note(fitting_variants(good, get_registry().find("bridge", bridge)))
+    return Row(backbone, encoder, bridge, decoder, not reason, reason, weights, text)
+
+
+def _defaults(kind: str) -> dict[str, Part | Problem]:
+    """Return the parts of a kind with default options; in the place of one that has none, what is wrong with it."""
     from regionkit.registry.schema import fill
 
-    filled = {spec.name: fill(kind, spec.name, problems=[]) for spec in get_registry().specs(kind)}
-    return {name: part for name, part in filled.items() if part is not None}
+    found: dict[str, Part | Problem] = {}
+    for spec in get_registry().specs(kind):
+        problems: list[Problem] = []
+        found[spec.name] = fill(kind, spec.name, problems=problems) or problems[0]
+    return found
 
 
 def _merged(rows: list[Row]) -> list[Row]:
     """Join rows that differ in the region encoder alone."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        key = (row.backbone, row.bridge, row.decoder, row.reason, tuple(row.weights.values()))
+        key = (row.backbone, row.bridge, row.decoder, row.reason, tuple(row.weights.values()), row.note)
         groups.setdefault(key, []).append(row)
     return [replace(same[0], region_encoder=", ".join(row.region_encoder for row in same)) for same in groups.values()]
 
 
-def _show_preset(name: str, as_json: bool) -> None:
-    """Show what could stand in the place of each part of a preset, the others unchanged."""
+def _places(preset: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what could stand in the place of each part of a preset, the others unchanged, and notes on bridges."""
     from regionkit.registry.document import read_pipeline
     from regionkit.registry.plan import fitting, plan_pipeline
+    from regionkit.registry.variants import bridge_notes
 
-    document = read_pipeline(name)
+    document = read_pipeline(preset)
     plan = plan_pipeline(document.data, document.line)
     fits = {kind: fitting(plan, kind) for kind in PARTS}
-    if as_json:
-        import json
+    notes = bridge_notes(plan.parts, fits["bridge"])
+    rows = [
+        {"kind": kind, "part": plan.parts[kind].name, "fits": names, "notes": notes if kind == "bridge" else []}
+        for kind, names in fits.items()
+    ]
+    return rows, notes
 
-        rows = [{"kind": kind, "part": plan.parts[kind].name, "fits": names} for kind, names in fits.items()]
-        click.echo(json.dumps(rows, indent=2))
-        return
-    rows_text = [(kind, plan.parts[kind].name, ", ".join(names)) for kind, names in fits.items()]
-    click.echo(text_table(("PART", "IS", "FITS AS WELL"), rows_text))
+
+def _show_preset(name: str) -> None:
+    rows, notes = _places(name)
+    cells = [(row["kind"], row["part"], ", ".join(row["fits"])) for row in rows]
+    click.echo(text_table(("PART", "IS", "FITS AS WELL"), cells))
+    for line in notes:
+        click.echo(line)

@@ -15,28 +15,44 @@ if TYPE_CHECKING:
     from regionkit.core.weights import WeightFile
 
 
+#: The word for presets, which have names of their own and are no components.
+PRESET = "preset"
+
+
 @click.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(KINDS)), help="Which one, where several kinds have the name.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one entry a component.")
+@click.option("--kind", type=click.Choice([*KINDS, PRESET]), help="Which one, where several kinds have the name.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one entry a component or preset.")
 def show(name: str, kind: str | None, as_json: bool) -> None:
-    """Show a component with its options, ports, weights and paper, or a preset with its plan."""
+    """Show a component with its options, ports, weights and paper, or a preset with its plan.
+
+    All that has the name is shown: a data set and a preset may share one.
+    """
     registry = get_registry()
-    specs = [spec for spec in registry.specs(kind) if spec.name == name]
-    if not specs and (kind is not None or name not in registry.presets):
+    specs = [spec for spec in registry.specs() if spec.name == name and kind in (None, spec.kind)]
+    is_preset = kind in (None, PRESET) and name in registry.presets
+    if not specs and not is_preset:
         raise _unknown(registry, name, kind)
     if as_json:
         import json
 
-        click.echo(json.dumps([component_facts(spec) for spec in specs] or [_preset_facts(name)], indent=2))
+        facts = [component_facts(spec) for spec in specs]
+        click.echo(json.dumps([*facts, *([_preset_facts(name)] if is_preset else [])], indent=2))
         return
     for spec in specs:
         click.echo(_component_text(spec))
-    if not specs:
+    if is_preset:
         click.echo(_preset_text(name))
 
 
 def _unknown(registry: Registry, name: str, kind: str | None) -> RegionkitError:
+    if kind == PRESET:
+        presets = sorted(registry.presets)
+        return UnknownName(
+            f"no preset named '{name}'",
+            did_you_mean(name, presets) or (f"presets are: {', '.join(presets)}" if presets else ""),
+            *registry.skipped(),
+        )
     if kind is not None:
         try:
             registry.find(kind, name)
@@ -139,7 +155,7 @@ def _preset_facts(name: str) -> dict[str, Any]:
     from regionkit.registry.plan import plan_pipeline
 
     document = read_pipeline(name)
-    facts: dict[str, Any] = {"preset": name, "path": str(document.path), "pipeline": document.data}
+    facts: dict[str, Any] = {"kind": PRESET, "preset": name, "path": str(document.path), "pipeline": document.data}
     try:
         plan = plan_pipeline(document.data, document.line)
     except ConfigError as error:

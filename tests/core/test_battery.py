@@ -1,6 +1,8 @@
 """The conformance battery passes what is right and catches seeded faults, each by the sentence that names it."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from PIL import Image, ImageStat
 
 from regionkit.core.contracts import GapBridge, Metric, RegionEncoder, Score
 from regionkit.core.errors import FeatureError
-from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews
+from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews, Scene
 from regionkit.core.geometry import patch_weights
 from regionkit.core.regions import Regions
 from regionkit.core.testing import (
@@ -343,3 +345,12 @@ def test_regions_of_the_battery_cover_every_kind():
     regions = example_regions((64, 48))
     assert tuple(regions) == REGION_KINDS
     assert Regions.of([list(regions.values())]).image == (0,) * len(REGION_KINDS)
+
+
+def test_the_example_of_contributing_conforms():
+    """CONTRIBUTING.md shows a region encoder; what it shows must work."""
+    text = (Path(__file__).resolve().parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {**globals(), "Scene": Scene}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+    check_region_encoder(names["Mean"]())

@@ -52,6 +52,7 @@ def test_mask_tracks_round_trip(tmp_path):
     [
         pytest.param(region_io.parse_box, "1,2,3.5,4", Box(1, 2, 3.5, 4), id="box"),
         pytest.param(region_io.parse_box, "1, 2, 3, 4", Box(1, 2, 3, 4), id="box-spaces"),
+        pytest.param(region_io.parse_box, "[1,2,3,4]", Box(1, 2, 3, 4), id="box-brackets"),
         pytest.param(region_io.parse_boxes, "1,2,3,4;5,6,7,8", BoxSet((Box(1, 2, 3, 4), Box(5, 6, 7, 8))), id="boxes"),
         pytest.param(region_io.parse_point, "5,6", Point.at(5, 6), id="point"),
         pytest.param(region_io.parse_point, "5,6 7,8", Point(((5, 6), (7, 8))), id="clicks"),
@@ -132,8 +133,8 @@ def test_mask_files(tmp_path, suffix):
         pytest.param(
             region_io.parse_box,
             "5,5,5,9",
-            "box 5,5,5,9 has no area\n  boxes are x1,y1,x2,y2 with x2 > x1 and y2 > y1; "
-            "Box.from_xywh takes x,y,width,height",
+            "box 5,5,5,9 has no area\n  boxes are x1,y1,x2,y2 with x2 > x1 and y2 > y1\n"
+            "  from x,y,width,height write x,y,x+width,y+height, in Python Box.from_xywh(x, y, width, height)",
             id="no-area",
         ),
         pytest.param(
@@ -169,8 +170,7 @@ def test_command_line_mistakes(read, text, message):
         ),
         pytest.param(
             {"box": [1, 2, 3]},
-            "region 'box' has an unexpected value: not enough values to unpack (expected 4, got 3)\n"
-            "  write it as [x1, y1, x2, y2]",
+            "region 'box' has an unexpected value: 4 numbers are needed, here are 3\n  write it as [x1, y1, x2, y2]",
             id="short-box",
         ),
         pytest.param(
@@ -199,3 +199,17 @@ def test_record_mistakes(record, message, tmp_path):
     with pytest.raises(RegionError) as caught:
         region_io.read_record(record, tmp_path)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("region", "small"),
+    [
+        pytest.param(Box(0.1, 0.2, 0.5, 0.6), True, id="box"),
+        pytest.param(Box(0, 0, 2, 1), False, id="pixels"),
+        pytest.param(Trace(((0.1, 0.2), (1.0, 1.0))), True, id="trace"),
+        pytest.param(Point.at(0.5, 1.5), False, id="point"),
+        pytest.param(WholeImage(), False, id="image"),
+    ],
+)
+def test_coordinates_that_look_normalised(region, small):
+    assert region_io.looks_normalised(region) is small

@@ -70,9 +70,7 @@ def test_broken_rle(rle, words):
     ("make", "words"),
     [
         pytest.param(lambda: Box(5, 5, 5, 9), "box 5,5,5,9 has no area", id="flat-box"),
-        pytest.param(
-            lambda: Box(5, 5, 2, 9), "x2 > x1 and y2 > y1; Box.from_xywh takes x,y,width,height", id="turned-box"
-        ),
+        pytest.param(lambda: Box(5, 5, 2, 9), "from x,y,width,height write x,y,x+width,y+height", id="turned-box"),
         pytest.param(
             lambda: Box(0, 0, float("nan"), 9), "a box has a coordinate that is not a finite number", id="nan-box"
         ),

@@ -80,7 +80,7 @@ def test_a_folder_is_captioned_like_its_pictures_one_by_one(scenes, tmp_path):
     together = caption(folder, "--box", "10,10,60,60", "--batch", "2", "--out", tmp_path / "drawn").splitlines()
     alone = [caption(folder / f"{n}.png", "--box", "10,10,60,60").strip() for n in range(3)]
     assert together == [f"{folder / f'{n}.png'}: {words}" for n, words in enumerate(alone)]
-    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["0.png", "1.png", "2.png"]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["0.png", "1.png", "2.png", "captions.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -176,3 +176,42 @@ def test_a_place_that_cannot_be_written_to(scenes, tmp_path, out):
     assert "Traceback" not in result.output
     assert f"--out {tmp_path / 'file' / out}" in result.output
     assert "name a place that can be written to, with --out" in result.output
+
+
+def test_bad_lines_do_not_stop_the_others(scenes, tmp_path):
+    folder, _ = scenes
+    lines = ["not json", '{"img": "a.png"}', json.dumps({"image": str(folder / "0.png")})]
+    lines.append(json.dumps({"image": str(folder / "1.png"), "regions": [{"box": [8, 8, 60]}]}))
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    result = CliRunner().invoke(root, ["caption", str(tmp_path / "in.jsonl"), "--out", str(tmp_path / "out.jsonl")])
+    assert result.exit_code == 1
+    assert "error: 3 of 4 pictures were not captioned" in result.output
+    assert "in.jsonl:1: not JSON" in result.output
+    assert "in.jsonl:2: no key 'image'" in result.output
+    assert "in.jsonl:4: region 'box' has an unexpected value: 4 numbers are needed, here are 3" in result.output
+    written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert ["error" in record for record in written] == [True, True, False, True]
+
+
+def test_one_reason_for_many_pictures_is_told_once(tmp_path):
+    for number in range(4):
+        Image.effect_noise((64, 48), 80).convert("RGB").save(tmp_path / f"{number}.jpg")
+    (tmp_path / "notes.txt").touch()
+    result = CliRunner().invoke(root, ["caption", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"{tmp_path / '0.jpg'} and 3 more: 'mini-dense' knows only pictures of the mini-world" in result.output
+    assert result.output.count("mini-world, and this is not one") == 1
+    assert f"note: 1 entry of {tmp_path} skipped: not pictures" in result.output
+
+
+def test_coordinates_are_one_argument(scenes):
+    folder, _ = scenes
+    result = CliRunner().invoke(root, ["caption", str(folder / "0.png"), "--box", "21", "44", "48", "74"])
+    assert result.exit_code == 2
+    assert "coordinates are one argument: --box 21,44,48,74" in result.output
+
+
+def test_normalised_coordinates_are_noticed(scenes):
+    folder, _ = scenes
+    output = caption(folder / "0.png", "--box", "0.1,0.2,0.5,0.6")
+    assert "note: all coordinates of a box are at most 1; they are read as pixels" in output

@@ -143,9 +143,21 @@ def test_flags_after_two_dashes_belong_to_the_command(toy):
             ["show", "toy-pol"], "error: no component or preset named 'toy-pol'\n  did you mean: toy-pool", id="show"
         ),
         pytest.param(
-            ["compat", "toy-aa"], "error: no backbone or preset named 'toy-aa'\n  did you mean: toy-a", id="compat"
+            ["compat", "toy-aa"],
+            "error: no part of a pipeline or preset named 'toy-aa'\n  did you mean: toy-a",
+            id="compat",
         ),
-        pytest.param(["compat", "zzz"], "error: no backbone or preset named 'zzz'\n  there is: ", id="compat-list"),
+        pytest.param(
+            ["compat", "zzz"], "error: no part of a pipeline or preset named 'zzz'\n  there is: ", id="compat-list"
+        ),
+        pytest.param(
+            ["compat", "toy-metric"],
+            "error: 'toy-metric' is a metric; compat takes a part of a pipeline or a preset\n",
+            id="compat-metric",
+        ),
+        pytest.param(
+            ["show", "toyy", "--kind", "preset"], "error: no preset named 'toyy'\n  did you mean: toy", id="show-preset"
+        ),
         pytest.param(["validate", "."], "error: .: cannot be read: Is a directory\n  give the path", id="folder"),
         pytest.param(
             ["cite", "toyz"], "error: no component, preset or paper named 'toyz'\n  did you mean: toy", id="cite"
@@ -243,8 +255,68 @@ def test_compat_lists_what_fits_and_why_not(toy):
 def test_compat_of_a_preset(toy):
     rows = {row["kind"]: row["fits"] for row in json.loads(toy.run("compat", "toy", "--json").stdout)}
     assert rows["backbone"] == ["toy-a"]
-    assert rows["decoder"] == ["toy-fixed"]
+    assert "toy-fixed" in rows["decoder"]
+    assert "toy-pictures" not in rows["decoder"]
     assert "toy-none" in rows["bridge"]
+
+
+@pytest.mark.parametrize("kind", ["backbone", "region_encoder", "bridge", "decoder"])
+def test_compat_of_any_part_is_the_table_filtered(toy, kind):
+    name = {"backbone": "toy-a", "region_encoder": "toy-pool", "bridge": "toy-none", "decoder": "toy-words"}[kind]
+    everything = json.loads(toy.run("compat", "--json").stdout)
+    rows = json.loads(toy.run("compat", name, "--json").stdout)
+    assert rows == [row for row in everything if row[kind] == name]
+    assert rows
+
+
+def test_compat_of_a_name_of_two_kinds_shows_both(toy):
+    rows = json.loads(toy.run("compat", "toy-fixed", "--json").stdout)
+    assert {row["bridge"] == "toy-fixed" for row in rows} == {True, False}
+    assert all("toy-fixed" in (row["bridge"], row["decoder"]) for row in rows)
+
+
+def test_compat_says_with_which_options_a_bridge_would_fit(toy):
+    words = {"kind": "decoder", "name": "toy-words", "space": "toy-a/text[4]"}
+    for index, corruption in enumerate(["noise(std=0.1)", "noise(std=0.3)", "blur(2)", "noise(radius=1)"]):
+        toy.weights(f"toy_plugin/weights/w{index}.safetensors", **words, corruption=corruption)
+    note = (
+        "toy-noise: there are weights for corruption noise(std=0.1); noise(std=0.3); "
+        "write bridge: {name: toy-noise, std: 0.1} or bridge: {name: toy-noise, std: 0.3}"
+    )
+    lines = toy.run("compat", "toy-words").stdout.splitlines()
+    assert lines.count(note) == 1
+    rows = json.loads(toy.run("compat", "toy-noise", "--json").stdout)
+    assert {(row["backbone"], row["decoder"]) for row in rows if row["note"]} >= {("toy-a", "toy-words")}
+    assert ("toy-b", "toy-words") not in {(row["backbone"], row["decoder"]) for row in rows if row["note"]}
+    assert not any(row["fits"] for row in rows)
+    assert "bridge: the option 'std' is missing: it has no default" in {row["reason"] for row in rows}
+    toy({"toy_plugin/presets/worded.yaml": "base: toy\nbridge: {name: toy-noise, std: 0.1}\ndecoder: toy-words\n"})
+    assert note in toy.run("compat", "worded").stdout.splitlines()
+    (place,) = (row for row in json.loads(toy.run("compat", "worded", "--json").stdout) if row["kind"] == "bridge")
+    assert note in place["notes"]
+
+
+@pytest.fixture
+def namesake(toy):
+    """Return the project with a preset that is named like a metric and holds other papers' parts."""
+    return toy({"toy_plugin/presets/cider-d.yaml": "base: toy\nsummary: A namesake\nbridge: none\n"})
+
+
+def test_preset_is_shown_beside_a_component_of_its_name(namesake):
+    text = namesake.run("show", "cider-d").stdout
+    assert text.startswith("metric cider-d: ")
+    assert "\npreset cider-d: A namesake\n  file: " in text
+    assert "  decoder toy-fixed: toy-a/text[4]" in text
+    facts = json.loads(namesake.run("show", "cider-d", "--json").stdout)
+    assert [fact["kind"] for fact in facts] == ["metric", "preset"]
+    assert facts[1]["plan"]["backbone"]["name"] == "toy-a"
+    assert namesake.run("show", "cider-d", "--kind", "preset").stdout.startswith("preset cider-d: ")
+    assert "preset" not in namesake.run("show", "cider-d", "--kind", "metric").stdout
+
+
+def test_cite_takes_all_that_has_the_name(namesake):
+    found = [paper["key"] for paper in json.loads(namesake.run("cite", "cider-d", "--json").stdout)]
+    assert found == ["cider", "toys"]
 
 
 def test_weights_list(toy):

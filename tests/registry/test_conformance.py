@@ -84,6 +84,13 @@ def test_ports_are_there(spec):
         assert Space.parse(ends(part).writes.space)
 
 
+@pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in OURS if spec.kind == "region_encoder"])
+def test_region_encoder_accepts_what_its_spec_says(spec):
+    if missing_package(spec):
+        pytest.skip(f"needs {missing_package(spec)}")
+    assert spec.accepts == component_class(spec).accepts
+
+
 def test_config_and_port_modules_import_neither_torch_nor_numpy():
     modules = {text.partition(":")[0] for spec in OURS for text in (spec.config, spec.ports) if text}
     code = (

@@ -17,6 +17,12 @@ def plan(**parts):
     return plan_pipeline({**GOOD, **parts})
 
 
+def listed(text: str, label: str) -> list[str]:
+    """Return the names after ``label: `` on a line of their own; the list holds what is in-tree too, and grows."""
+    (line,) = (line.strip() for line in text.splitlines() if line.strip().startswith(f"{label}: "))
+    return line.removeprefix(f"{label}: ").split(", ")
+
+
 def refusal(**parts) -> str:
     with pytest.raises(ConfigError) as caught:
         plan(**parts)
@@ -65,7 +71,6 @@ def test_unbridged_pipeline_is_marked(toy, name):
             {"backbone": "toy-b"},
             [
                 "decoder: bridge 'toy-none' writes toy-b/text[4], but decoder 'toy-fixed' reads toy-a/text[4]",
-                "backbones that fit here: toy-a",
             ],
             id="decoder-space",
         ),
@@ -73,7 +78,6 @@ def test_unbridged_pipeline_is_marked(toy, name):
             {"bridge": "toy-any"},
             [
                 "bridge 'toy-any' writes toy-a/image[4], but decoder 'toy-fixed' reads toy-a/text[4]",
-                "bridges that fit here: noise, none, toy-none",
             ],
             id="same",
         ),
@@ -81,7 +85,6 @@ def test_unbridged_pipeline_is_marked(toy, name):
             {"bridge": "toy-fixed"},
             [
                 "region_encoder 'toy-pool' writes toy-a/image[4], but bridge 'toy-fixed' reads elsewhere[7]",
-                "bridges that fit here: noise, none, toy-none",
             ],
             id="bridge-space",
         ),
@@ -89,7 +92,6 @@ def test_unbridged_pipeline_is_marked(toy, name):
             {"region_encoder": "toy-many"},
             [
                 "region_encoder 'toy-many' writes several tokens a region, but bridge 'toy-none' reads one",
-                "region_encoders that fit here: crop, patch-pool, toy-pool, whole",
             ],
             id="many",
         ),
@@ -97,7 +99,6 @@ def test_unbridged_pipeline_is_marked(toy, name):
             {"region_encoder": "toy-views", "bridge": "toy-any"},
             [
                 "region_encoder 'toy-views' writes views (pictures), but decoder 'toy-fixed' reads toy-a/text[4]",
-                "decoders that fit here: toy-pictures",
             ],
             id="views",
         ),
@@ -110,7 +111,6 @@ def test_unbridged_pipeline_is_marked(toy, name):
             {"backbone": "toy-mute"},
             [
                 "bridge 'toy-none' works in the backbone's space of sentences, and the backbone has no text tower",
-                "backbones that fit here: toy-a",
             ],
             id="mute",
         ),
@@ -140,6 +140,28 @@ def test_wrong_pairing_names_both_ports_and_what_would_fit(toy, parts, wanted):
     assert all(line in text for line in wanted), text
 
 
+@pytest.mark.parametrize(
+    ("parts", "label", "fit", "misfit"),
+    [
+        pytest.param({"bridge": "toy-any"}, "bridges", {"toy-none", "none"}, {"toy-any", "toy-fixed"}, id="same"),
+        pytest.param({"bridge": "toy-fixed"}, "bridges", {"toy-none"}, {"toy-fixed", "toy-projector"}, id="space"),
+        pytest.param({"region_encoder": "toy-many"}, "region_encoders", {"toy-pool"}, {"toy-many"}, id="many"),
+        pytest.param(
+            {"region_encoder": "toy-views", "bridge": "toy-any"},
+            "decoders",
+            {"toy-pictures"},
+            {"toy-fixed", "toy-words"},
+            id="views",
+        ),
+        pytest.param({"backbone": "toy-mute"}, "backbones", {"toy-a"}, {"toy-b", "toy-mute"}, id="backbone"),
+    ],
+)
+def test_wrong_pairing_lists_what_would_fit(toy, parts, label, fit, misfit):
+    names = set(listed(refusal(**parts), f"{label} that fit here"))
+    assert fit <= names
+    assert not misfit & names
+
+
 def test_port_mistake_has_a_line(toy, problems_of):
     text = problems_of("backbone: toy-a\nregion_encoder: toy-many\nbridge: toy-none\ndecoder: toy-fixed\n")
     assert text.startswith("x.yaml:3: bridge: region_encoder 'toy-many' writes several tokens")
@@ -157,7 +179,55 @@ def test_missing_part_and_unknown_key(toy):
         plan_pipeline({"backbone": "toy-a", "brdge": "none"})
     text = str(caught.value)
     assert "brdge: unknown key\n  did you mean: bridge" in text
-    assert all(f"{kind}: say which {kind} to use" in text for kind in PARTS[1:])
+    assert all(f"{kind}: say which {kind} to use" in text for kind in ("region_encoder", "decoder"))
+    assert "say which bridge" not in text
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        pytest.param(
+            "backbone: toy-a\nregion_encodr:\n  name: toy-pool\n  weighting: gausian\nbridge: none\n"
+            "decoder: toy-fixed\n",
+            [
+                "x.yaml:2: region_encodr: unknown key",
+                "x.yaml:4: region_encoder.weighting: expected uniform or gaussian or off, got the text 'gausian'",
+            ],
+            id="in-the-place-of",
+        ),
+        pytest.param(
+            "base: toy\nregion_encodr: {scale: big}\n",
+            ["x.yaml:2: region_encodr: unknown key", "x.yaml:2: region_encoder.scale: expected float, got"],
+            id="over-the-base",
+        ),
+        pytest.param(
+            "base: toy\nencoder: {name: toy-pool, sclae: 1}\n",
+            ["x.yaml:2: encoder: unknown key", "x.yaml:2: region_encoder.sclae: unknown option"],
+            id="told-by-its-component",
+        ),
+        pytest.param(
+            "base: toy\nregion_encodr: toy-many\n", ["x.yaml:2: region_encodr: unknown key"], id="name-over-the-base"
+        ),
+        pytest.param("base: toy\nsumary: x\n", ["x.yaml:2: sumary: unknown key"], id="no-part"),
+        pytest.param(
+            "backbone: toy-a\nregion_encoder: toy-pool\nbrdge: toy-fixed\ndecoder: toy-fixed\n",
+            ["x.yaml:3: brdge: unknown key", "x.yaml:3: bridge: region_encoder 'toy-pool' writes"],
+            id="ports",
+        ),
+    ],
+)
+def test_misspelt_section_is_checked_as_what_was_meant(toy, problems_of, source, wanted):
+    found = [line for line in problems_of(source).splitlines() if not line.startswith("  ")]
+    assert len(found) == len(wanted), found
+    assert all(line.startswith(start) for line, start in zip(found, wanted, strict=True)), found
+
+
+def test_section_without_a_name_is_checked_where_its_options_tell(toy, problems_of):
+    text = problems_of("backbone: toy-a\nregion_encodr: {maybe: x, flag: 1}\nbridge: none\ndecoder: toy-fixed\n")
+    assert "x.yaml:2: region_encoder: say which region_encoder to use: name: NAME" in text
+    assert listed(text, "these are options of") == ["toy-pool"]
+    assert "x.yaml:2: region_encoder.maybe: expected " in text
+    assert "x.yaml:2: region_encoder.flag: expected " in text
 
 
 def test_problems_are_also_appended(toy):
@@ -213,7 +283,9 @@ def test_no_weights_says_what_exists_and_how_to_make_them(trained):
 def test_no_weights_at_all_names_the_recipes_of_the_kind(toy):
     text = refusal(decoder="toy-words")
     assert "there are no weights of decoder 'toy-words' at all" in text
-    assert "train them: toolkit train FILE, with recipe: text-only or toy-recipe" in text
+    (recipes,) = (line.strip() for line in text.splitlines() if "train them: " in line)
+    assert recipes.startswith("train them: toolkit train FILE, with recipe: ")
+    assert "toy-recipe" in recipes.rpartition(": ")[2].split(" or ")
 
 
 def test_several_weights_are_an_error_unless_one_is_the_users(trained, monkeypatch):
@@ -341,12 +413,12 @@ def test_auto_bank_follows_the_decoders_corpus(trained):
 def test_unknown_bank_lists_the_choices(toy):
     toy.weights("toy_plugin/weights/bank.safetensors", **BANK, corpus="words")
     text = refusal(bridge={"name": "toy-bank", "bank": "toy-text"})
-    assert text.splitlines() == [
+    assert text.splitlines()[:3] == [
         "bridge: no bank 'toy-text' of bridge 'toy-bank' in toy-a/text[4]",
         "  did you mean: toy-texts",
         "  banks for toy-a/text[4]: words",
-        "  corpora to fit one to: mini-captions, toy-texts",
     ]
+    assert "toy-texts" in listed(text, "corpora to fit one to")
 
 
 def test_keys_are_equal_exactly_where_a_part_can_be_shared(trained):
@@ -378,7 +450,9 @@ def test_key_follows_the_content_of_the_weights(trained):
 def test_fitting_ignores_the_part_itself(toy):
     parts = {kind: fill(kind, name) for kind, name in GOOD.items()}
     assert fitting(parts, "backbone") == ["toy-a"]
-    assert fitting(plan(), "decoder") == ["toy-fixed"]  # toy-extra lacks its package
+    decoders = fitting(plan(), "decoder")
+    assert "toy-fixed" in decoders
+    assert not {"toy-extra", "toy-pictures"} & set(decoders)  # toy-extra lacks its package
     del parts["decoder"]
     assert "toy-many" not in fitting(parts, "region_encoder")
 

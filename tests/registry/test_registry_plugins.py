@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import inspect
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
 import regionkit.core.plugin as hooks
+import regionkit.plugins
 from regionkit.core.errors import RegionkitError, UnknownName
 from regionkit.registry import get_registry
 
@@ -111,6 +115,11 @@ def test_outsider_enters_with_distribution_and_version(project):
             id="accepts",
         ),
         pytest.param(
+            SPEC.format("kind='region_encoder', name='one', target='a:B', writes=Port('image')"),
+            "region_encoder 'one': it must say which kinds of regions it takes with accepts=(...); kinds are: point, ",
+            id="accepts-nothing",
+        ),
+        pytest.param(
             SPEC.format("kind='metric', name='one', target='a:B', weights='http://x'"),
             "metric 'one': weights 'http://x' is neither 'index' nor a file:, pkg: or hub: reference",
             id="weights",
@@ -189,13 +198,64 @@ def test_same_name_twice_names_both_owners(project):
         get_registry()
     assert str(caught.value).splitlines() == [
         "two plugins both register bridge 'none'",
-        "  first:  baselines (regionkit 0.1.0) -> regionkit.plugins.baselines.unbridged:Unbridged",
-        "  second: my_pkg (my_pkg 0.3) -> my_pkg.dec:Mine",
+        "  first:  baselines (regionkit 0.1.0) -> regionkit.plugins.baselines.unbridged:Unbridged, "
+        f"in {folder_of('baselines')}",
+        f"  second: my_pkg (my_pkg 0.3) -> my_pkg.dec:Mine, in {project.folder / 'my_pkg.py'}",
         "  rename one of them, or turn one plugin off with REGIONKIT_DISABLE=my_pkg",
     ]
     result = project.run("list-components")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: two plugins both register bridge 'none'")
+
+
+def folder_of(plugin: str) -> Path:
+    return Path(next(iter(regionkit.plugins.__path__)), plugin).resolve()
+
+
+@pytest.fixture
+def copied(project, monkeypatch):
+    """Return a function that copies a plugin of this repository into a folder that is scanned for such plugins."""
+
+    def copy(name: str, old: str = "", new: str = "") -> Path:
+        more = project.folder / "more"
+        shutil.copytree(folder_of("baselines"), more / name)
+        init = more / name / "__init__.py"
+        init.write_text(init.read_text().replace(old, new))
+        monkeypatch.setattr(regionkit.plugins, "__path__", [*regionkit.plugins.__path__, str(more)])
+        return more / name
+
+    yield copy
+    for module in [module for module in sys.modules if module.startswith("regionkit.plugins.") and "copy" in module]:
+        del sys.modules[module]
+
+
+# One name comes before the original in the order of discovery, the other after it.
+@pytest.mark.parametrize("name", ["a_copy", "z_copy"])
+@pytest.mark.parametrize("command", ["list-components", "doctor"])
+def test_copied_folder_is_named_with_what_to_change(project, copied, name, command):
+    folder = copied(name)
+    result = project.run(command)
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert lines[:2] == [
+        "error: two plugins both register region_encoder 'whole'",
+        "  so they do 2 more: region_encoder 'crop', bridge 'none'",
+    ]
+    assert any(f"{name} (regionkit " in line and line.endswith(f", in {folder}") for line in lines[2:4])
+    assert lines[4] == (
+        f"  plugin '{name}' looks like a copy: change the names and targets in {folder}, "
+        f"or turn one plugin off with REGIONKIT_DISABLE={name}"
+    )
+
+
+def test_copied_folder_with_code_of_its_own_is_named_too(project, copied, monkeypatch):
+    folder = copied("z_copy", "regionkit.plugins.baselines", "regionkit.plugins.z_copy")
+    lines = project.run("list-components").stderr.splitlines()
+    assert lines[3].endswith(f"-> regionkit.plugins.z_copy.encoders:Whole, in {folder}")
+    assert lines[4] == "  rename one of them, or turn one plugin off with REGIONKIT_DISABLE=z_copy"
+    monkeypatch.setenv("REGIONKIT_DISABLE", "z_copy")
+    project({})
+    assert project.run("list-components").exit_code == 0
 
 
 def test_same_command_twice_is_an_error(project):
@@ -212,8 +272,9 @@ def test_files_that_two_commands_claim_name_both_owners(project):
         get_registry()
     assert str(caught.value).splitlines() == [
         "two plugins both register files with the key 'grid'",
-        "  first:  ablation (regionkit 0.1.0) -> regionkit.plugins.ablation.commands:ablate",
-        "  second: my_pkg (my_pkg 0.3) -> a:b",
+        "  first:  ablation (regionkit 0.1.0) -> regionkit.plugins.ablation.commands:ablate, "
+        f"in {folder_of('ablation')}",
+        f"  second: my_pkg (my_pkg 0.3) -> a:b, in {project.folder / 'my_pkg.py'}",
         "  rename one of them, or turn one plugin off with REGIONKIT_DISABLE=my_pkg",
     ]
 

@@ -95,9 +95,7 @@ def test_wrong_option_says_what_is_taken(toy, value, wanted):
 @pytest.mark.parametrize(
     ("value", "wanted"),
     [
-        pytest.param(
-            None, ["bridge: say which bridge to use: name: NAME", "bridges are: memory, noise, none"], id="null"
-        ),
+        pytest.param(None, ["bridge: say which bridge to use: name: NAME", "bridges are: ", ", toy-bank, "], id="null"),
         pytest.param({"std": 1}, ["bridge: say which bridge to use"], id="no-name"),
         pytest.param(3, ["bridge: expected the name of a bridge or a mapping with one, got 3"], id="number"),
         pytest.param({"name": ["a"]}, ["bridge.name: expected the name of a bridge"], id="list"),
@@ -106,7 +104,7 @@ def test_wrong_option_says_what_is_taken(toy, value, wanted):
             "toy-noise", ["bridge.std: the option 'std' is missing: it has no default", "takes: std=float"], id="req"
         ),
         pytest.param({"name": "toy-any", "x": 1}, ["toy-any (toy) takes: no options"], id="no-options"),
-        pytest.param({"name": "toy-bank", "std": 1}, ["it is an option of: noise, toy-noise"], id="owner"),
+        pytest.param({"name": "toy-bank", "std": 1}, ["it is an option of: ", ", toy-noise"], id="owner"),
     ],
 )
 def test_wrong_part_says_what_exists(toy, value, wanted):
