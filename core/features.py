@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from regionkit.core.errors import FeatureError, RegionkitError
 from regionkit.core.frames import Frame
@@ -152,6 +153,18 @@ class RegionTokens:
                 "choose a region encoder that pools, such as patch-pool",
             )
         return self.tokens[:, 0]
+
+    def relabelled(self, space: str, *, unit: bool) -> Self:
+        """Return the same vectors under the name of another space, for bridges that change nothing else.
+
+        Args:
+            space: The new space, ``name[dim]``; empty keeps the name.
+            unit: Scale them to length 1. Padding of zeros stays zero.
+        """
+        tokens = self.tokens
+        if unit:  # in float32: half precision makes NaN of padding
+            tokens = normalize(tokens.float(), dim=-1).to(tokens.dtype)
+        return replace(self, tokens=tokens, space=space or self.space)
 
     def check_finite(self, who: str) -> None:
         """Check that no value is NaN or infinite.

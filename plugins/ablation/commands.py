@@ -150,8 +150,9 @@ def show_results(
     """Print the tables."""
     from regionkit.plugins.ablation import tables
     from regionkit.plugins.ablation.words import counted
+    from regionkit.registry.commands.tables import markdown_table
 
-    click.echo(tables.markdown_table(*tables.summary_rows(plan, store)))
+    click.echo(markdown_table(*tables.summary_rows(plan, store)))
     click.echo("\n" + "\n".join(tables.reading(plan, store)))
     if verdicts:
         width = shutil.get_terminal_size((0, 0)).columns  # 0: no terminal, or one that does not tell

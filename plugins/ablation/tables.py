@@ -18,6 +18,7 @@ from regionkit.plugins.ablation.store import ResultStore
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.plugins.ablation.verdicts import Verdict
 from regionkit.plugins.ablation.words import counted
+from regionkit.registry.commands.tables import markdown_table, one_line
 
 #: How reports mark a pipeline whose bridge only relabels image vectors as text vectors.
 UNBRIDGED = "unbridged"
@@ -178,9 +179,9 @@ def reading(plan: AblationPlan, store: ResultStore) -> list[str]:
 def _failure(trial: Trial, store: ResultStore) -> list[str]:
     status, reason, samples, failed = store.trial(trial.id) or ("", "", 0, 0)
     if status == "failed":
-        return [trial.id, _line(reason)]
+        return [trial.id, one_line(reason)]
     first = next(row for row in store.captions(trial.id) if row.caption is None)
-    return [trial.id, f"{failed} of {samples} samples; the first, {first.sample}: {_line(first.error)}"]
+    return [trial.id, f"{failed} of {samples} samples; the first, {first.sample}: {one_line(first.error)}"]
 
 
 def refused_table(plan: AblationPlan) -> str:
@@ -296,18 +297,3 @@ def claims_markdown(verdicts: Sequence[Verdict]) -> str:
         "the outcome does not change the exit status."
     )
     return f"# Claims\n\n{claims_table(verdicts)}\n\n{how}\n"
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table whose columns are lined up in the source, too."""
-    table = [[_line(cell).replace("|", "\\|") for cell in row] for row in (header, *rows)]
-    widths = [max(3, *(len(row[column]) for row in table)) for column in range(len(header))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Self
-
-from torch.nn.functional import normalize
 
 from regionkit.core.contracts import BuildContext, GapBridge
 from regionkit.core.errors import PortError
@@ -49,7 +46,4 @@ class Unbridged(GapBridge):
             FeatureError: A value is NaN or infinite.
         """
         tokens.check_finite("the region encoder before bridge 'none'")
-        values = tokens.tokens
-        if self.config.normalise:  # in float32: half precision makes NaN of padding
-            values = normalize(values.float(), dim=-1).to(values.dtype)
-        return replace(tokens, tokens=values, space=self.space or tokens.space)
+        return tokens.relabelled(self.space, unit=self.config.normalise)

@@ -6,7 +6,6 @@ rows of Patch-ioner.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Self
 
 import torch
@@ -54,7 +53,4 @@ class Noise(GapBridge):
             FeatureError: A value is NaN or infinite.
         """
         tokens.check_finite("the region encoder before bridge 'noise'")
-        values = tokens.tokens
-        if self.config.normalises:  # in float32: half precision makes NaN of padding
-            values = normalize(values.float(), dim=-1).to(values.dtype)
-        return replace(tokens, tokens=values, space=self.space or tokens.space)
+        return tokens.relabelled(self.space, unit=self.config.normalises)

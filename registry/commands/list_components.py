@@ -36,7 +36,7 @@ def list_components(kind: str | None, as_json: bool, style: str) -> None:
     elif style == "md":
         shown = [row for row in rows if row["kind"] != "plugin"]
         cells = [(row["kind"], f"`{row['name']}`", row["plugin"], row["summary"], row["license"]) for row in shown]
-        click.echo(markdown_table(("kind", "name", "plugin", "what it is", "license"), cells))
+        click.echo(markdown_table(("kind", "name", "plugin", "what it is", "license"), cells, aligned=False))
     else:
         click.echo(_table(rows))
 

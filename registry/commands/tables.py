@@ -19,10 +19,17 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, aligned: bool = True) -> str:
+    """Return a Markdown table, with columns that are lined up in the source, too, or as narrow as it can be."""
+    table = [[one_line(cell).replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    widths = [max(3, *(len(row[column]) for row in table)) if aligned else 0 for column in range(len(header))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) if aligned else " --- " for width in widths) + "|")
+    return "\n".join(lines)
 
-    def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
-    return "\n".join([line(header), line("---" for _ in header), *(line(row) for row in rows)])
+def one_line(text: str) -> str:
+    """Return a text with every run of white space as one space, as a table's cell needs it."""
+    return " ".join(text.split())

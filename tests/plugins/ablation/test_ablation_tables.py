@@ -9,7 +9,7 @@ from ablation_fakes import BASE, write
 from click.testing import CliRunner
 
 from regionkit.plugins.ablation import commands
-from regionkit.plugins.ablation.tables import markdown_table
+from regionkit.registry.commands.tables import markdown_table
 
 GRID = """\
 data: [box@t-colours]
