@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -51,8 +52,13 @@ class Component:
 
     @classmethod
     def build(cls, config: Any, context: BuildContext) -> Self:
-        """Make the component from its filled config; weights named by ``context`` are loaded here."""
-        return cls(config)  # type: ignore[call-arg]
+        """Make the component from its filled config; weights named by ``context`` are loaded here.
+
+        By default the constructor is given the config, or nothing where it takes nothing.
+        """
+        named = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        takes_config = any(parameter.kind in named for parameter in signature(cls).parameters.values())
+        return cls(config) if takes_config else cls()  # type: ignore[call-arg]
 
 
 class Backbone(Component, ABC):

@@ -82,6 +82,30 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One file, or folder, of a component's released weights, under the names that its authors gave it.
+
+    Attributes:
+        role: What it is to the component: ``vision``, ``text``, ``merges``.
+        files: File names as they are released, shell patterns allowed, the surest first.
+        source: Where it can be had: a ``hub://`` reference, or an address to download it from by hand.
+        license: Licence of the file.
+        sha256: Its hash where the release is one fixed file; empty otherwise.
+        optional: True where the component does without it.
+        shared: True for a file that many models come with, such as a tokenizer's: alone it does not show that the
+            component is there.
+    """
+
+    role: str
+    files: tuple[str, ...]
+    source: str = ""
+    license: str = ""
+    sha256: str = ""
+    optional: bool = False
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentSpec:
     """A component as the registry knows it: names and strings, no code.
 
@@ -108,6 +132,12 @@ class ComponentSpec:
         license: Licence of the component's code, or of the weights it points to where that is stricter.
         weights: Empty for a component without weights; ``index`` where they are chosen by what they were trained for;
             otherwise the default reference (``file:``, ``pkg:`` or ``hub:``).
+        checkpoints: The files of its official release, for components that read those as they are.
+        reader: ``module:function`` that turns them into the component's own tensors. It takes the path of each role
+            that is there and the filled config, and returns a ``WeightArtifact`` whose header says the space and the
+            options that shape the architecture. It accounts for every key of a checkpoint, or refuses it.
+        tiny: Options, as a YAML mapping in braces, under which the conformance kit builds the component in a moment on
+            a CPU and without its weights.
     """
 
     kind: str
@@ -128,6 +158,9 @@ class ComponentSpec:
     extra: str = ""
     license: str = "Apache-2.0"
     weights: str = ""
+    checkpoints: tuple[Checkpoint, ...] = ()
+    reader: str = ""
+    tiny: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Key of our JSON in the safetensors metadata.
 METADATA_KEY = "regionkit"
+#: Name of a space in the header of weights that say no more of it than its width.
+UNNAMED = "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class WeightHeader:
         kind: Kind of the component that the weights belong to.
         name: Its name.
         space: The space that it was trained in, ``name[dim]``: what a decoder or a projector reads, what a backbone
-            writes, the text space of a memory bank.
+            writes, the text space of a memory bank. Official checkpoints that do not say it leave it empty, or write
+            ``?[dim]`` where they say the width at least.
         writes: The space that it writes where that is another one (a projector's language model).
         corruption: What the training embeddings went through, ``none`` or for example ``noise(std=0.08)``.
         corpus: Name of the texts or pictures it was trained on.
@@ -55,10 +58,24 @@ class WeightHeader:
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """A weight file on disk with its header; the tensors are read by :meth:`tensors`."""
+    """Weights on disk with their header; the tensors are read by :meth:`tensors`.
+
+    Attributes:
+        path: The file; for official checkpoints the one, or the folder, that was named.
+        header: What they were trained for.
+        files: For official checkpoints, the files by role; empty for a file of ours.
+        made: Tensors that the component's reader made of those files.
+    """
 
     path: Path
     header: WeightHeader
+    files: Mapping[str, Path] = field(default_factory=dict)
+    made: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def says_space(self) -> bool:
+        """Whether the weights themselves say in which space they were trained."""
+        return bool(self.header.space) and not self.header.space.startswith(UNNAMED)
 
     def tensors(self) -> dict[str, Tensor]:
         """Read all tensors, on the CPU, half precision widened to float32.
@@ -68,6 +85,10 @@ class WeightFile:
         """
         from safetensors.torch import load_file
 
+        if self.files:
+            return {
+                name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in self.made.items()
+            }
         try:
             loaded = load_file(self.path)
         except Exception as error:  # safetensors raises its own types, OSError and UnicodeDecodeError

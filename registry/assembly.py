@@ -16,7 +16,7 @@ from regionkit.registry.banks import embed_corpus
 from regionkit.registry.packages import require_packages
 from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.registry import get_registry
-from regionkit.registry.schema import Part, fill
+from regionkit.registry.schema import Part, fill, with_defaults
 from regionkit.registry.weight_choice import Wanted, choose_weights
 
 
@@ -125,7 +125,9 @@ def build(kind: str, value: str | Mapping[str, Any], /, **context: Any) -> Compo
     assert part is not None  # without a list to take them, mistakes are raised
     if part.spec.weights and "weights" not in context:
         space = part.spec.writes.space if kind == "backbone" and part.spec.writes else str(context.get("reads", ""))
-        context["weights"] = choose_weights(part, Wanted(space))
+        context["weights"] = file = choose_weights(part, Wanted(space, any_width=kind == "backbone"))
+        if file is not None and file.header.config:
+            part = with_defaults(part, file.header.config)
     return build_part(part, BuildContext(**context))
 
 

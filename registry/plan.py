@@ -6,21 +6,22 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from regionkit.core.errors import ConfigError, MissingExtra, Problem, RegionkitError
+from regionkit.core.errors import ConfigError, MissingExtra, Problem, RegionkitError, WeightsError
 from regionkit.core.spec import PARTS
 from regionkit.core.weights import WeightFile
 from regionkit.registry.misspelt import as_meant
 from regionkit.registry.packages import missing_package, require_packages
+from regionkit.registry.references import is_reference, locate
 from regionkit.registry.registry import get_registry, plural
 from regionkit.registry.schema import Part, Where, by_line, check_keys, fill, fill_options, nowhere, with_defaults
 from regionkit.registry.trace import Fault, Trace, trace_parts
 from regionkit.registry.weight_index import content_hash
 
 #: Keys of a pipeline file.
-PIPELINE_KEYS = (*PARTS, "summary")
+PIPELINE_KEYS = (*PARTS, "weights", "summary")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class PipelinePlan:
         corruption: What the bridge does to text embeddings in training, which is what the decoder must have seen.
         unbridged: True where vectors of one space are handed to a decoder of another as they are.
         text: The backbone's space of sentences; empty without a text tower.
+        on_trust: Kinds of the parts whose weights do not say in which space they were trained.
     """
 
     parts: dict[str, Part]
@@ -44,6 +46,7 @@ class PipelinePlan:
     corruption: str = "none"
     unbridged: bool = False
     text: str = ""
+    on_trust: tuple[str, ...] = ()
 
     def key(self, kind: str) -> str:
         """Return a digest of all that decides what the built part is; equal keys mean that one can be shared."""
@@ -78,6 +81,7 @@ class PipelinePlan:
             "fit_corpus": dict(self.fit_corpus),
             "corruption": self.corruption,
             "unbridged": self.unbridged,
+            **({"on_trust": list(self.on_trust)} if self.on_trust else {}),
         }
 
     def describe(self) -> list[str]:
@@ -90,7 +94,17 @@ class PipelinePlan:
             source = f", weights {file.path.stem}" if file else ""
             source += f", fitted to {self.fit_corpus[kind]}" if kind in self.fit_corpus else ""
             lines.append(f"{kind} {part.name}: {flow}{source}")
-        return [*lines, *(["unbridged: image vectors enter a decoder of text as they are"] if self.unbridged else [])]
+        return [*lines, *self.notes()]
+
+    def notes(self) -> list[str]:
+        """Return what whoever reads a result has to know of this pipeline."""
+        notes = ["unbridged: image vectors enter a decoder of text as they are"] if self.unbridged else []
+        for kind in self.on_trust:
+            file = self.weights[kind]
+            assert file is not None
+            space = self.ports[kind][1 if kind == "bridge" else 0]
+            notes.append(f"{kind} weights {file.path.name} do not say their space; they are taken to be for {space}")
+        return notes
 
 
 def plan_pipeline(
@@ -99,7 +113,8 @@ def plan_pipeline(
     """Decide everything about a pipeline without loading anything.
 
     Args:
-        data: A mapping with ``backbone``, ``region_encoder``, ``bridge`` and ``decoder``.
+        data: A mapping with ``backbone``, ``region_encoder``, ``bridge`` and ``decoder``, and perhaps ``weights``: the
+            reference of a folder in which each of them looks for its weights first.
         where: Tells where a dotted path was written.
         problems: If given, takes every mistake too, beside the exception.
 
@@ -110,7 +125,8 @@ def plan_pipeline(
     check_keys(data, PIPELINE_KEYS, where, found)
     data, where = as_meant(data, PIPELINE_KEYS, where)
     filled = {kind: fill(kind, data.get(kind), where, kind, found) for kind in PARTS}
-    parts = {kind: part for kind, part in filled.items() if part is not None}
+    folder = _folder(data.get("weights"), where, found)
+    parts = {kind: replace(part, folder=folder) for kind, part in filled.items() if part is not None}
     found += [_missing_problem(error, kind, where) for kind, error in _missing_packages(parts)]
     trace = Trace()
     # Ports of a pipeline with a hole or a wrong option would be guesses; the mistakes found so far are told first.
@@ -119,13 +135,21 @@ def plan_pipeline(
         found += [_problem(fault, parts, where) for fault in trace.faults]
     if not found:
         parts = _with_stored_options(parts, trace.weights, where, found)
+        found += _unused_folder(folder, trace, where)
     if found:
         found.sort(key=by_line)
         if problems is not None:
             problems += found
         raise ConfigError(found)
     return PipelinePlan(
-        parts, trace.ports, trace.weights, trace.fit_corpus, trace.corruption, trace.unbridged, trace.text
+        parts,
+        trace.ports,
+        trace.weights,
+        trace.fit_corpus,
+        trace.corruption,
+        trace.unbridged,
+        trace.text,
+        tuple(trace.on_trust),
     )
 
 
@@ -147,10 +171,43 @@ def fitting(parts: PipelinePlan | Mapping[str, Part], kind: str) -> list[str]:
             continue
         if candidate is None:
             continue
+        candidate = replace(candidate, folder=next((part.folder for part in given.values()), ""))
         chosen = {**given, kind: candidate}
         if not trace_parts({known: chosen[known] for known in PARTS if known in chosen}).faults:
             names.append(spec.name)
     return names
+
+
+def _folder(value: Any, where: Where, problems: list[Problem]) -> str:
+    """Read the pipeline's own ``weights``, the folder in which all parts look first."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not is_reference(value):
+        forms = ("write file:DIR, pkg:PACKAGE/DIR or hub://ORG/NAME; the weights of one part stand at the part",)
+        problems.append(Problem(where("weights"), "weights", f"expected a reference to a folder, got {value!r}", forms))
+        return ""
+    try:
+        path = locate(value)
+    except WeightsError as error:
+        problems.append(Problem(where("weights"), "weights", error.message, error.hints))
+        return ""
+    if not path.is_dir():
+        hint = f"for one part write it there: decoder.weights: {value}"
+        problems.append(Problem(where("weights"), "weights", f"{path} is a file, and a folder is needed here", (hint,)))
+        return ""
+    return value
+
+
+def _unused_folder(folder: str, trace: Trace, where: Where) -> list[Problem]:
+    """Report a folder of weights that no part found anything in: other weights would be taken in silence."""
+    if not folder:
+        return []
+    place = locate(folder).resolve()
+    if any(file is not None and file.path.resolve().is_relative_to(place) for file in trace.weights.values()):
+        return []
+    wanted = [kind for kind, file in trace.weights.items() if file is not None]
+    hint = f"files of this pipeline's {', '.join(wanted)} belong there" if wanted else "no part has weights"
+    return [Problem(where("weights"), "weights", f"{place} holds weights of none of the parts", (hint,))]
 
 
 def _missing_packages(parts: Mapping[str, Part]) -> list[tuple[str, MissingExtra]]:

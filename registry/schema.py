@@ -32,12 +32,14 @@ class Part:
         spec: What the registry knows of it.
         config: The filled dataclass of its options.
         given: Names of the options that were written by the user; all others are defaults.
+        folder: Reference to the folder that its pipeline names for the weights of all its parts; empty for none.
     """
 
     kind: str
     spec: ComponentSpec
     config: Any
     given: frozenset[str] = frozenset()
+    folder: str = ""
 
     @property
     def name(self) -> str:

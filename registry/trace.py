@@ -9,7 +9,7 @@ from regionkit.core.errors import PortError, RegionkitError, WeightsError
 from regionkit.core.spec import Port
 from regionkit.core.weights import WeightFile
 from regionkit.registry.ports import Ends, Spaces, ends, mismatch, resolve, spaces_of, spelled
-from regionkit.registry.schema import Part
+from regionkit.registry.schema import Part, with_defaults
 from regionkit.registry.weight_choice import Wanted, choose_bank, choose_weights
 
 
@@ -40,6 +40,7 @@ class Trace:
     corruption: str = "none"
     unbridged: bool = False
     text: str = ""
+    on_trust: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -85,9 +86,18 @@ class _Tracer:
         return self.trace
 
     def _backbone(self, part: Part) -> None:
+        file = choose_weights(part, Wanted(spaces_of(part).image, any_width=True))
+        self.trace.weights["backbone"] = file
+        if file is not None and file.header.config:
+            part = with_defaults(part, file.header.config)  # the sizes of the model decide how wide its spaces are
         self.spaces = spaces_of(part)
         self.trace.text = self.spaces.text
-        self.trace.weights["backbone"] = choose_weights(part, Wanted(self.spaces.image))
+        if file is not None and file.says_space and file.header.space != self.spaces.image:
+            raise PortError(
+                f"backbone '{part.name}' writes {self.spaces.image} with these options, "
+                f"and its weights '{file.path.stem}' were trained in {file.header.space}",
+                "leave out the options that shape the model: the weights say them",
+            )
         self._pass(part, None, Port(self.spaces.image))
 
     def _region_encoder(self, part: Part) -> None:
@@ -128,7 +138,7 @@ class _Tracer:
         elif reads.space == "weights" and reads.form == "tokens":
             file = choose_weights(part, Wanted(self.flow.space, self.trace.corruption))
             self.trace.weights[part.kind] = file
-            reads = replace(reads, space=file.header.space if file else self.flow.space)
+            reads = replace(reads, space=self._trained_space(part, file))
         else:
             reads = resolve(part, reads, self.spaces, self.flow)
         self._check(part, reads)
@@ -136,6 +146,14 @@ class _Tracer:
             wanted = Wanted("" if reads.form == "views" else reads.space)
             self.trace.weights[part.kind] = choose_weights(part, wanted)
         self.trace.ports[part.kind] = (spelled(reads), "")
+
+    def _trained_space(self, part: Part, file: WeightFile | None) -> str:
+        """Return the space of weights; where they do not say it, the one that reaches them is taken on trust."""
+        if file is not None and file.says_space:
+            return file.header.space
+        if file is not None:
+            self.trace.on_trust.append(part.kind)
+        return self.flow.space
 
     def _ports_of_weights(self, part: Part, own: Ends) -> tuple[Port, Port]:
         """Return the ports of a bridge that were decided when it was trained."""
@@ -146,7 +164,7 @@ class _Tracer:
         trained = file.header if file else None
         reads, writes = own.reads or Port("any"), own.writes or Port("same")
         if reads.space == "weights":
-            reads = replace(reads, space=trained.space if trained else self.flow.space)
+            reads = replace(reads, space=self._trained_space(part, file))
         if writes.space == "weights" and trained is not None:
             writes = replace(writes, space=trained.writes or trained.space)
         return reads, writes
@@ -161,6 +179,8 @@ class _Tracer:
             self.trace.faults.append(Fault(part.kind, error, option="bank"))
             return
         self.trace.weights[part.kind] = choice.file
+        if choice.file is not None and not choice.file.says_space:
+            self.trace.on_trust.append(part.kind)
         if choice.corpus and not self.spaces.text:
             message = (
                 f"{part.kind} '{part.name}' is to be fitted to '{choice.corpus}', but the backbone has no text tower"

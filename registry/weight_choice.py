@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from regionkit.core.errors import WeightsError, did_you_mean
-from regionkit.core.weights import WeightFile, WeightHeader
+from regionkit.core.spec import Space
+from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader
+from regionkit.registry.official import describe_missing, find_installed, find_official
+from regionkit.registry.references import is_reference, locate
 from regionkit.registry.registry import get_registry
-from regionkit.registry.schema import Part
-from regionkit.registry.weight_index import get_index, open_reference, sound
+from regionkit.registry.schema import Part, fill
+from regionkit.registry.weight_index import WeightIndex, get_index, open_file, sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +24,30 @@ class Wanted:
         space: Space, ``name[dim]``.
         corruption: What a decoder saw in training.
         corpus: Name of the corpus.
+        any_width: True for a backbone, whose weights decide how wide its space is; only the space's name must agree.
     """
 
     space: str = ""
     corruption: str = ""
     corpus: str = ""
+    any_width: bool = False
+
+    def takes(self, header: WeightHeader, *, trust: bool) -> bool:
+        """Say whether weights were trained in the wanted space.
+
+        Args:
+            header: Of the weights.
+            trust: True for weights that the user named: where they do not say their space, or only its width, they are
+                taken to be for this one.
+        """
+        if not self.space or header.space == self.space:
+            return True
+        if not header.space:
+            return trust
+        own, wanted = Space.parse(header.space), Space.parse(self.space)
+        if own.name == UNNAMED:
+            return trust and (own.dim == wanted.dim or self.any_width)
+        return self.any_width and own.name == wanted.name
 
     def __str__(self) -> str:
         words = [self.space]
@@ -44,7 +67,7 @@ def reference_of(part: Part) -> str:
 def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
     """Return the weights of a part; None where it has none, or is to start untrained.
 
-    A file that is named outright must be of this component and space; its corruption is the user's own decision.
+    Weights that are named outright must be of this component and space; their corruption is the user's own decision.
 
     Raises:
         WeightsError: No file, several files, a damaged file or a file for something else.
@@ -52,13 +75,12 @@ def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
     reference = reference_of(part)
     if reference in ("", "none"):
         return None
-    if reference != "auto":
-        file = open_reference(reference)
-        _check_named(part, file, wanted)
-        return file
-    matches = _find(part, wanted)
+    matches = _find(part, wanted) if reference == "auto" else _named(part, reference, wanted)
     if not matches:
-        raise missing(part, wanted)
+        installed = find_installed(part)
+        if installed is None or not wanted.takes(installed.header, trust=False):
+            raise missing(part, wanted)
+        return installed
     if len(matches) > 1:
         names = ", ".join(f"{file.path.stem} ({_described(file.header)})" for file in matches)
         raise WeightsError(
@@ -69,9 +91,79 @@ def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
 
 
 def _find(part: Part, wanted: Wanted) -> list[WeightFile]:
-    index = get_index()
-    question = (part.kind, part.name, wanted.space or None, wanted.corruption or None, wanted.corpus or None)
-    return sound([*index.find(*question), *index.find_damaged(*question)])
+    """Return what fits in the folder that the pipeline names, else in the index."""
+    if part.folder:
+        found = _in_folder(part, locate(part.folder), wanted)
+        if found:
+            return found
+    return _indexed(get_index(), part, wanted, trust=False)
+
+
+def _indexed(index: WeightIndex, part: Part, wanted: Wanted, *, trust: bool) -> list[WeightFile]:
+    question = (part.kind, part.name, None, wanted.corruption or None, wanted.corpus or None)
+    whole = [file for file in index.find(*question) if wanted.takes(file.header, trust=trust)]
+    damaged = [
+        file
+        for file in index.find_damaged(*question)
+        if file.header is not None and wanted.takes(file.header, trust=trust)
+    ]
+    return sound([*whole, *damaged])
+
+
+def _in_folder(part: Part, folder: Path, wanted: Wanted) -> list[WeightFile]:
+    """Return the weights of a part in a folder that the user named: files of ours that fit, else official ones.
+
+    Raises:
+        WeightsError: The folder is a file, or holds weights of the part for something else.
+    """
+    if not folder.is_dir():
+        raise WeightsError(
+            f"weights: {folder} is a file, and a pipeline names the folder of all its weights here",
+            f"for one part write {part.kind}.weights: file:{folder}",
+        )
+    index = WeightIndex.scan([folder])
+    found = _indexed(index, part, wanted, trust=True)
+    if found:
+        return found
+    official = find_official(part, folder)
+    if official is not None:
+        _check_named(part, official, wanted)
+        return [official]
+    others = index.find(part.kind, part.name)
+    if others:
+        held = "; ".join(sorted({_described(file.header) for file in others}))
+        raise WeightsError(
+            f"the weights of {part.kind} '{part.name}' in {folder} are for {held}, and {wanted} is needed here",
+            *_recipes(part),
+        )
+    return []
+
+
+def _named(part: Part, reference: str, wanted: Wanted) -> list[WeightFile]:
+    """Return the weights that a part names outright."""
+    if not is_reference(reference):
+        file: WeightFile | None = get_index().named(reference)
+    else:
+        path = locate(reference)
+        if path.is_dir():
+            found = _in_folder(part, path, wanted)
+            if not found:
+                entries = part.spec.checkpoints
+                raise WeightsError(
+                    f"{path} holds no weights of {part.kind} '{part.name}'",
+                    *describe_missing(entries),
+                    "" if entries else "they are made by toolkit train, or converted: toolkit weights convert --help",
+                )
+            return found
+        file = open_file(path) or find_official(part, path)
+        if file is None:
+            raise WeightsError(
+                f"{path} does not say what it was trained for: it has no regionkit header",
+                "only weights made by toolkit train, or converted for it, can be used: toolkit weights convert --help",
+            )
+    assert file is not None
+    _check_named(part, file, wanted)
+    return [file]
 
 
 def _check_named(part: Part, file: WeightFile, wanted: Wanted) -> None:
@@ -81,7 +173,7 @@ def _check_named(part: Part, file: WeightFile, wanted: Wanted) -> None:
             f"{file.path} holds weights of {header.kind} '{header.name}', not of {part.kind} '{part.name}'",
             _exist(part),
         )
-    if wanted.space and header.space and header.space != wanted.space:
+    if not wanted.takes(header, trust=True):
         raise WeightsError(
             f"{part.kind} weights '{file.path.stem}' were trained in {header.space}, and {wanted.space} is needed here",
             _exist(part),
@@ -97,9 +189,20 @@ def missing(part: Part, wanted: Wanted) -> WeightsError:
         f"no weights of {part.kind} '{part.name}' for {wanted}",
         _exist(part) or f"there are no weights of {part.kind} '{part.name}' at all",
         *_recipes(part),
+        *_official_hints(part),
         *broken,
         f"in a recipe it may start untrained: {part.kind}.weights: none" if hasattr(part.config, "weights") else "",
     )
+
+
+def _official_hints(part: Part) -> list[str]:
+    """Say how the released weights of a component are had."""
+    if not part.spec.checkpoints:
+        return []
+    return [
+        f"fetch the released ones: toolkit weights pull {part.name}; or name their folder: --weights file:DIR",
+        *describe_missing(entry for entry in part.spec.checkpoints if not entry.optional),
+    ]
 
 
 def _exist(part: Part) -> str:
@@ -157,7 +260,11 @@ def choose_bank(part: Part, space: str, decoder: WeightFile | None) -> BankChoic
         banks = [file for file in banks if own and file.header.corpus == own] or banks
     if len(banks) == 1:
         return BankChoice(banks[0])
-    corpora = get_registry().names("corpus")
+    if not banks and name == "auto":
+        installed = find_installed(part)
+        if installed is not None and Wanted(space).takes(installed.header, trust=False):
+            return BankChoice(installed)
+    corpora = [known for known in get_registry().names("corpus") if fill("corpus", known, problems=[]) is not None]
     wanted = own if name == "auto" else name
     if not banks and wanted in corpora:
         return BankChoice(corpus=wanted)

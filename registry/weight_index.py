@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from regionkit.core.errors import WeightsError, did_you_mean
@@ -159,59 +157,37 @@ def get_index() -> WeightIndex:
     return WeightIndex.scan(get_registry().weight_folders)
 
 
-def open_reference(reference: str) -> WeightFile:
-    """Return the weight file that ``file:PATH``, ``pkg:PACKAGE/PATH`` or the name of an indexed file means.
+def open_file(path: Path) -> WeightFile | None:
+    """Return a weight file of ours; None for a file or folder that has no header of ours.
 
     Raises:
-        WeightsError: It is not there, is damaged, or has no header of ours.
+        WeightsError: It is a damaged safetensors file.
     """
-    scheme, colon, rest = reference.partition(":")
-    if not colon:
-        return get_index().named(reference)
-    if scheme == "file":
-        path = Path(os.path.expanduser(rest))
-    elif scheme == "pkg":
-        path = _package_path(rest)
-    else:
-        raise WeightsError(
-            f"weights '{reference}' cannot be read: '{scheme}:' is not supported here",
-            "write auto, none, file:PATH, pkg:PACKAGE/PATH, or a name of: toolkit weights list",
-        )
-    if not path.is_file():
-        near = [other.name for other in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
-        raise WeightsError(
-            f"there is no weight file {path}", did_you_mean(path.name, near), "see: toolkit weights list"
-        )
+    if path.is_dir() or path.suffix != ".safetensors":
+        return None
     try:
         header = read_header(path)
     except WeightsError as error:
         raise with_recipe(DamagedFile(path, error, _salvaged_header(path))) from None
-    if header is None:
-        raise WeightsError(
-            f"{path} does not say what it was trained for: it has no regionkit header",
-            "only weights made by toolkit train, or converted for it, can be used",
-        )
-    return WeightFile(path, header)
-
-
-def _package_path(text: str) -> Path:
-    """Return the path of ``PACKAGE/PATH``, a file shipped inside an installed package."""
-    package, _, inner = text.partition("/")
-    try:
-        spec = find_spec(package)
-    except (ImportError, ValueError):
-        spec = None
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    if not folders:
-        raise WeightsError(f"weights 'pkg:{text}': there is no package '{package}'")
-    found = [Path(folder) / inner for folder in folders if (Path(folder) / inner).is_file()]
-    return found[0] if found else Path(folders[0]) / inner
+    return WeightFile(path, header) if header is not None else None
 
 
 def content_hash(file: WeightFile) -> str:
-    """Return 16 hexadecimal digits over the content of a weight file; read once for each version of the file."""
-    status = file.path.stat()
-    return _content_hash(file.path, status.st_mtime_ns, status.st_size)
+    """Return 16 hexadecimal digits over the content of weights; every file is read once for each version of it."""
+    if not file.files:
+        return _hash_of(file.path)
+    inner = [(role, one) for role, path in sorted(file.files.items()) for one in files_of(path)]
+    return hashlib.sha256("".join(f"{role}={_hash_of(path)};" for role, path in inner).encode()).hexdigest()[:16]
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return a file itself, or all files of a folder."""
+    return sorted(inner for inner in path.rglob("*") if inner.is_file()) if path.is_dir() else [path]
+
+
+def _hash_of(path: Path) -> str:
+    status = path.stat()
+    return _content_hash(path, status.st_mtime_ns, status.st_size)
 
 
 @functools.cache

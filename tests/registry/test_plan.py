@@ -304,7 +304,11 @@ def test_several_weights_are_an_error_unless_one_is_the_users(trained, monkeypat
     [
         pytest.param("words-a-non", ["no weight file named 'words-a-non'", "did you mean: words-a-none"], id="name"),
         pytest.param("file:nothing.safetensors", ["there is no weight file nothing.safetensors"], id="file"),
-        pytest.param("hub://org/name", ["weights 'hub://org/name' cannot be read: 'hub:' is not supported"], id="hub"),
+        pytest.param(
+            "hub://org/name",
+            ["hub://org/name is not in the cache of the hub", "fetch it first: toolkit weights pull hub://org/name"],
+            id="hub",
+        ),
         pytest.param("pkg:nowhere_pkg/x", ["there is no package 'nowhere_pkg'"], id="package"),
         pytest.param(
             "words-b-none",
