@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from regionkit.core.errors import ImageError
+from regionkit.core.files import is_folder
 
+#: Decoders that are used, whatever a file is called: Pillow hands PostScript to Ghostscript, which would run it.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 #: File name endings that a folder is searched for.
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -55,12 +58,14 @@ def open_mask(path: str | Path) -> NDArray[np.bool_]:
 
 def _upright(path: Path) -> Image.Image:
     """Open a picture in its own mode and turn it as its EXIF orientation says; the orientation leaves its notes."""
-    if path.is_dir():
+    if is_folder(path):
         raise ImageError(f"{path} is a folder, not a picture")
     try:
+        if path.exists() and not path.is_file():  # a pipe would wait for ever, and some devices never end
+            raise ImageError(f"{path} is a pipe or a device, not a picture")
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+            with Image.open(path, formats=_FORMATS) as picture:
                 picture.load()
                 return ImageOps.exif_transpose(picture)
     except FileNotFoundError:
@@ -74,7 +79,11 @@ def _upright(path: Path) -> Image.Image:
         raise ImageError(
             f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels", "scale it down before captioning it"
         ) from None
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's plugins raise all three on damaged files
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError and others on damaged files
+        if isinstance(error, OSError) and error.strerror:  # what the system says, and not a decoder
+            raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
         raise ImageError(
             f"{path}: the picture is damaged: {error}", "open and save it again with another program"
         ) from None

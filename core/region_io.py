@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from regionkit.core.errors import RegionError, did_you_mean
+from regionkit.core.files import is_file
 from regionkit.core.images import open_mask
 from regionkit.core.regions import Box, BoxSet, Mask, MaskTrack, Patch, Point, Region, Trace, WholeImage
 
@@ -50,7 +51,7 @@ def parse_trace(text: str) -> Trace:
             return _trace(json.loads(content))
         lines = (line for line in content.splitlines() if line.strip())
         return _trace([[_number(value, "--trace", text) for value in line.split(",")] for line in lines])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise RegionError(f"--trace {text}: {error}", f"write it as {_FORMS['trace']}, or one x,y a line") from None
 
 
@@ -77,7 +78,7 @@ def read_record(record: Any, folder: Path) -> Region:
     key = keys[0]
     try:
         return _READERS[key](record[key], folder)
-    except (TypeError, ValueError, KeyError, IndexError) as error:
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError, RecursionError) as error:
         raise RegionError(f"region '{key}' has an unexpected value: {error}", f"write it as {_FORMS[key]}") from None
 
 
@@ -131,18 +132,20 @@ def _trace(rows: Sequence[Sequence[float]]) -> Trace:
     lengths = {len(row) if isinstance(row, Sequence) else 0 for row in rows}
     if not lengths <= {2} and lengths != {3}:
         raise ValueError("every point of a trace is x,y, or every point is x,y,seconds")
-    points = tuple((float(row[0]), float(row[1])) for row in rows)
-    return Trace(points, tuple(float(row[2]) for row in rows) if lengths == {3} else None)
+    points = tuple((_real(row[0]), _real(row[1])) for row in rows)
+    return Trace(points, tuple(_real(row[2]) for row in rows) if lengths == {3} else None)
 
 
 def _mask(value: Any, folder: Path) -> Mask:
     if isinstance(value, Mapping):
         return Mask.from_rle(value)
-    path = folder / str(value)
+    if not isinstance(value, str):
+        raise TypeError(f"{json.dumps(value, default=str)[:60]} is no file name")
+    path = folder / value
     if path.suffix.lower() == ".json":
         try:
             return Mask.from_rle(json.loads(_read(path)))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RegionError(f"{path}: not JSON: {error}") from None
     return Mask(open_mask(path))
 
@@ -158,7 +161,7 @@ def _whole(value: Any, folder: Path) -> WholeImage:
 
 
 def _points(value: Any, folder: Path) -> Point:
-    return Point(tuple((float(x), float(y)) for x, y in value))
+    return Point(tuple((_real(x), _real(y)) for x, y in value))
 
 
 _READERS: dict[str, Callable[[Any, Path], Region]] = {
@@ -186,8 +189,15 @@ _FORMS = {
 }
 
 
+def _real(value: Any) -> float:
+    """Return a number of JSON; text and truth values would pass as numbers in Python, and mean something else here."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{json.dumps(value, default=str)[:60]} is not a number")
+    return float(value)
+
+
 def _four(value: Any) -> tuple[float, float, float, float]:
-    numbers = [float(number) for number in value]
+    numbers = [_real(number) for number in value]
     if len(numbers) != 4:
         raise ValueError(f"4 numbers are needed, here are {len(numbers)}")
     return numbers[0], numbers[1], numbers[2], numbers[3]
@@ -195,17 +205,14 @@ def _four(value: Any) -> tuple[float, float, float, float]:
 
 def _four_integers(value: Any) -> tuple[int, int, int, int]:
     numbers = _four(value)
-    if any(number != int(number) for number in numbers):
+    if any(not number.is_integer() for number in numbers):
         raise ValueError(f"{json.dumps(value)} are not whole numbers")
     row, column, rows, columns = (int(number) for number in numbers)
     return row, column, rows, columns
 
 
 def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except OSError:  # a trace of many points is longer than a file's name can be
-        return False
+    return is_file(Path(text))  # a trace of many points is longer than a file's name can be
 
 
 def _number(text: str, option: str, whole: str) -> float:
@@ -233,7 +240,9 @@ def _pairs(text: str, option: str) -> list[tuple[float, float]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise RegionError(f"{path}: this is a pipe or a device, not a file")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin files with a byte order mark
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RegionError(f"{path}: {reason}") from None

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from regionkit.core.errors import RegionError
 
-#: Pixels of a mask; a hostile run-length encoding of a few bytes could claim any number.
-_MOST_PIXELS = 1 << 29
+#: Pixels of a mask, as many as Pillow opens; a hostile run-length encoding of a few bytes could claim any number.
+_MOST_PIXELS = 89_478_485
+#: Bits of one run length; a hostile string could spell a number that takes minutes to add up.
+_MOST_BITS = 40
 
 
 def _finite(kind: str, values: Iterable[float], what: str = "coordinate") -> None:
@@ -121,7 +123,7 @@ class Mask:
             if isinstance(counts, bytes):
                 counts = counts.decode("ascii")
             runs = _rle_string(counts) if isinstance(counts, str) else [int(run) for run in counts]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise RegionError(f"a mask's run-length encoding is unreadable: {error}") from None
         if height * width > _MOST_PIXELS:
             raise RegionError(f"a mask of {height} x {width} pixels is larger than any picture that can be opened")
@@ -146,6 +148,8 @@ def _rle_string(text: str) -> list[int]:
         while more:
             if position >= len(text):
                 raise ValueError("the string ends inside a number")
+            if shift > _MOST_BITS:
+                raise ValueError("a number in the string does not end")
             code = ord(text[position]) - 48
             if not 0 <= code < 64:
                 raise ValueError(f"unexpected character {text[position]!r}")

@@ -94,6 +94,7 @@ class Checkpoint:
         optional: True where the component does without it.
         shared: True for a file that many models come with, such as a tokenizer's: alone it does not show that the
             component is there.
+        when: ``option=value`` for a file that belongs to one choice of the component's options alone; empty for any.
     """
 
     role: str
@@ -103,6 +104,7 @@ class Checkpoint:
     sha256: str = ""
     optional: bool = False
     shared: bool = False
+    when: str = ""
 
 
 @dataclass(frozen=True, slots=True)

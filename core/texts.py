@@ -1,21 +1,53 @@
 """Sentences as vectors: embedding many of them, and the file form of a bank of texts.
 
 Two plugins and the registry meet here: the memory bridge reads banks, ``toolkit bank build`` writes them, and text-only
-training embeds its corpus as a bank does.
+training embeds its corpus as a bank does. Corpora of files and ``bank build`` draw their samples alike.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from regionkit.core.contracts import Backbone, iter_batches
-from regionkit.core.errors import FeatureError
+from regionkit.core.errors import DataError, FeatureError
 
 #: Sentences encoded together, as the released code of DeCap and Patch-ioner does.
 BATCH = 1000
+
+
+def draw_texts(texts: Sequence[str], size: int | None, seed: int, source: str, option: str = "--size") -> list[str]:
+    """Draw ``size`` sentences without replacement, in their order; all of them without a size.
+
+    Args:
+        texts: All sentences.
+        size: How many.
+        seed: Of the draw.
+        source: What messages call the sentences.
+        option: What messages call ``size``.
+
+    Raises:
+        DataError: There are fewer.
+    """
+    return [texts[index] for index in draw_rows(len(texts), size, seed, source, option)]
+
+
+def draw_rows(count: int, size: int | None, seed: int, source: str, option: str = "--size") -> list[int]:
+    """Return the rows of ``count`` that :func:`draw_texts` takes, ascending.
+
+    Raises:
+        DataError: There are fewer.
+    """
+    if size is None:
+        return list(range(count))
+    if size > count:
+        raise DataError(
+            f"{source} has {count} sentences, {option} asks for {size}", f"leave {option} out to take them all"
+        )
+    return sorted(random.Random(seed).sample(range(count), size))
 
 
 @torch.no_grad()  # not inference_mode: what comes out may be trained on

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,13 +64,13 @@ class WeightFile:
         path: The file; for official checkpoints the one, or the folder, that was named.
         header: What they were trained for.
         files: For official checkpoints, the files by role; empty for a file of ours.
-        made: Tensors that the component's reader made of those files.
+        read: For official checkpoints, lets the component's reader make its tensors of those files.
     """
 
     path: Path
     header: WeightHeader
     files: Mapping[str, Path] = field(default_factory=dict)
-    made: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    read: Callable[[], Mapping[str, Tensor]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def says_space(self) -> bool:
@@ -85,12 +85,10 @@ class WeightFile:
         """
         from safetensors.torch import load_file
 
-        if self.files:
-            return {
-                name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in self.made.items()
-            }
         try:
-            loaded = load_file(self.path)
+            loaded = load_file(self.path) if self.read is None else self.read()
+        except WeightsError:
+            raise
         except Exception as error:  # safetensors raises its own types, OSError and UnicodeDecodeError
             raise _damaged(self.path, str(error)) from None
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in loaded.items()}
@@ -152,6 +150,16 @@ def load_into(module: Any, tensors: Mapping[str, Tensor], source: str | Path) ->
     """Load tensors into a ``torch.nn.Module``; every key must be accounted for, in both directions.
 
     Raises:
+        WeightsError: As :func:`check_fit`.
+    """
+    check_fit(module, tensors, source)
+    module.load_state_dict(dict(tensors))
+
+
+def check_fit(module: Any, tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """Check that tensors are exactly those of a ``torch.nn.Module``, by name and shape, without loading them.
+
+    Raises:
         WeightsError: Keys are missing or left over, or shapes differ; the first three are named.
     """
     own = module.state_dict()
@@ -167,7 +175,6 @@ def load_into(module: Any, tensors: Mapping[str, Tensor], source: str | Path) ->
     faults += [f"shape: {line}" for line in shapes[:3]]
     if faults:
         raise WeightsError(f"{source}: the weights do not fit {type(module).__name__}", *faults)
-    module.load_state_dict(dict(tensors))
 
 
 def _damaged(path: Path, reason: str) -> WeightsError:

@@ -28,13 +28,21 @@ def get_registry() -> Registry:
     return current()
 
 
-def load(source: str | Path | Mapping[str, Any], *, overrides: Sequence[str] = (), device: str = "auto") -> Pipeline:
+def load(
+    source: str | Path | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    allow_local_plugins: bool = False,
+) -> Pipeline:
     """Assemble a pipeline.
 
     Args:
         source: A preset's name, the path of a pipeline YAML, or a mapping of the same form.
         overrides: ``a.b=c`` strings laid over it, as ``--set`` does.
         device: ``auto`` takes a GPU where there is one; otherwise a torch device string.
+        allow_local_plugins: Run the code of plugins that the file brings under its key ``plugins``. Do so only with
+            files that you trust.
 
     Raises:
         UnknownName: There is no such preset.
@@ -42,14 +50,24 @@ def load(source: str | Path | Mapping[str, Any], *, overrides: Sequence[str] = (
     """
     from regionkit.registry.assembly import build_pipeline
     from regionkit.registry.document import read_pipeline
+    from regionkit.registry.local_plugins import allow_local_plugins as allowing
     from regionkit.registry.plan import plan_pipeline
 
-    document = read_pipeline(source, overrides)
+    with allowing(allow_local_plugins):
+        document = read_pipeline(source, overrides)
     return build_pipeline(plan_pipeline(document.data, document.line), device=device)
 
 
-def validate(path: str | Path, *, overrides: Sequence[str] = ()) -> list[Problem]:
-    """Return every mistake of a pipeline, ablation or recipe file; an empty list is a good file."""
+def validate(path: str | Path, *, overrides: Sequence[str] = (), allow_local_plugins: bool = False) -> list[Problem]:
+    """Return every mistake of a pipeline, ablation or recipe file; an empty list is a good file.
+
+    Args:
+        path: The file.
+        overrides: As for :func:`load`.
+        allow_local_plugins: As for :func:`load`.
+    """
+    from regionkit.registry.local_plugins import allow_local_plugins as allowing
     from regionkit.registry.validation import check_file
 
-    return list(check_file(path, overrides).problems)
+    with allowing(allow_local_plugins):
+        return list(check_file(path, overrides).problems)

@@ -98,7 +98,7 @@ def component_class(spec: ComponentSpec) -> type[Component]:
     fault = f"this is a fault of plugin {owner}, which names it as {spec.target}"
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a stranger's module may raise anything, such as OSError for a missing library
         raise RegionkitError(
             f"the code of {spec.kind} '{spec.name}' cannot be imported: {type(error).__name__}: {error}", fault
         ) from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from regionkit.core.errors import RegionkitError
+from regionkit.registry.offers import place
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,7 @@ class Claim:
     @property
     def place(self) -> str:
         """Folder of a package, file of a module; empty where it has none."""
-        file = getattr(sys.modules.get(self.module), "__file__", None)
-        if not file:
-            return ""
-        path = Path(file).resolve()  # ours are imported through links, and the folder itself is what one renames
-        return str(path.parent if path.name == "__init__.py" else path)
+        return place(getattr(sys.modules.get(self.module), "__file__", None) or "")
 
     @property
     def is_home(self) -> bool:

@@ -17,7 +17,7 @@ from regionkit.core.errors import ConfigError, RegionkitError, did_you_mean
 from regionkit.registry.registry import get_registry
 
 #: Flags of the root that may also stand after the command.
-_EVERYWHERE = ("--traceback", "--offline")
+_EVERYWHERE = ("--traceback", "--offline", "--allow-local-plugins")
 #: Exit status of a command that Ctrl-C ended, as shells have it.
 _INTERRUPTED = 130
 
@@ -121,8 +121,18 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 )
 @click.option("--offline", is_flag=True, help="Never use the network; may also stand after the command.")
 @click.option("--traceback", is_flag=True, help="Show where a known error came from; may also stand after the command.")
-def root(offline: bool, traceback: bool) -> None:
+@click.option(
+    "--allow-local-plugins",
+    is_flag=True,
+    help="Run the code that YAML files bring under their key 'plugins'; may also stand after the command.",
+)
+@click.pass_context
+def root(context: click.Context, /, offline: bool, traceback: bool, allow_local_plugins: bool) -> None:
     """Caption any region of an image: assemble, train, ablate and serve captioners from YAML."""
+    if allow_local_plugins:
+        from regionkit.registry.local_plugins import allow_local_plugins as allowing
+
+        context.with_resource(allowing())
     if offline:
         os.environ["REGIONKIT_OFFLINE"] = "1"
         os.environ["HF_HUB_OFFLINE"] = "1"

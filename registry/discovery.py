@@ -1,72 +1,132 @@
 """Finding plugins: ours by scanning ``regionkit.plugins``, strangers' by the entry-point group ``regionkit``.
 
 Both kinds go through :meth:`Registry.register`. Each is loaded on its own, so that a broken plugin costs nobody else
-anything; pluggy's ``load_setuptools_entrypoints`` would stop at the first one.
+anything; pluggy's ``load_setuptools_entrypoints`` would stop at the first one. What a plugin prints while it is loaded
+goes to stderr, since stdout may be read by a program, and what hangs is interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import pkgutil
+import sys
+import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from dataclasses import dataclass
+from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
 
 import regionkit.plugins
 import regionkit.registry.commands
 from regionkit.core.plugin import PROJECT
-from regionkit.registry.registry import Owner, Registry, describe, disabled_plugins
+from regionkit.registry.asking import describe, message_lines
+from regionkit.registry.offers import place, source_file
+from regionkit.registry.owners import Loading, Owner
+from regionkit.registry.registry import DISABLE_VARIABLE, Registry, disabled_plugins
+from regionkit.registry.requirements import misfit
+from regionkit.registry.watchdog import TimedOut, limit_seconds, run_limited
 
 #: The distribution that the plugins of this repository come with.
 DISTRIBUTION = "regionkit"
+#: Packages that no plugin may import before it is used: they take seconds.
+HEAVY = ("torch", "transformers", "timm", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A plugin before it is loaded: who it is, its module, how to import it, and the distribution of an outsider."""
+
+    owner: Owner
+    module: str
+    load: Callable[[], object]
+    distribution: Distribution | None = None
 
 
 def discover() -> Registry:
     """Make a registry of everything that is installed.
 
     Raises:
-        RegionkitError: Two plugins register the same component or command.
+        RegionkitError: Two plugins register the same component or command, or the time limit is no number.
     """
-    registry = Registry()
-    registry.register(regionkit.registry.commands, Owner("registry", DISTRIBUTION, _version(DISTRIBUTION)))
+    registry, limit = Registry(), limit_seconds()
+    commands = regionkit.registry.commands
+    own = Owner("registry", DISTRIBUTION, _version(DISTRIBUTION))
+    found = [_Found(own, commands.__name__, lambda: commands), *_in_tree(), *_outsiders()]
     disabled = disabled_plugins()
-    for owner, import_plugin in [*_in_tree(), *_outsiders()]:
-        if owner.plugin in disabled:
-            registry.quarantine(owner, "turned off by REGIONKIT_DISABLE", disabled=True)
-            continue
-        try:
-            plugin = import_plugin()
-        # A plugin's import may raise anything, SystemExit included; the reason is kept and shown.
-        except (Exception, SystemExit) as error:
-            registry.quarantine(owner, describe_import(error))
-            continue
-        registry.register(plugin, owner)
+    for one in found:
+        if one.owner.plugin in disabled and one.owner is not own:
+            source = source_file(one.module)
+            registry.quarantine(one.owner, f"turned off by {DISABLE_VARIABLE}", disabled=True, source=source)
+            registry.describe_loading(one.owner, Loading(place(source)), source)
+        else:
+            _load(one, registry, limit)
+    registry.unknown_disabled = sorted(set(disabled) - {one.owner.plugin for one in found})
     return registry
+
+
+def _load(found: _Found, registry: Registry, limit: float) -> None:
+    """Import a plugin and register it, or quarantine it, and note what that was like."""
+    before, start = set(HEAVY) & set(sys.modules), time.perf_counter()
+    plugin: object = None
+    with contextlib.redirect_stdout(sys.stderr):
+        reason = _misfit(found)
+        if not reason:
+            try:
+                plugin = run_limited(found.load, limit)
+            except TimedOut as error:
+                reason = f"its import {error}"
+            except KeyboardInterrupt:
+                raise
+            # A plugin's import may raise anything, SystemExit included; the reason is kept and shown.
+            except BaseException as error:
+                reason = describe_import(error)
+        if reason:
+            registry.quarantine(found.owner, reason)
+        else:
+            registry.register(plugin, found.owner, limit=limit)
+    seconds = time.perf_counter() - start
+    heavy = [name for name in HEAVY if name in sys.modules and name not in before]
+    notes = (f"imports {', '.join(heavy)}: it must not, this took {seconds:.1f} s",) if heavy else ()
+    file = getattr(sys.modules.get(found.module), "__file__", None) or ("" if plugin else source_file(found.module))
+    registry.describe_loading(found.owner, Loading(place(file), seconds, notes), file)
 
 
 def describe_import(error: BaseException) -> str:
     """Say on one line why an import failed, with the type's name: that is what one searches for."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else describe(error)
+    lines = message_lines(error)
+    return f"{type(error).__name__}: {lines[0]}" if lines else describe(error)
 
 
-def _in_tree() -> Iterator[tuple[Owner, Callable[[], object]]]:
+def _misfit(found: _Found) -> str:
+    """Say that an outsider was built for another version of this toolkit; empty where it was not, or does not say."""
+    if found.distribution is None:
+        return ""
+    running = _version(DISTRIBUTION)
+    requirements = found.distribution.requires or ()
+    return misfit(requirements, DISTRIBUTION, "" if running == "unknown" else running, found.owner.distribution)
+
+
+def _in_tree() -> Iterator[_Found]:
     """Yield the plugins of this repository, by name."""
     own_version = _version(DISTRIBUTION)
     for name in sorted(module.name for module in pkgutil.iter_modules(regionkit.plugins.__path__)):
         if not name.startswith("_"):
             path = f"{regionkit.plugins.__name__}.{name}"
-            yield Owner(name, DISTRIBUTION, own_version), functools.partial(importlib.import_module, path)
+            owner = Owner(name, DISTRIBUTION, own_version)
+            yield _Found(owner, path, functools.partial(importlib.import_module, path))
 
 
-def _outsiders() -> Iterator[tuple[Owner, Callable[[], object]]]:
+def _outsiders() -> Iterator[_Found]:
     """Yield the plugins of other distributions, by distribution and name: the order never depends on the disk."""
     points = sorted(entry_points(group=PROJECT), key=lambda point: (point.dist.name if point.dist else "", point.name))
     for point in points:
-        distribution = point.dist.name if point.dist else ""
-        yield Owner(point.name, distribution, point.dist.version if point.dist else ""), point.load
+        distribution = point.dist
+        owner = Owner(point.name, distribution.name, distribution.version) if distribution else Owner(point.name)
+        yield _Found(owner, point.value.partition(":")[0].strip(), point.load, distribution)
 
 
+@functools.cache
 def _version(distribution: str) -> str:
     try:
         return version(distribution)

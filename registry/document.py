@@ -2,7 +2,7 @@
 
 ``yaml.compose`` gives the line numbers, OmegaConf gives the values (PyYAML alone reads ``1e-4`` as a string). A file
 never runs code: interpolations and resolvers such as ``${oc.env:HOME}`` are refused, since what they fetch would end
-up in reports.
+up in reports. The one exception, plugins that a file brings under its key ``plugins``, is named on the command line.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from regionkit.core.errors import ConfigError, Problem, UnknownName, did_you_mean
+from regionkit.core.files import is_file
+from regionkit.registry.local_plugins import FLAG, KEY, load_local_plugins
 from regionkit.registry.merging import apply_override, merge
 from regionkit.registry.registry import get_registry
 from regionkit.registry.yaml_text import nearby, read_text, read_yaml
@@ -112,7 +114,7 @@ def find_source(source: str | Path, folder: Path) -> Path:
     raise UnknownName(
         f"no preset named '{text}'",
         did_you_mean(text, names) or (f"presets are: {', '.join(names)}" if names else "no plugin brings presets"),
-        f"to read the file of that name write ./{text}" if (folder / text).is_file() else "",
+        f"to read the file of that name write ./{text}" if is_file(folder / text) else "",
         *registry.skipped(),
     )
 
@@ -120,7 +122,22 @@ def find_source(source: str | Path, folder: Path) -> Path:
 def _read(path: Path, chain: tuple[Path, ...]) -> Document:
     """Read and compose one file; ``chain`` holds the files that led to it."""
     data, lines = read_yaml(read_text(path), str(path))
-    return _compose(Document(path, data, lines, path.stem), path.parent, chain)
+    return _compose(Document(path, _anchored(data, path.parent), lines, path.stem), path.parent, chain)
+
+
+def _anchored(value: Any, folder: Path, key: str = "") -> Any:
+    """Make ``weights: file:PATH`` relative to the file that says so, as all paths in a file are.
+
+    What the command line says is relative to where the user stands.
+    """
+    if isinstance(value, dict):
+        return {name: _anchored(inner, folder, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_anchored(inner, folder, key) for inner in value]
+    if key == "weights" and isinstance(value, str) and value.startswith("file:"):
+        written = os.path.expanduser(value.removeprefix("file:"))
+        return f"file:{folder / written}" if not os.path.isabs(written) else value
+    return value
 
 
 def _compose(document: Document, folder: Path, chain: tuple[Path, ...]) -> Document:
@@ -129,6 +146,8 @@ def _compose(document: Document, folder: Path, chain: tuple[Path, ...]) -> Docum
     _check_version(data.pop("version", VERSION), document)
     chain = (*chain, *([document.path.resolve()] if document.path else []))
     result = Document(document.path, {}, {}, document.name)
+    if KEY in data:  # before anything is looked up, since it may be what they bring
+        load_local_plugins(data.pop(KEY), document, folder)
     if "extends" in data:
         result = _lay_over(result, _below("extends", data.pop("extends"), document, folder, chain))
     if "base" in data and "base" not in _pipeline_keys({**data, **result.data}):
@@ -147,7 +166,7 @@ def _with_pipelines(document: Document, folder: Path, chain: tuple[Path, ...]) -
     """Put composed pipelines in the place of what the file names or writes out under their keys."""
     for key in _pipeline_keys(document.data):
         source = document.data.get(key)
-        if source is None or (isinstance(source, Mapping) and not {"base", "extends"} & set(source)):
+        if source is None or (isinstance(source, Mapping) and not {"base", "extends", KEY} & set(source)):
             continue
         below = _below(key, source, document, folder, chain)
         lines = {f"{key}.{path}": line for path, line in below.lines.items() if path}
@@ -179,11 +198,11 @@ def _source(source: Any, key: str, document: Document, folder: Path, chain: tupl
         path = find_source(source, folder)
     except UnknownName as error:
         raise ConfigError([Problem(where, key, error.message, error.hints)]) from None
+    if not is_file(path):
+        raise ConfigError([Problem(where, key, f"there is no file {path}", (nearby(path),))])
     if path.resolve() in chain:
         names = " -> ".join(link.name for link in (*chain, path))
         raise ConfigError([Problem(where, key, f"the files extend each other in a circle: {names}")])
-    if not path.is_file():
-        raise ConfigError([Problem(where, key, f"there is no file {path}", (nearby(path),))])
     return _read(path, chain)
 
 
@@ -215,6 +234,9 @@ def _override(document: Document, overrides: Sequence[str]) -> Document:
         lines = dict(document.lines)
         try:
             data = apply_override(document.data, lines, text)
+            if KEY in data:
+                hint = f"write the key into the file, and allow it with {FLAG}"
+                raise ConfigError([Problem(lines.get(KEY, "--set"), KEY, "plugins are not brought by --set", (hint,))])
             # --set base=NAME on an ablation names a pipeline, and later overrides may go into it.
             document = _with_pipelines(Document(document.path, data, lines, document.name), Path(), ())
         except ConfigError as error:

@@ -12,6 +12,8 @@ from regionkit.core.spec import KINDS
 from regionkit.registry.yaml_text import read_value
 
 _Lines = Mapping[str, str]
+#: Keys of a dotted path; each is a step of recursion.
+_MOST_KEYS = 32
 
 
 def merge(
@@ -82,7 +84,7 @@ def apply_override(data: Mapping[str, Any], lines: dict[str, str], text: str) ->
     path, equals, value_text = text.partition("=")
     where = f"--set {path.strip() or text}"
     keys = path.strip().split(".")
-    if not equals or not all(re.fullmatch(r"[\w-]+", key) for key in keys):
+    if not equals or len(keys) > _MOST_KEYS or not all(re.fullmatch(r"[\w-]+", key) for key in keys):
         raise ConfigError(
             [
                 Problem(
@@ -102,7 +104,7 @@ def _set(holder: Any, keys: list[str], value: Any, where: str, done: list[str]) 
     """Set a value inside nested mappings and lists, in place."""
     key, rest = keys[0], keys[1:]
     if isinstance(holder, list):
-        if not key.isdecimal() or int(key) >= len(holder):
+        if not key.isdecimal() or len(key) > 9 or int(key) >= len(holder):
             raise _no_way(where, done, f"is a list of {len(holder)}, counted from 0")
         if rest:
             _set(holder[int(key)], rest, value, where, [*done, key])

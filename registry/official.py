@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regionkit.core.errors import RegionkitError, WeightsError
-from regionkit.core.spec import Checkpoint, ComponentSpec
-from regionkit.core.weights import WeightFile
+from regionkit.core.spec import PARTS, Checkpoint, ComponentSpec
+from regionkit.core.weights import WeightFile, WeightHeader
 from regionkit.registry.references import locate
 from regionkit.registry.registry import user_weight_folders
 from regionkit.registry.schema import Part, owner_text
 from regionkit.registry.weight_index import files_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from regionkit.core.contracts import WeightArtifact
+
+#: What a reader is asked for: its name, the config, role, path and version of each file, and who brings it.
+_Question = tuple[str, Any, tuple[tuple[str, Path, int, int], ...], str]
+
+#: Weights of a repository, the surest first, under the names that the hub's own libraries give them.
+HUB_WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin", "*.safetensors")
+
+
+def spec_for(part: Part) -> ComponentSpec:
+    """Return the spec of a part with the checkpoints that belong to its options."""
+    chosen = tuple(entry for entry in part.spec.checkpoints if _is_meant(entry, part.config))
+    return part.spec if chosen == part.spec.checkpoints else replace(part.spec, checkpoints=chosen)
+
+
+def _is_meant(entry: Checkpoint, config: Any) -> bool:
+    option, _, value = entry.when.partition("=")
+    return not option or str(getattr(config, option, "")) == value
 
 
 def find_official(part: Part, place: Path) -> WeightFile | None:
@@ -36,10 +59,11 @@ def find_official(part: Part, place: Path) -> WeightFile | None:
     """
     if not part.spec.reader:
         return None
-    files = _named_file(part.spec, place) if place.is_file() else files_in(part.spec, place)
-    if not set(files) - {entry.role for entry in part.spec.checkpoints if entry.optional or entry.shared}:
+    spec = spec_for(part)
+    files = _named_file(spec, place) if place.is_file() else files_in(spec, place)
+    if not set(files) - {entry.role for entry in spec.checkpoints if entry.optional or entry.shared}:
         return None
-    return read_official(part, _completed(part.spec, files), place)
+    return read_official(part, _completed(spec, files), place)
 
 
 def find_installed(part: Part) -> WeightFile | None:
@@ -52,8 +76,9 @@ def find_installed(part: Part) -> WeightFile | None:
     """
     if not part.spec.reader:
         return None
-    files = _elsewhere(part.spec, [entry for entry in part.spec.checkpoints if not entry.optional])
-    if not files or missing_roles(part.spec, files):
+    spec = spec_for(part)
+    files = _elsewhere(spec, [entry for entry in spec.checkpoints if not entry.optional])
+    if not files or missing_roles(spec, files):
         return None
     file = read_official(part, files, next(iter(files.values())))
     return file if file.says_space else None
@@ -90,7 +115,10 @@ def describe_missing(entries: Iterable[Checkpoint]) -> list[str]:
 
 
 def read_official(part: Part, files: Mapping[str, Path], place: Path) -> WeightFile:
-    """Read official checkpoints with the component's own reader; the result is kept while the files stay as they are.
+    """Read official checkpoints with the component's own reader.
+
+    The header is kept while the files stay as they are. The tensors are kept until they are taken, and made again for
+    who asks once more: a plan that is never built should not hold a model in memory.
 
     Args:
         part: The component.
@@ -101,18 +129,32 @@ def read_official(part: Part, files: Mapping[str, Path], place: Path) -> WeightF
         WeightsError: The reader refuses a file.
     """
     versions = tuple((role, path, *_version(path)) for role, path in sorted(files.items()))
-    artifact = _read(part.spec.reader, part.config, versions, owner_text(part.spec))
-    return WeightFile(place, artifact.header, dict(files), artifact.tensors)
+    question = (part.spec.reader, part.config, versions, owner_text(part.spec))
+    return WeightFile(place, _header(question), dict(files), functools.partial(_take, question))
 
 
-@functools.lru_cache(maxsize=8)
-def _read(reader: str, config: Any, versions: Sequence[tuple[str, Path, int, int]], owner: str) -> Any:
+#: What readers made and nobody has taken yet: as many as one pipeline has parts.
+_made: OrderedDict[_Question, WeightArtifact] = OrderedDict()
+
+
+@functools.lru_cache(maxsize=256)
+def _header(question: _Question) -> WeightHeader:
+    artifact = _made[question] = _ask(question)
+    while len(_made) > len(PARTS):
+        _made.popitem(last=False)
+    return artifact.header
+
+
+def _take(question: _Question) -> Mapping[str, Tensor]:
+    return (_made.pop(question, None) or _ask(question)).tensors
+
+
+def _ask(question: _Question) -> WeightArtifact:
+    reader, config, versions, owner = question
     module, _, name = reader.partition(":")
     files = {role: path for role, path, *_ in versions}
     try:
-        function = getattr(importlib.import_module(module), name)
-        artifact = function(files, config)
-        return replace(artifact, tensors=dict(artifact.tensors))
+        artifact: WeightArtifact = getattr(importlib.import_module(module), name)(files, config)
     except RegionkitError:
         raise
     except Exception as error:  # a stranger's reader, or a checkpoint of a shape that it never met
@@ -120,6 +162,7 @@ def _read(reader: str, config: Any, versions: Sequence[tuple[str, Path, int, int
             f"{', '.join(str(path) for path in files.values())}: cannot be read: {type(error).__name__}: {error}",
             f"the files may be damaged or of another model; otherwise this is a fault of {owner}: {reader}",
         ) from error
+    return artifact
 
 
 def _named_file(spec: ComponentSpec, path: Path) -> dict[str, Path]:
@@ -156,19 +199,23 @@ def _elsewhere(spec: ComponentSpec, wanted: Iterable[Checkpoint]) -> dict[str, P
     found: dict[str, Path] = {}
     installed = [files_in(spec, folder) for folder in user_weight_folders() if folder.is_dir()]
     for entry in wanted:
-        path = next((files[entry.role] for files in installed if entry.role in files), None) or _cached(entry)
+        path = next((files[entry.role] for files in installed if entry.role in files), None) or cached(entry)
         if path is not None:
             found[entry.role] = path
     return found
 
 
-def _cached(entry: Checkpoint) -> Path | None:
-    if not entry.source.startswith("hub:"):
-        return None
+def cached(entry: Checkpoint) -> Path | None:
+    """Return where the hub's cache has a file; a repository of which it has other files alone does not count."""
     try:
-        return locate(entry.source)
+        path = locate(entry.source) if entry.source.startswith("hub:") else None
     except WeightsError:
         return None
+    if path is not None and path.is_dir():
+        names = [inner.name for inner in path.iterdir()]
+        wanted = (*entry.files, *HUB_WEIGHTS)
+        return path if any(fnmatch(name, pattern) for name in names for pattern in wanted) else None
+    return path
 
 
 def _matching(entry: Checkpoint, folder: Path) -> list[Path]:

@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from regionkit.core.errors import WeightsError, did_you_mean
+from regionkit.core.files import is_file
+from regionkit.core.files import is_folder as is_folder_path
 
 _HUB = re.compile(r"(?P<location>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?(/(?P<inner>.+))?")
 _HASH = re.compile(r"sha256=(?P<hash>[0-9a-fA-F]{64})")
@@ -94,7 +96,7 @@ def locate(text: str, *, download: bool = False) -> Path:
         path = _package_path(reference)
     else:
         path = Path(os.path.expanduser(reference.location))
-    if not path.is_file() and not path.is_dir():
+    if not is_file(path) and not is_folder_path(path):
         raise _not_there(path)
     if reference.sha256:
         check_hash(path, reference.sha256, str(reference))
@@ -135,7 +137,10 @@ def check_hash(path: Path, sha256: str, what: str) -> None:
 
 
 def _not_there(path: Path) -> WeightsError:
-    near = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    try:
+        near = [other.name for other in path.parent.iterdir()] if is_folder_path(path.parent) else []
+    except OSError:  # a folder that may not be read
+        near = []
     return WeightsError(
         f"there is no weight file {path}",
         did_you_mean(path.name, near),
@@ -166,10 +171,11 @@ def _hub_path(reference: Reference, *, download: bool) -> Path:
             return Path(hf_hub_download(name, reference.inner, revision=revision, local_files_only=cached))
         return Path(snapshot_download(name, revision=revision, local_files_only=cached))
     except Exception as error:  # the client raises its own types, those of its HTTP library, and OSError
-        raise _not_fetched(reference, error, download=download) from None
+        raise not_fetched(reference, error, download=download) from None
 
 
-def _not_fetched(reference: Reference, error: Exception, *, download: bool) -> WeightsError:
+def not_fetched(reference: Reference, error: Exception, *, download: bool) -> WeightsError:
+    """Return the error of a repository that is not in the hub's cache, or cannot be fetched."""
     if not download:
         return WeightsError(
             f"{reference} is not in the cache of the hub" + (", and this is --offline" if is_offline() else ""),

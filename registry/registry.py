@@ -2,68 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
-import re
+import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pluggy
 
 import regionkit.core.plugin as hooks
 from regionkit.core.errors import RegionkitError, RunFailed, UnknownName, did_you_mean
 from regionkit.core.spec import KINDS, CommandSpec, ComponentSpec, PaperSpec
+from regionkit.registry.asking import Offer, ask_plugin, describe, file_key
 from regionkit.registry.clashes import Claim, clash_error
-from regionkit.registry.spec_checks import check_command, check_component, check_paper
-
-_T = TypeVar("_T")
+from regionkit.registry.offers import close_names
+from regionkit.registry.owners import Loading, Owner, Quarantined
 
 #: Plugins named here, separated by commas, are not loaded.
 DISABLE_VARIABLE = "REGIONKIT_DISABLE"
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who brought a component.
-
-    Attributes:
-        plugin: Name of the plugin, the word for ``REGIONKIT_DISABLE``.
-        distribution: The installed distribution that it comes with.
-        version: Version of that distribution.
-    """
-
-    plugin: str
-    distribution: str = ""
-    version: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.plugin} ({self.distribution} {self.version})" if self.distribution else self.plugin
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """A plugin that was found and not used, with the reason; ``disabled`` where the user asked for that."""
-
-    plugin: str
-    reason: str
-    distribution: str = ""
-    version: str = ""
-    disabled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    """Everything that one plugin brings, checked before any of it is taken in."""
-
-    components: list[ComponentSpec]
-    papers: list[PaperSpec]
-    presets: list[Path]
-    weights: list[Path]
-    commands: list[CommandSpec]
+class PluginFault(Exception):
+    """A plugin cannot be used; the text is the reason, on one line."""
 
 
 class Registry:
@@ -74,33 +39,67 @@ class Registry:
         self.manager.add_hookspecs(hooks)
         self.commands: dict[str, CommandSpec] = {}
         self.papers: dict[str, PaperSpec] = {}
-        self.preset_folders: list[Path] = []
         self.plugins: dict[str, Owner] = {}
+        #: What loading each plugin was like, by its name.
+        self.loadings: dict[str, Loading] = {}
         self.quarantined: list[Quarantined] = []
+        #: Python files that YAML files brought, see ``local_plugins``: digest by resolved path.
+        self.local_files: dict[Path, str] = {}
+        #: Names in REGIONKIT_DISABLE that no plugin has.
+        self.unknown_disabled: list[str] = []
         self._components: dict[tuple[str, str], ComponentSpec] = {}
         self._owners: dict[tuple[str, str], Owner] = {}
         self._command_owners: dict[str, Owner] = {}
         #: Top-level key of a YAML file -> the command that reads such files.
         self._readers: dict[str, CommandSpec] = {}
         self._weights: list[Path] = []
+        #: Plugins whose observing hook raised.
+        self._silenced: set[str] = set()
+        self._preset_folders: list[tuple[Path, Owner]] = []
 
-    def register(self, plugin: object, owner: Owner) -> None:
+    def register(self, plugin: object, owner: Owner, *, limit: float = 0) -> None:
         """Take in what a plugin brings, or quarantine it with the reason where anything about it is wrong.
+
+        Args:
+            plugin: The module, or another object with hooks.
+            owner: Who it is.
+            limit: Seconds that each of its hooks may take; 0 is no limit.
 
         Raises:
             RegionkitError: A component, a command or a key of a command's files belongs to another plugin already.
         """
+        seen: list[tuple[str, str]] = []
+        try:
+            self.admit(plugin, owner, limit=limit, seen=seen)
+        except PluginFault as fault:
+            self.quarantine(owner, str(fault), seen=tuple(seen))
+
+    def admit(
+        self, plugin: object, owner: Owner, *, limit: float = 0, seen: list[tuple[str, str]] | None = None
+    ) -> None:
+        """Take in what a plugin brings, or nothing of it.
+
+        Args:
+            plugin: As for :meth:`register`, like the next two.
+            owner: Who it is.
+            limit: Seconds for each of its hooks.
+            seen: Takes kinds and names of the components that it tells of, sound or not.
+
+        Raises:
+            PluginFault: Something about it is wrong.
+            RegionkitError: It brings what belongs to another plugin already.
+        """
         if owner.plugin in self.plugins:
-            other = self.plugins[owner.plugin]
-            self.quarantine(owner, f"another plugin is already named '{owner.plugin}': {other}")
-            return
+            raise PluginFault(f"another plugin is already named '{owner.plugin}': {self.plugins[owner.plugin]}")
         try:
             self.manager.register(plugin, owner.plugin)
-            offer = self._offer(plugin, owner)
-        except Exception as error:  # a stranger's code may raise anything; it must not take the others down
+            offer = ask_plugin(self.manager, plugin, owner, limit, [] if seen is None else seen)
+        except BaseException as error:
             self._forget(plugin)
-            self.quarantine(owner, describe(error))
-            return
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            # A stranger's code may raise anything, SystemExit included; it must not take the others down.
+            raise PluginFault(describe(error)) from error
         try:
             self._take(offer, owner)
         except RegionkitError:
@@ -108,52 +107,33 @@ class Registry:
             raise
         self.plugins[owner.plugin] = owner
 
-    def quarantine(self, owner: Owner, reason: str, *, disabled: bool = False) -> None:
+    def quarantine(
+        self,
+        owner: Owner,
+        reason: str,
+        *,
+        disabled: bool = False,
+        source: str = "",
+        seen: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         """Record a plugin that is not used."""
-        self.quarantined.append(Quarantined(owner.plugin, reason, owner.distribution, owner.version, disabled=disabled))
+        self.quarantined.append(
+            Quarantined(owner.plugin, reason, owner.distribution, owner.version, disabled, source, seen)
+        )
+
+    def describe_loading(self, owner: Owner, loading: Loading, source: str) -> None:
+        """Keep what loading a plugin was like, whether it is used or was quarantined just now."""
+        last = self.quarantined[-1] if self.quarantined else None
+        if last is not None and (last.plugin, last.distribution) == (owner.plugin, owner.distribution):
+            self.quarantined[-1] = replace(last, loading=loading, source=source)
+        else:
+            self.loadings[owner.plugin] = loading
 
     def _forget(self, plugin: object) -> None:
         if self.manager.is_registered(plugin):
             self.manager.unregister(plugin)
 
-    def _offer(self, plugin: object, owner: Owner) -> _Offer:
-        """Ask a plugin for all that it brings and check every piece."""
-        callers = self.manager.get_hookcallers(plugin) or []
-        if not callers:
-            raise ValueError("it implements no hook of regionkit")
-        for caller in callers:
-            if not caller.has_spec():
-                raise ValueError(
-                    f"it implements the unknown hook '{caller.name}'; "
-                    + (did_you_mean(caller.name, _hook_names()) or f"hooks are: {', '.join(_hook_names())}")
-                )
-        offer = _Offer(
-            components=self._ask("regionkit_components", owner, check_component),
-            papers=self._ask("regionkit_papers", owner, check_paper),
-            presets=self._ask("regionkit_presets", owner, _folder),
-            weights=self._ask("regionkit_weights", owner, _folder),
-            commands=self._ask("regionkit_commands", owner, check_command),
-        )
-        offered = [f"{spec.kind} '{spec.name}'" for spec in offer.components]
-        offered += [f"command '{command.name}'" for command in offer.commands]
-        offered += [_file_key(key) for command in offer.commands for key in command.files]
-        twice = [what for what, count in Counter(offered).items() if count > 1]
-        if twice:
-            raise ValueError(f"it registers {twice[0]} twice")
-        return offer
-
-    def _ask(self, hook: str, owner: Owner, check: Callable[[Any], _T]) -> list[_T]:
-        """Call one hook of one plugin. pluggy's own call would mix all plugins' answers and stop at the first error."""
-        answers: list[_T] = []
-        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
-            if implementation.plugin_name == owner.plugin:
-                answer = implementation.function()
-                if not isinstance(answer, (list, tuple)):
-                    raise TypeError(f"{hook} must return a list, it returned {type(answer).__name__}")
-                answers += [check(item) for item in answer]
-        return answers
-
-    def _take(self, offer: _Offer, owner: Owner) -> None:
+    def _take(self, offer: Offer, owner: Owner) -> None:
         self._refuse_clashes(offer, owner)
         for spec in offer.components:
             self._components[spec.kind, spec.name] = spec
@@ -164,10 +144,10 @@ class Registry:
             self._readers.update(dict.fromkeys(command.files, command))
         for paper in offer.papers:  # two plugins may build on one paper; its entry is the same either way
             self.papers.setdefault(paper.key, paper)
-        self.preset_folders += offer.presets
+        self._preset_folders += [(folder, owner) for folder in offer.presets]
         self._weights += offer.weights
 
-    def _refuse_clashes(self, offer: _Offer, owner: Owner) -> None:
+    def _refuse_clashes(self, offer: Offer, owner: Owner) -> None:
         """Raise if anything on offer is there already, with all that the first such plugin has in common with it."""
         held: list[tuple[str, Owner, str, str]] = []  # what, whose it is, its target, the target on offer
         for spec in offer.components:
@@ -181,7 +161,7 @@ class Registry:
             for key in command.files:
                 if key in self._readers:
                     reader = self._readers[key]
-                    held.append((_file_key(key), self._command_owners[reader.name], reader.target, command.target))
+                    held.append((file_key(key), self._command_owners[reader.name], reader.target, command.target))
         if held:
             _, holder, target, offered = held[0]
             shared = [what for what, other_owner, _, _ in held if other_owner == holder]
@@ -218,19 +198,51 @@ class Registry:
             )
         known = self.names(kind)
         elsewhere = [other for other, held in self._components if held == name]
-        close = did_you_mean(name, known)
+        brought, close, skipped = self.about_missing(name, known, kind)
         raise UnknownName(
             f"no {kind} named '{name}'",
+            *brought,
             close,
             f"there is a {' and a '.join(elsewhere)} of that name" if elsewhere else "",
             "" if close or not known else f"{plural(kind)} are: {', '.join(known)}",
-            *self.skipped(),
+            *skipped,
             f"see: toolkit list-components --kind {kind}",
         )
 
-    def skipped(self) -> list[str]:
+    def about_missing(
+        self, name: str, known: Iterable[str], kind: str | None = None
+    ) -> tuple[list[str], str, list[str]]:
+        """Say what may be the reason that a component is not there.
+
+        Args:
+            name: What was asked for.
+            known: Names that would have been right.
+            kind: The kind of component that was asked for; None where it may be any.
+
+        Returns:
+            A line for each plugin out of use that would bring just that; close matches, those of plugins out of use
+            marked as such, or an empty string; a line for each other plugin out of use.
+        """
+        offers = [
+            (other, offered, plugin)
+            for plugin in self.quarantined
+            for other, offered in plugin.offers
+            if kind in (None, other)
+        ]
+        bringers = [plugin for _, offered, plugin in offers if offered == name]
+        brought = [
+            f"{other} '{name}' comes with plugin '{plugin.plugin}', which was skipped: {plugin.reason}"
+            for other, offered, plugin in offers
+            if offered == name
+        ]
+        close = close_names(name, known, {offered: plugin.plugin for _, offered, plugin in offers})
+        return brought, "" if brought else close, self.skipped(but=bringers)
+
+    def skipped(self, but: Collection[Quarantined] = ()) -> list[str]:
         """One line for each plugin that is not used, for errors that such a plugin may be the reason of."""
-        return [f"plugin '{plugin.plugin}' was skipped: {plugin.reason}" for plugin in self.quarantined]
+        return [
+            f"plugin '{plugin.plugin}' was skipped: {plugin.reason}" for plugin in self.quarantined if plugin not in but
+        ]
 
     def owner(self, spec: ComponentSpec) -> Owner:
         """Return who brought a component."""
@@ -258,7 +270,7 @@ class Registry:
         module, _, name = target.partition(":")
         try:
             return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:  # whatever a module of a stranger raises when it is imported
             raise RunFailed(
                 f"command '{command.name}' cannot be loaded: {type(error).__name__}: {error}",
                 f"it comes with plugin {self.command_owner(command.name)}; see: toolkit doctor",
@@ -272,16 +284,17 @@ class Registry:
             RegionkitError: Two folders hold a preset of the same name.
         """
         found: dict[str, Path] = {}
-        for folder in self.preset_folders:
+        owners: dict[str, Owner] = {}
+        for folder, owner in self._preset_folders:
             for path in sorted(folder.glob("*.yaml")):
                 if path.stem in found:
                     raise RegionkitError(
                         f"two plugins both bring a preset '{path.stem}'",
-                        f"first:  {found[path.stem]}",
-                        f"second: {path}",
-                        f"rename one of them, or turn one plugin off with {DISABLE_VARIABLE}=NAME",
+                        f"first:  {owners[path.stem]}, in {found[path.stem]}",
+                        f"second: {owner}, in {path}",
+                        f"rename one of them, or turn one plugin off with {DISABLE_VARIABLE}={owner.plugin}",
                     )
-                found[path.stem] = path
+                found[path.stem], owners[path.stem] = path, owner
         return found
 
     @property
@@ -305,18 +318,23 @@ class Registry:
         return digest_packages(names, sorted(f"{owner.distribution}=={owner.version}" for owner in owners))
 
     def finished(self, stage: str, seconds: float, info: Mapping[str, Any]) -> None:
-        """Tell observing plugins that a stage of a run is over."""
-        self.manager.hook.regionkit_stage_finished(stage=stage, seconds=seconds, info=info)
+        """Tell observing plugins that a stage of a run is over.
 
-
-def describe(error: BaseException) -> str:
-    """Say on one line what an exception was."""
-    text = str(error).strip().splitlines()
-    if isinstance(error, pluggy.PluginValidationError):
-        return " ".join(text)  # names the hook on one line and the wrong argument on the next
-    if isinstance(error, (ValueError, TypeError)) and text:
-        return text[0]
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+        One that raises is told of on stderr and not asked again: who watches a run must not end it. What they print
+        goes to stderr too, since results may be on stdout.
+        """
+        told: dict[str, Any] = {"stage": stage, "seconds": seconds, "info": info}
+        for observer in list(self.manager.hook.regionkit_stage_finished.get_hookimpls()):
+            if observer.plugin_name in self._silenced:
+                continue
+            with contextlib.redirect_stdout(sys.stderr):
+                try:
+                    observer.function(*(told[name] for name in observer.argnames))
+                except Exception as error:
+                    self._silenced.add(observer.plugin_name)
+                    sys.stderr.write(
+                        f"note: plugin '{observer.plugin_name}' cannot watch this run any more: {describe(error)}\n"
+                    )
 
 
 def plural(kind: str) -> str:
@@ -352,17 +370,3 @@ def _package(target: str) -> str:
     """
     words = target.partition(":")[0].split(".")
     return ".".join(words[:3] if words[:2] == ["regionkit", "plugins"] else words[:1])
-
-
-def _hook_names() -> list[str]:
-    return sorted(name for name in vars(hooks) if re.match(r"regionkit_", name))
-
-
-def _file_key(key: str) -> str:
-    return f"files with the key '{key}'"
-
-
-def _folder(item: Any) -> Path:
-    if not isinstance(item, (str, os.PathLike)):
-        raise TypeError(f"a folder must be a path, it is {type(item).__name__}")
-    return Path(item)

@@ -93,7 +93,7 @@ def config_class(spec: ComponentSpec) -> type[Any]:
     module, _, name = spec.config.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a stranger's module may raise anything
         raise RegionkitError(
             f"the options of {spec.kind} '{spec.name}' cannot be read: {type(error).__name__}: {error}",
             f"this is a fault of {owner_text(spec)}, which names them as {spec.config}",
@@ -167,6 +167,11 @@ def _fill(kind: str, value: Any, where: Where, path: str, problems: list[Problem
         name, given = value, {}
     names = _some_names(kind)
     if name is None:
+        misspelt = next((key for key in given if did_you_mean(key, ("name",))), "")
+        if misspelt:
+            inner = f"{path}.{misspelt}"
+            problems.append(Problem(where(inner), inner, "unknown option", ("did you mean: name", *names)))
+            return None
         takers = [spec for spec in get_registry().specs(kind) if given and all(_takes_option(spec, k) for k in given)]
         own = (f"these are options of: {', '.join(spec.name for spec in takers)}",) if takers else ()
         problems.append(Problem(where(path), path, f"say which {kind} to use: name: NAME", own or names))
@@ -196,7 +201,7 @@ def fill_options(
     for key, raw in given.items():
         inner = f"{path}.{key}"
         if key not in types:
-            close = did_you_mean(key, types)
+            close = did_you_mean(key, (*types, "name"))
             hints = tuple(hint for hint in (close, takes(spec), *_other_owners(spec, key)) if hint)
             problems.append(Problem(where(inner), inner, "unknown option", hints))
             continue
@@ -256,7 +261,7 @@ def check_keys(
     for key in data:
         if key not in known:
             inner = f"{path}.{key}" if path else str(key)
-            hint = did_you_mean(str(key), known) or f"keys are: {', '.join(known)}"
+            hint = did_you_mean(str(key), (*known, "version")) or f"keys are: {', '.join(known)}"
             problems.append(Problem(where(inner), inner, "unknown key", (hint,)))
 
 

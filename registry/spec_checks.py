@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from typing import Any
 
-from regionkit.core.spec import KINDS, PARTS, REGION_KINDS, CommandSpec, ComponentSpec, PaperSpec, Port, Space
+from regionkit.core.spec import (
+    KINDS,
+    PARTS,
+    REGION_KINDS,
+    Checkpoint,
+    CommandSpec,
+    ComponentSpec,
+    PaperSpec,
+    Port,
+    Space,
+)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CONDITION = re.compile(r"[A-Za-z_]\w*=\S+")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 #: What a kind must say of its ends when no function computes them from the options.
@@ -26,7 +39,7 @@ _SYMBOLS = {
     ("decoder", "reads"): ("image", "text", "any", "weights"),
 }
 #: Top-level keys that mean the same in every file, or make it a pipeline.
-_COMMON_KEYS = ("version", "extends", "base", "summary", *PARTS)
+_COMMON_KEYS = ("version", "extends", "base", "summary", "plugins", *PARTS)
 _REFERENCES = ("file:", "pkg:", "hub:")
 
 
@@ -39,18 +52,60 @@ def check_component(spec: Any) -> ComponentSpec:
     if not isinstance(spec, ComponentSpec):
         raise TypeError(f"regionkit_components must return ComponentSpec objects, it returned {spec!r}")
     what = f"{spec.kind} '{spec.name}'"
+    _check_types(spec, f"component '{spec.name}'")
     if spec.kind not in KINDS:
         raise ValueError(f"component '{spec.name}' is of the unknown kind '{spec.kind}'; kinds are: {', '.join(KINDS)}")
     if not _NAME.fullmatch(spec.name):
         raise ValueError(f"{what}: a name is made of a-z, 0-9 and . _ - and starts with a letter or digit")
-    for field, text in (("target", spec.target), ("config", spec.config), ("ports", spec.ports)):
+    named = (("target", spec.target), ("config", spec.config), ("ports", spec.ports), ("reader", spec.reader))
+    for field, text in named:
         if (text or field == "target") and not _TARGET.fullmatch(text):
             raise ValueError(f"{what}: {field} '{text}' is not of the form package.module:Name")
     if spec.weights not in ("", "index") and not spec.weights.startswith(_REFERENCES):
         raise ValueError(f"{what}: weights '{spec.weights}' is neither 'index' nor a file:, pkg: or hub: reference")
     _check_ports(spec, what)
     _check_words(spec, what)
+    _check_checkpoints(spec, what)
+    # YAML is not read here: a listing must not import it. What the options are is checked when they are used.
+    if spec.tiny and not re.fullmatch(r"\{.*\}", spec.tiny.strip(), re.DOTALL):
+        raise ValueError(f"{what}: tiny '{spec.tiny}' is no mapping in braces, such as {{depth: 2}}")
     return spec
+
+
+def _check_types(spec: Any, what: str) -> None:
+    """Check that texts are texts and tuples are tuples: a listing or a cache would trip over anything else."""
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        if field.type == "str" and not isinstance(value, str):
+            raise TypeError(f"{what}: {field.name} must be a string, it is {value!r}")
+        if field.type == "bool" and not isinstance(value, bool):
+            raise TypeError(f"{what}: {field.name} must be True or False, it is {value!r}")
+        if str(field.type).startswith("tuple") and not isinstance(value, tuple):
+            raise TypeError(f"{what}: {field.name} must be a tuple, it is {value!r}")
+        if field.type == "tuple[str, ...]" and not all(isinstance(word, str) for word in value):
+            raise TypeError(f"{what}: {field.name} must hold strings, it is {value!r}")
+
+
+def _check_checkpoints(spec: ComponentSpec, what: str) -> None:
+    """Check the files of a component's release: each has a role of its own and says how it is called."""
+    if bool(spec.checkpoints) != bool(spec.reader):
+        raise ValueError(f"{what}: name both its official files in checkpoints and a function in reader")
+    roles: set[tuple[str, str]] = set()
+    for checkpoint in spec.checkpoints:
+        if not isinstance(checkpoint, Checkpoint):
+            raise TypeError(f"{what}: checkpoints must hold Checkpoint objects, it holds {checkpoint!r}")
+        if not _NAME.fullmatch(checkpoint.role):
+            raise ValueError(f"{what}: the role '{checkpoint.role}' of a checkpoint is not made of a-z, 0-9 and . _ -")
+        if (checkpoint.role, checkpoint.when) in roles:
+            raise ValueError(f"{what}: two checkpoints have the role '{checkpoint.role}'")
+        roles.add((checkpoint.role, checkpoint.when))
+        if checkpoint.when and not _CONDITION.fullmatch(checkpoint.when):
+            raise ValueError(f"{what}: checkpoint '{checkpoint.role}': when '{checkpoint.when}' is not option=value")
+        # A lone string would be taken for a tuple of its letters.
+        if isinstance(checkpoint.files, str) or not checkpoint.files or not all(checkpoint.files):
+            raise ValueError(f"{what}: checkpoint '{checkpoint.role}' must name its files with files=('NAME', ...)")
+        if checkpoint.sha256 and not _SHA256.fullmatch(checkpoint.sha256):
+            raise ValueError(f"{what}: checkpoint '{checkpoint.role}': sha256 is not 64 hexadecimal digits")
 
 
 def _check_ports(spec: ComponentSpec, what: str) -> None:
@@ -103,6 +158,7 @@ def check_command(command: Any) -> CommandSpec:
     """Return the command if it is sound, else raise ValueError."""
     if not isinstance(command, CommandSpec):
         raise TypeError(f"regionkit_commands must return CommandSpec objects, it returned {command!r}")
+    _check_types(command, f"command '{command.name}'")
     if not _NAME.fullmatch(command.name):
         raise ValueError(f"command '{command.name}': a name is made of a-z, 0-9 and . _ -")
     if not _TARGET.fullmatch(command.target):
@@ -121,6 +177,7 @@ def check_paper(paper: Any) -> PaperSpec:
     """Return the paper if it is sound, else raise ValueError."""
     if not isinstance(paper, PaperSpec):
         raise TypeError(f"regionkit_papers must return PaperSpec objects, it returned {paper!r}")
+    _check_types(paper, f"paper '{paper.key}'")
     if not paper.key or not paper.bibtex.lstrip().startswith("@"):
         raise ValueError(f"paper '{paper.key}': it needs a key and a BibTeX entry")
     return paper

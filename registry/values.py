@@ -53,12 +53,8 @@ def convert(value: Any, kind: Any) -> Any:
 def _scalar(value: Any, kind: Any) -> Any:
     if kind is bool and isinstance(value, bool):
         return value
-    if kind is int and isinstance(value, (int, float)) and not isinstance(value, bool) and value == int_or_none(value):
-        return int(value)
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if math.isnan(value):
-            raise Mismatch("expected a number, got nan")
-        return float(value)
+    if kind in (int, float) and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _number(value, kind)
     if kind is str and isinstance(value, str):
         return value
     if kind is Path and isinstance(value, (str, Path)):
@@ -68,9 +64,19 @@ def _scalar(value: Any, kind: Any) -> Any:
     raise _wrong(value, kind)
 
 
-def int_or_none(value: float) -> int | None:
-    """Return a finite number cut to a whole one; None for infinities and nan."""
-    return int(value) if math.isfinite(value) else None
+def _number(value: float, kind: Any) -> float:
+    """Return a number as ``int`` or ``float``; Python's whole numbers have no end, and others do."""
+    if kind is int:
+        if isinstance(value, int) or (math.isfinite(value) and value == int(value)):
+            return int(value)
+        raise _wrong(value, kind)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise Mismatch(f"expected a number, got one of {int(value).bit_length()} bits") from None
+    if math.isnan(number):
+        raise Mismatch("expected a number, got nan")
+    return number
 
 
 def _choice(value: Any, choices: tuple[Any, ...]) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from regionkit.core.errors import WeightsError, did_you_mean
 from regionkit.core.spec import Space
 from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader
-from regionkit.registry.official import describe_missing, find_installed, find_official
+from regionkit.registry.official import describe_missing, find_installed, find_official, spec_for
 from regionkit.registry.references import is_reference, locate
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill
@@ -148,7 +148,7 @@ def _named(part: Part, reference: str, wanted: Wanted) -> list[WeightFile]:
         if path.is_dir():
             found = _in_folder(part, path, wanted)
             if not found:
-                entries = part.spec.checkpoints
+                entries = spec_for(part).checkpoints
                 raise WeightsError(
                     f"{path} holds no weights of {part.kind} '{part.name}'",
                     *describe_missing(entries),
@@ -201,7 +201,7 @@ def _official_hints(part: Part) -> list[str]:
         return []
     return [
         f"fetch the released ones: toolkit weights pull {part.name}; or name their folder: --weights file:DIR",
-        *describe_missing(entry for entry in part.spec.checkpoints if not entry.optional),
+        *describe_missing(entry for entry in spec_for(part).checkpoints if not entry.optional),
     ]
 
 
@@ -225,7 +225,11 @@ def _recipes(part: Part) -> tuple[str, ...]:
     made = sorted({file.header.recipe for file in files if file.header.recipe})
     if made:
         return (f"the others were made with: {'; '.join(made)}",)
-    names = [spec.name for spec in get_registry().specs("recipe") if spec.trains == part.kind]
+    registry = get_registry()
+    # Weights that were released are not made by whatever recipe trains that kind of part.
+    home = registry.owner(part.spec) if part.spec.checkpoints else None
+    recipes = [spec for spec in registry.specs("recipe") if home in (None, registry.owner(spec))]
+    names = [spec.name for spec in recipes if spec.trains == part.kind]
     return (f"train them: toolkit train FILE, with recipe: {' or '.join(names)}",) if names else ()
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from regionkit.core.contracts import Backbone, Decoder
+from regionkit.core.errors import FeatureError
 from regionkit.core.features import Caption, Features, GenerateOptions, RegionTokens, RegionViews
 from regionkit.core.frames import Frame, resized
 
@@ -130,7 +131,7 @@ class GridBackbone(Backbone):
     def _vectors(self, pixels: Tensor) -> Tensor:
         """Turn pixels (..., n, 3) into vectors (..., d)."""
         mean = pixels.mean(-2) - 0.5
-        spread = pixels.std(-2, correction=0)
+        spread = pixels.std(-2, correction=0) if pixels.numel() else mean  # of nothing, torch warns
         turns = torch.arange(1, 3 * (self.dim - 6) + 1, dtype=torch.float32).reshape(3, -1)
         # Summed by hand: a matrix product may round otherwise in another batch size.
         waves = torch.sin((mean.unsqueeze(-1) * (turns.sin() * 4)).sum(-2))
@@ -180,8 +181,12 @@ class NearestTextDecoder(Decoder):
 
     def _log_probabilities(self, inputs: RegionTokens | RegionViews) -> Tensor:
         if isinstance(inputs, RegionViews):
-            raise TypeError("NearestTextDecoder reads tokens, not pictures")
-        unit = normalize(inputs.vectors(), dim=-1)
+            raise FeatureError("NearestTextDecoder reads tokens, not pictures")
+        vectors, dim = inputs.vectors(), self.embeddings.shape[1]
+        if vectors.shape[1] != dim:
+            raise FeatureError(f"NearestTextDecoder reads vectors of width {dim}, not {vectors.shape[1]}")
+        inputs.check_finite("what NearestTextDecoder reads")
+        unit = normalize(vectors.float(), dim=-1)
         # One row at a time: the caption of a region must not depend on its batch mates, not even in the last bit.
         rows = [(self.embeddings * row).sum(-1) * self.sharpness for row in unit]
         return torch.stack(rows).log_softmax(-1) if rows else torch.zeros(0, len(self.texts))

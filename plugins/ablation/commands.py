@@ -192,13 +192,17 @@ def as_json(
     plan: AblationPlan, store: ResultStore, summary: Summary, verdicts: list[Verdict], folder: Path | None
 ) -> dict[str, Any]:
     """Return everything that the tables say in plain values."""
+    from regionkit.plugins.ablation.makers import trial_provenance
     from regionkit.plugins.ablation.tables import trial_record
 
+    trials = [
+        {**trial_record(trial, store, plan.axes), "provenance": trial_provenance(trial, plan)} for trial in plan.trials
+    ]
     return {
         "name": plan.name,
         "out": str(folder) if folder else None,
         "axes": plan.axes,
-        "trials": [trial_record(trial, store, plan.axes) for trial in plan.trials],
+        "trials": trials,
         "refused": _refused(plan),
         "excluded": plan.excluded,
         "claims": [verdict.to_dict() for verdict in verdicts],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -20,6 +21,8 @@ KEYS: tuple[str, ...] = (
 #: Seeds are stored as signed 64-bit numbers.
 LARGEST_SEED = 2**63 - 1
 ON_ERROR: tuple[str, ...] = ("record", "stop")
+#: Pipelines and trials of one file; planning a pipeline takes about a millisecond.
+MOST_PIPELINES, MOST_TRIALS = 10_000, 100_000
 
 Where = Callable[[str], str]
 
@@ -139,7 +142,22 @@ class SpecReader:
             settings=self._settings(),
         )
         self._check_repeats(spec)
+        self._check_size(spec)
         return spec
+
+    def _check_size(self, spec: AblationSpec) -> None:
+        """Note a grid that a few lines made endless, before anything walks through it."""
+        pipelines = math.prod(len(axis.values) for axis in spec.grid) * math.prod(
+            min(len(axis.values) for axis in group) for group in spec.zips
+        )
+        trials = pipelines * max(len(spec.data), 1) * len(spec.settings.seeds)
+        for count, most, what in ((pipelines, MOST_PIPELINES, "pipelines"), (trials, MOST_TRIALS, "trials")):
+            if count > most:
+                hint = "walk through fewer values, or split the file"
+                self.problem("grid", f"{count:,} {what} are more than the {most:,} that one file may ask for", hint)
+                spec.grid, spec.zips = [], []  # the base alone is planned, for its mistakes
+                spec.settings = replace(spec.settings, seeds=spec.settings.seeds[:1])
+                return
 
     def _check_repeats(self, spec: AblationSpec) -> None:
         """Note axes that are walked twice and data sets that are named twice: one would hide the other."""
@@ -163,7 +181,12 @@ class SpecReader:
             if key in PARTS:
                 self.problem(key, "a part stands under base: in an ablation", f"write base: {{{key}: ...}}")
             elif key not in KEYS:
-                self.problem(key, "unknown key", did_you_mean(key, KEYS), f"an ablation has: {', '.join(KEYS)}")
+                self.problem(
+                    key,
+                    "unknown key",
+                    did_you_mean(str(key), (*KEYS, "version")),
+                    f"an ablation has: {', '.join(KEYS)}",
+                )
 
     def _base(self) -> dict[str, dict[str, Any]]:
         """Return the parts of the base pipeline; what the pipeline itself gets wrong is found when it is planned."""
@@ -209,6 +232,10 @@ class SpecReader:
             if not isinstance(values, list) or not values:
                 self.problem(at, "needs a list of values to walk through", f"for example {_EXAMPLES['grid']}")
                 continue
+            ways = sum(count_values(name, value) for value in values)
+            if ways > MOST_PIPELINES:
+                self.problem(at, f"stands for {ways:,} values", f"walk through at most {MOST_PIPELINES:,} pipelines")
+                continue
             expanded = [one for index, value in enumerate(values) for one in expand(name, value, f"{at}.{index}")]
             if not expanded:
                 self.problem(at, "a list in it is empty, so there is no value to walk through")
@@ -247,11 +274,11 @@ class SpecReader:
             at = f"{path}.{name}"
             if not self._is_axis(name, at):
                 continue
-            values = expand(name, value, at)
-            if len(values) != 1:
-                self.problem(at, f"an extra trial takes one value an axis, this has {len(values)}")
+            ways = count_values(name, value)
+            if ways != 1:
+                self.problem(at, f"an extra trial takes one value an axis, this has {ways}")
                 continue
-            chosen[name] = values[0]
+            chosen[name] = expand(name, value, at)[0]
         return chosen
 
     def _exclude(self, entry: Any, path: str) -> dict[str, tuple[str, ...]]:
@@ -293,6 +320,13 @@ _EXAMPLES = {
 def as_mapping(part: Any) -> dict[str, Any]:
     """Return a part that was written as a bare name, or as a mapping, as a mapping with ``name``."""
     return {str(key): value for key, value in part.items()} if isinstance(part, Mapping) else {"name": part}
+
+
+def count_values(axis: str, value: Any) -> int:
+    """Return how many values :func:`expand` makes of an entry."""
+    if "." in axis:
+        return 1
+    return math.prod(len(option) for option in as_mapping(value).values() if isinstance(option, list))
 
 
 def expand(axis: str, value: Any, path: str) -> list[AxisValue]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from regionkit.core.errors import RunFailed
 from regionkit.core.files import write_text
+from regionkit.plugins.ablation.makers import provenance_table
 from regionkit.plugins.ablation.statistics import LEVEL
 from regionkit.plugins.ablation.store import ResultStore
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
@@ -155,6 +156,7 @@ def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[
     if failures:
         parts += ["## Failures", markdown_table(["trial", "what"], [_failure(trial, store) for trial, _ in failures])]
     parts += ["## How this was scored", "\n".join(f"- `{signature}`" for signature in signatures)]
+    parts += ["## What made these results", provenance_table(plan)]
     parts += [
         f"Code version {', '.join(codes)}; {len(plan.trials)} trials; full precision in results.csv, every caption "
         "in results.sqlite."

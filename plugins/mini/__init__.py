@@ -58,6 +58,7 @@ def regionkit_components() -> list[ComponentSpec]:
             target=f"{_HERE}.data:MiniCaptions",
             config=f"{_HERE}.config:MiniCaptionsConfig",
             summary="Captions of regions and whole pictures of the mini-world, drawn from a seed",
+            tiny="{size: 60}",
         ),
         ComponentSpec(
             kind="recipe",
@@ -65,6 +66,7 @@ def regionkit_components() -> list[ComponentSpec]:
             target=f"{_HERE}.recipe:MiniContrast",
             config=f"{_HERE}.config:MiniContrastConfig",
             summary="Train a mini backbone from pictures with one caption each; no regions",
+            tiny="{steps: 2, batch_size: 4, texts: 60, other_texts: 8}",
             needs=("backbone",),
             trains="backbone",
         ),

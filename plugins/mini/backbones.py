@@ -60,18 +60,17 @@ class MiniBackbone(nn.Module, Backbone):
 
     def preprocess(self, images: Sequence[Image.Image]) -> tuple[Tensor, tuple[Frame, ...]]:
         """Return pixels (b, 3, 96, 96) in -1..1 and the frames."""
-        arrays = [np.asarray(_fit(image)) for image in images]
-        return to_pixels(torch.from_numpy(np.stack(arrays))), tuple(self.frame(image.size) for image in images)
+        arrays = np.array([np.asarray(_fit(image)) for image in images], dtype=np.uint8).reshape(-1, SIDE, SIDE, 3)
+        return to_pixels(torch.from_numpy(arrays)), tuple(self.frame(image.size) for image in images)
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image]) -> Features:
         """Encode pictures; patches and class token share one space and are not normalised."""
         pixels, frames = self.preprocess(images)
-        device = self.network.logit_scale.device
-        seen = [self.network(pixels[part].to(device)) for part in iter_batches(len(images), _BATCH)]
+        parts = list(iter_batches(len(images), _BATCH)) or [slice(0, 0)]
+        seen = [self.network(pixels[part].to(self.network.logit_scale)) for part in parts]
         batches = [
-            Features(one.patches, frames[part], one.cls, one.attention)
-            for one, part in zip(seen, iter_batches(len(images), _BATCH), strict=True)
+            Features(one.patches, frames[part], one.cls, one.attention) for one, part in zip(seen, parts, strict=True)
         ]
         return Features.cat(batches)
 

@@ -48,7 +48,7 @@ class Attention(nn.Module):
 
     def _split(self, vectors: Tensor) -> Tensor:
         """Turn (b, t, d) into (b, heads, t, d / heads)."""
-        return vectors.reshape(*vectors.shape[:2], self.heads, -1).transpose(1, 2)
+        return vectors.reshape(*vectors.shape[:2], self.heads, vectors.shape[2] // self.heads).transpose(1, 2)
 
     def forward(self, queries: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Let ``queries`` (b, q, d) read ``tokens`` (b, t, d); ``mask`` (b, t) is True at real tokens."""

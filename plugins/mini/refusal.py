@@ -9,6 +9,9 @@ from PIL import Image
 from regionkit.core.errors import ImageError
 from regionkit.plugins.mini.scene import is_marked
 
+#: The preset that the refusal of a photograph recommends.
+PHOTOGRAPHS = "patchioner-talk2dino"
+
 
 def refuse_strangers(images: Sequence[Image.Image], model: str, *, force: bool = False) -> None:
     """Check that all pictures carry the mark of the mini-world.
@@ -27,8 +30,8 @@ def refuse_strangers(images: Sequence[Image.Image], model: str, *, force: bool =
     which = "this" if len(images) == 1 else f"picture {number + 1} of {len(images)}"
     raise ImageError(
         f"'{model}' knows only pictures of the mini-world, and {which} is not one, or was saved again without its mark",
-        "photographs need a preset whose backbone was trained on them, from a plugin: toolkit list-components --kind "
-        "backbone shows what is installed; then --preset PIPELINE.yaml",
+        f"photographs need a backbone that was trained on them: toolkit weights pull {PHOTOGRAPHS}, then "
+        f"--preset {PHOTOGRAPHS}",
         "to get mini-world pictures: toolkit data make mini --out DIR",
         "to caption this picture all the same (the caption will be nonsense): --force",
     )

@@ -5,70 +5,23 @@ Bianchi et al., One Patch to Caption Them All: A Unified Zero-Shot Captioning Fr
 
 from __future__ import annotations
 
-from regionkit.core.plugin import hookimpl
-from regionkit.core.spec import STILL_REGIONS, ComponentSpec, PaperSpec, Port
+from pathlib import Path
 
-_HERE = "regionkit.plugins.patchioner"
+from regionkit.core.plugin import hookimpl
+from regionkit.core.spec import ComponentSpec, PaperSpec
+from regionkit.plugins.patchioner.specs import COMPONENTS
 
 
 @hookimpl
 def regionkit_components() -> list[ComponentSpec]:
-    """Pooling over patches, the two bridges and the decoder that the mini-world needs."""
-    return [
-        ComponentSpec(
-            kind="region_encoder",
-            name="patch-pool",
-            target=f"{_HERE}.patch_pool:PatchPool",
-            config=f"{_HERE}.configs:PatchPoolConfig",
-            summary="Weighted mean of the patches under a region",
-            paper="patchioner",
-            reads=Port("image"),
-            writes=Port("image"),
-            accepts=STILL_REGIONS,
-        ),
-        ComponentSpec(
-            kind="bridge",
-            name="memory",
-            target=f"{_HERE}.memory:Memory",
-            config=f"{_HERE}.configs:MemoryConfig",
-            summary="Projection onto a bank of text embeddings, softmax-weighted",
-            paper="decap",
-            reads=Port("image"),
-            writes=Port("text"),
-            needs=("corpus",),
-            weights="index",
-        ),
-        ComponentSpec(
-            kind="bridge",
-            name="noise",
-            target=f"{_HERE}.noise:Noise",
-            config=f"{_HERE}.configs:NoiseConfig",
-            summary="Gaussian noise on the text embeddings of training, nothing at inference",
-            paper="capdec",
-            reads=Port("image"),
-            writes=Port("text"),
-        ),
-        ComponentSpec(
-            kind="decoder",
-            name="decap",
-            target=f"{_HERE}.decap:Decap",
-            config=f"{_HERE}.decap_config:DecapConfig",
-            summary="GPT-2 type decoder with one prefix token, trained on text only",
-            paper="decap",
-            reads=Port("weights"),
-            weights="index",
-        ),
-        ComponentSpec(
-            kind="recipe",
-            name="text-only",
-            target=f"{_HERE}.text_only:TextOnly",
-            config=f"{_HERE}.decap_config:TextOnlyConfig",
-            summary="Train a decoder to write a sentence back from its own embedding",
-            paper="decap",
-            needs=("backbone", "bridge", "decoder", "corpus"),
-            trains="decoder",
-        ),
-    ]
+    """Backbones, pooling over patches, two bridges, the decoder and how it is trained."""
+    return list(COMPONENTS)
+
+
+@hookimpl
+def regionkit_presets() -> list[str]:
+    """Return the folder of the released pipelines."""
+    return [str(Path(__file__).parent / "presets")]
 
 
 @hookimpl
@@ -84,6 +37,31 @@ def regionkit_papers() -> list[PaperSpec]:
              Amato, Giuseppe and Falchi, Fabrizio},
   journal = {arXiv preprint arXiv:2510.02898},
   year    = {2025}
+}""",
+        ),
+        PaperSpec(
+            key="talk2dino",
+            title="Talking to DINO: Bridging Self-Supervised Vision Backbones with Language for Open-Vocabulary "
+            "Segmentation",
+            bibtex="""@inproceedings{barsellotti2025talking,
+  title     = {Talking to DINO: Bridging Self-Supervised Vision Backbones with Language for Open-Vocabulary
+               Segmentation},
+  author    = {Barsellotti, Luca and Bianchi, Lorenzo and Messina, Nicola and Carrara, Fabio and Cornia, Marcella and
+               Baraldi, Lorenzo and Falchi, Fabrizio and Cucchiara, Rita},
+  booktitle = {IEEE/CVF International Conference on Computer Vision},
+  year      = {2025}
+}""",
+        ),
+        PaperSpec(
+            key="clip",
+            title="Learning Transferable Visual Models From Natural Language Supervision",
+            bibtex="""@inproceedings{radford2021learning,
+  title     = {Learning Transferable Visual Models From Natural Language Supervision},
+  author    = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and
+               Agarwal, Sandhini and Sastry, Girish and Askell, Amanda and Mishkin, Pamela and Clark, Jack and
+               Krueger, Gretchen and Sutskever, Ilya},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2021}
 }""",
         ),
         PaperSpec(

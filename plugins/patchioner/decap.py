@@ -15,20 +15,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from regionkit.core.contracts import BuildContext, Corpus, Decoder, WeightArtifact, iter_batches
+from regionkit.core.contracts import BuildContext, Decoder, WeightArtifact, iter_batches
 from regionkit.core.errors import FeatureError, RegionkitError, WeightsError
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews
 from regionkit.core.spec import Space
 from regionkit.core.weights import WeightHeader, load_into
 from regionkit.plugins.patchioner.decap_config import ARCHITECTURE, DecapConfig
 from regionkit.plugins.patchioner.greedy import CachedBlocks, Generated, greedy
-from regionkit.plugins.patchioner.vocabulary import ClipTokenizer, Tokenizer, WordTokenizer, tokenizer_from
+from regionkit.plugins.patchioner.vocabulary import MERGES, ClipTokenizer, Tokenizer, WordTokenizer, tokenizer_from
 
 #: Sequences scored together: their logits over the whole vocabulary are held at once.
 _SCORE_BATCH = 64
 #: Rows that pass through training together on a CPU; fewer would make the products too small.
 _GROUP = 32
 _TIED = "decoder.lm_head.weight"
+_PROJECTION = "clip_project.model.0.weight"
 _EMBEDDING = "decoder.transformer.wte.weight"
 
 
@@ -84,8 +85,8 @@ class Decap(nn.Module, Decoder):
     def build(cls, config: DecapConfig, context: BuildContext) -> Self:
         """Build with the weights of the context, or untrained where it has none.
 
-        An untrained decoder takes its words from ``context.parts["corpus"]`` and its initial weights from
-        ``context.seed``.
+        An untrained decoder takes its words from ``context.parts["corpus"]``, byte pairs from the option ``merges`` or
+        else from the backbone's text tower, and its initial weights from ``context.seed``.
 
         Raises:
             WeightsError: The weights are damaged or of another shape, or there are none and no corpus either.
@@ -94,11 +95,14 @@ class Decap(nn.Module, Decoder):
         with torch.random.fork_rng(devices=[]):  # building a part must not move the caller's random numbers
             torch.manual_seed(context.seed)
             if file is None:
-                return cls(config, context.reads, _fresh_tokenizer(config, context.parts.get("corpus")))
-            header = file.header
+                return cls(config, context.reads, _fresh_tokenizer(config, context))
+            header, tensors = file.header, file.tensors()
             config = _with_architecture(config, header.config, str(file.path))
-            decoder = cls(config, header.space or context.reads, tokenizer_from(header.extra, file.path))
-        load_into(decoder, _official(file.tensors()), file.path)
+            # Official decoders do not say their space: it is that of the pipeline, on trust, if the width is right.
+            space = header.space if file.says_space else context.reads
+            _check_width(tensors, space, str(file.path))
+            decoder = cls(config, space, tokenizer_from(header.extra, file.path, tensors))
+        load_into(decoder, _official(tensors), file.path)
         return decoder.eval()
 
     @torch.inference_mode()
@@ -194,6 +198,7 @@ class Decap(nn.Module, Decoder):
     def artifact(self) -> WeightArtifact:
         """Return the weights and what the decoder knows of them; what it was trained on is the recipe's to add."""
         tensors = {name: tensor for name, tensor in self.state_dict().items() if name != _TIED}
+        tensors |= self.tokenizer.to_tensors()
         config = {name: getattr(self.config, name) for name in ARCHITECTURE}
         extra = {"tokenizer": self.tokenizer.to_extra()}
         return WeightArtifact(tensors, WeightHeader("decoder", "decap", self.space, config=config, extra=extra))
@@ -279,15 +284,37 @@ def _check_rows(config: DecapConfig, tokenizer: Tokenizer) -> None:
         )
 
 
-def _fresh_tokenizer(config: DecapConfig, corpus: Corpus | None) -> Tokenizer:
+def _fresh_tokenizer(config: DecapConfig, context: BuildContext) -> Tokenizer:
+    if config.tokenizer == "bytes":
+        return ClipTokenizer()
     if config.tokenizer == "clip":
+        shared = getattr(context.backbone, "tokenizer", None)
+        if not config.merges and isinstance(shared, ClipTokenizer):
+            return shared
+        if not config.merges:
+            raise WeightsError(
+                "decoder 'decap' is to be trained with tokenizer clip and has no merges: its backbone has none to lend",
+                "write decoder.merges: PATH of merges.txt or bpe_simple_vocab_16e6.txt.gz",
+            )
         return ClipTokenizer(config.merges)
+    corpus = context.parts.get("corpus")
     if corpus is None:
         raise WeightsError(
             "decoder 'decap' has no weights, and no corpus to take its words from",
             "name weights (toolkit weights list), or train some: toolkit train RECIPE.yaml with a corpus",
         )
     return WordTokenizer.of(corpus.texts())
+
+
+def _check_width(tensors: Mapping[str, Tensor], space: str, source: str) -> None:
+    """Say in one sentence what a wrong decoder would otherwise say of its first layer's shape."""
+    weight = tensors.get(_PROJECTION)
+    if weight is None or not space or weight.shape[-1] == Space.parse(space).dim:
+        return
+    raise WeightsError(
+        f"{source}: this decoder reads vectors of width {weight.shape[-1]}, and {space} is needed here",
+        "name a decoder that was trained for this backbone: decoder.weights: file:PATH",
+    )
 
 
 def _with_architecture(config: DecapConfig, stored: Mapping[str, Any], source: str) -> DecapConfig:
@@ -308,8 +335,9 @@ def _with_architecture(config: DecapConfig, stored: Mapping[str, Any], source: s
 
 
 def _official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop what old checkpoints carry beside weights (causal masks) and restore the tied output layer."""
-    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith((".attn.bias", ".attn.masked_bias"))}
+    """Drop what files carry beside weights (causal masks, merges) and restore the tied output layer."""
+    aside = (".attn.bias", ".attn.masked_bias")
+    kept = {name: tensor for name, tensor in tensors.items() if name != MERGES and not name.endswith(aside)}
     if _EMBEDDING in kept:
         kept.setdefault(_TIED, kept[_EMBEDDING])
     return kept

@@ -21,10 +21,10 @@ class DecapConfig:
         vocabulary: Rows of the word embedding; 0 for as many as the tokenizer has ids. The released decoders have
             50257 rows for the 49408 ids of CLIP's tokenizer; ids that no tokenizer knows are never written.
         dropout: Dropout of embeddings, attention and residuals, in training only.
-        tokenizer: ``words`` (whole words, listed in the weights) or ``clip`` (byte pairs of CLIP). It matters where
-            training starts from nothing; trained weights bring theirs.
+        tokenizer: ``words`` (whole words, listed in the weights), ``clip`` (byte pairs of CLIP) or ``bytes`` (CLIP's
+            without any merges). It matters where training starts from nothing; trained weights bring theirs.
         merges: For training with ``clip``, the merges file of CLIP (``merges.txt``, or
-            ``bpe_simple_vocab_16e6.txt.gz`` of its own code).
+            ``bpe_simple_vocab_16e6.txt.gz`` of its own code); empty takes those of the backbone's text tower.
         max_length: Tokens of a training caption, special ones included; what is longer loses its end.
         label_smoothing: Probability mass that the training loss spreads over all ids.
         compat: ``paper`` scores a caption by the log-likelihood of its tokens up to the end token. ``reference`` does
@@ -40,7 +40,7 @@ class DecapConfig:
     positions: int = 1024  # n_positions
     vocabulary: int = 0
     dropout: float = 0.1  # GPT-2's default, which the release keeps
-    tokenizer: Literal["words", "clip"] = "words"
+    tokenizer: Literal["words", "clip", "bytes"] = "words"
     merges: str = ""
     max_length: int = 20  # released training script; includes the start token of CLIP's tokenizer
     label_smoothing: float = 0.1  # released training script
@@ -59,8 +59,6 @@ class DecapConfig:
                 raise ValueError(f"{name}: {getattr(self, name)} must be at least 0 and less than 1")
         if self.vocabulary < 0:
             raise ValueError(f"vocabulary: {self.vocabulary} must be 0 (as many rows as ids) or more")
-        if self.tokenizer == "clip" and not self.merges and self.weights == "none":
-            raise ValueError("merges: training with tokenizer clip needs the path of CLIP's merges file")
 
 
 #: Options that a weight file decides; they are stored in its header.

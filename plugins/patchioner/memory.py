@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 from regionkit.core.contracts import BuildContext, GapBridge, iter_batches
 from regionkit.core.errors import FeatureError, WeightsError
 from regionkit.core.features import RegionTokens
+from regionkit.core.spec import Space
 from regionkit.core.texts import bank_texts
 from regionkit.plugins.patchioner.configs import MemoryConfig
 
@@ -57,6 +58,13 @@ class Memory(nn.Module, GapBridge):
                 raise WeightsError(
                     f"{context.weights.path}: this is no memory bank, it holds: {', '.join(sorted(tensors))}",
                     "a bank holds the tensors embeddings (n, d) and texts; make one with `toolkit bank build`",
+                )
+            width = tensors["embeddings"].shape[-1]
+            if context.writes and Space.parse(context.writes).dim != width:
+                raise WeightsError(
+                    f"{context.weights.path}: this bank holds vectors of width {width}, and {context.writes} is needed "
+                    "here",
+                    "name a bank that was made with this backbone, or make one: toolkit bank build",
                 )
             try:
                 bridge.fit(tensors["embeddings"], bank_texts(tensors))
@@ -145,30 +153,35 @@ class Memory(nn.Module, GapBridge):
         best = queries.new_zeros(len(queries), 0)
         rows = torch.zeros(len(queries), 0, dtype=torch.long, device=queries.device)
         for block in iter_batches(len(self.unit), _BLOCK):
-            candidates = torch.cat([best, queries @ self.unit[block].T], dim=1)
+            candidates = torch.cat([best, queries @ self.unit[block].to(queries).T], dim=1)
             numbers = torch.arange(block.start, block.stop, device=queries.device).expand(len(queries), -1)
             best, order = candidates.topk(min(count, candidates.shape[1]), dim=1)
             rows = torch.cat([rows, numbers], dim=1).gather(1, order)
         return best, rows
 
+    def _rows(self, rows: slice | Tensor) -> Tensor:
+        """Return unit rows of the bank in float32, in which everything is summed even if the bank was moved to less."""
+        return self.unit[rows].float()
+
     def _project(self, queries: Tensor) -> Tensor:
         """Project unit vectors (m, d)."""
         if self.config.mode == "argmax":
             rows = self._search(queries, 1)[1].squeeze(1)
-            lengths = self.norms[rows, None]
+            lengths = self.norms[rows, None].float()
             unit = self.config.normalise_bank or self.config.normalise_output
-            return self.unit[rows] * (torch.ones_like(lengths) if unit else lengths)
+            return self._rows(rows) * (torch.ones_like(lengths) if unit else lengths)
         total = torch.zeros_like(queries)
         mass = queries.new_zeros(len(queries), 1)
         peak = queries.new_full((len(queries), 1), -torch.inf)
         for block in iter_batches(len(self.unit), _BLOCK):
-            similarity = queries @ self.unit[block].T
+            bank = self.unit[block].to(queries)  # float32 even where the bridge was moved to half precision
+            similarity = queries @ bank.T
             higher = torch.maximum(peak, similarity.amax(1, keepdim=True))
             shrink = ((peak - higher) / self.config.temperature).exp()
             shares = (similarity - higher).div_(self.config.temperature).exp_()
             mass = mass * shrink + shares.sum(1, keepdim=True)
             if not self.config.normalise_bank:
                 shares *= self.norms[block]
-            total = torch.addmm(total * shrink, shares, self.unit[block])
+            total = torch.addmm(total * shrink, shares, bank)
             peak = higher
         return normalize(total, dim=-1) if self.config.normalise_output else total / mass

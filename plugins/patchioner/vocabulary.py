@@ -3,19 +3,29 @@
 A weight file carries the tokenizer that it was trained with in ``extra["tokenizer"]`` of its header::
 
     {"type": "words", "words": ["a", "and", ...]}
-    {"type": "clip", "merges": "bpe_simple_vocab_16e6.txt.gz"}        # a file beside the weights
+    {"type": "clip", "merges": "merges"}                              # a tensor of the weights: the file's text, uint8
+    {"type": "clip", "merges": "bpe_simple_vocab_16e6.txt.gz"}        # older weights: a file beside them
 """
 
 from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from regionkit.core.errors import DataError, WeightsError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Name of the tensor that holds the text of CLIP's merges file.
+MERGES = "merges"
+
+_MERGES = "it is merges.txt of any CLIP checkpoint, or bpe_simple_vocab_16e6.txt.gz of CLIP's code"
 
 #: A word with inner apostrophes and hyphens, or a single sign.
 _WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
@@ -39,7 +49,10 @@ class Tokenizer(Protocol):
         """Return the text of ids that hold no end token."""
 
     def to_extra(self) -> dict[str, Any]:
-        """Return what :func:`tokenizer_from` reads."""
+        """Return what :func:`tokenizer_from` reads in the header."""
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return what :func:`tokenizer_from` reads beside the weights themselves."""
 
 
 class WordTokenizer:
@@ -87,15 +100,21 @@ class WordTokenizer:
         """Return the word list."""
         return {"type": "words", "words": list(self.words)}
 
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return nothing: the words stand in the header."""
+        return {}
+
 
 class ClipTokenizer:
-    """CLIP's byte-pair tokenizer, rebuilt from its merges file.
+    """CLIP's byte-pair tokenizer, rebuilt from its merges.
 
     Ids: 256 bytes, 256 bytes at the end of a word, one a merge, start, end. Decoders trained with it write the start
-    token first, as their training captions begin with it.
+    token first, as their training captions begin with it. Texts are lower-cased and their blanks joined, and no more:
+    the mending of broken Unicode and HTML signs in CLIP's own code is left out, as transformers leaves it out.
 
     Args:
-        merges: Path of ``merges.txt`` or ``bpe_simple_vocab_16e6.txt.gz``.
+        merges: Path of ``merges.txt`` or ``bpe_simple_vocab_16e6.txt.gz``, or the pairs themselves. Without any pair
+            every byte is a token.
 
     Raises:
         WeightsError: The file is missing or is no merges file.
@@ -104,9 +123,9 @@ class ClipTokenizer:
     #: Merges that CLIP uses of the longer list in its file.
     COUNT = 49152 - 256 - 2
 
-    def __init__(self, merges: str | Path) -> None:
-        self.path = Path(merges)
-        self.merges = _read_merges(self.path)[: self.COUNT]
+    def __init__(self, merges: str | Path | Sequence[tuple[str, str]] = ()) -> None:
+        pairs = _read_merges(Path(merges)) if isinstance(merges, str | Path) else list(merges)
+        self.merges = pairs[: self.COUNT]
         letters = list(_byte_letters().values())
         names = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in self.merges)]
         self.names = (*names, "<|startoftext|>", "<|endoftext|>")
@@ -138,8 +157,15 @@ class ClipTokenizer:
         return b" ".join(parts).decode("utf-8", errors="replace").strip()
 
     def to_extra(self) -> dict[str, Any]:
-        """Return the name of the merges file; it belongs beside the weights."""
-        return {"type": "clip", "merges": self.path.name}
+        """Return the name of the tensor that holds the merges."""
+        return {"type": "clip", "merges": MERGES}
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return the text of a merges file as bytes, one pair a line after a line of version."""
+        import torch
+
+        lines = ["#version: 0.2", *(" ".join(pair) for pair in self.merges), ""]
+        return {MERGES: torch.frombuffer(bytearray("\n".join(lines).encode()), dtype=torch.uint8)}
 
     @cached_property
     def _bytes(self) -> dict[str, int]:
@@ -166,12 +192,15 @@ class ClipTokenizer:
         return model
 
 
-def tokenizer_from(extra: Mapping[str, Any], source: str | Path) -> Tokenizer:
+def tokenizer_from(
+    extra: Mapping[str, Any], source: str | Path, tensors: Mapping[str, Tensor] | None = None
+) -> Tokenizer:
     """Rebuild the tokenizer that a weight file names in its header.
 
     Args:
         extra: ``extra`` of the header.
         source: The weight file; files that the tokenizer names lie beside it.
+        tensors: Its tensors, which may hold the merges.
 
     Raises:
         WeightsError: There is none, or of a kind that this version does not know.
@@ -182,11 +211,28 @@ def tokenizer_from(extra: Mapping[str, Any], source: str | Path) -> Tokenizer:
     if kind == "words":
         return WordTokenizer(entry["words"])
     if kind == "clip":
-        return ClipTokenizer(Path(source).parent / entry["merges"])
+        name = str(entry.get("merges", MERGES))
+        if tensors is not None and name in tensors:
+            return ClipTokenizer(_parse_merges(bytes(tensors[name].numpy()), f"{source}: tensor {name}"))
+        if Path(name).name != name:
+            raise WeightsError(f"{source}: the merges file '{name}' does not lie beside the weights")
+        return ClipTokenizer(Path(source).parent / name)
     raise WeightsError(
         f"{source}: the weights name " + (f"the unknown tokenizer '{kind}'" if kind else "no tokenizer"),
-        "tokenizers of decoder 'decap' are: words, clip",
+        "tokenizers of this plugin are: words, clip",
     )
+
+
+def clip_tokenizer_from(extra: Mapping[str, Any], source: str | Path, tensors: Mapping[str, Tensor]) -> ClipTokenizer:
+    """Rebuild CLIP's tokenizer from the weights of a backbone.
+
+    Raises:
+        WeightsError: The weights name none, or another.
+    """
+    tokenizer = tokenizer_from(extra, source, tensors)
+    if not isinstance(tokenizer, ClipTokenizer):
+        raise WeightsError(f"{source}: a text tower of CLIP reads byte pairs, these weights hold a list of words")
+    return tokenizer
 
 
 def split_words(text: str) -> list[str]:
@@ -197,15 +243,23 @@ def split_words(text: str) -> list[str]:
 def _read_merges(path: Path) -> list[tuple[str, str]]:
     try:
         raw = path.read_bytes()
-        lines = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8").splitlines()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise WeightsError(
-            f"{path}: the merges file of CLIP's tokenizer cannot be read: {error}",
-            "it is merges.txt of any CLIP checkpoint, or bpe_simple_vocab_16e6.txt.gz of CLIP's code",
-        ) from None
-    pairs = [tuple(line.split()) for line in lines[1:] if line.strip()]  # the first line holds a version
-    if not pairs or any(len(pair) != 2 for pair in pairs):
-        raise WeightsError(f"{path}: this is no merges file: each line after the first holds two pieces")
+        data = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise WeightsError(f"{path}: the merges file of CLIP's tokenizer cannot be read: {error}", _MERGES) from None
+    pairs = _parse_merges(data, str(path))
+    if not pairs:
+        raise WeightsError(f"{path}: this is no merges file: it holds no pair", _MERGES)
+    return pairs
+
+
+def _parse_merges(data: bytes, source: str) -> list[tuple[str, str]]:
+    try:
+        lines = data.decode("utf-8").splitlines()[1:]  # the first line holds a version
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{source}: the merges file of CLIP's tokenizer cannot be read: {error}", _MERGES) from None
+    pairs = [tuple(line.split()) for line in lines if line.strip()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise WeightsError(f"{source}: this is no merges file: each line after the first holds two pieces", _MERGES)
     return pairs  # type: ignore[return-value]
 
 

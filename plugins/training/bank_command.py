@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -12,14 +13,15 @@ from typing import Any
 
 import click
 
-from regionkit.core.errors import RegionkitError, RunFailed
+from regionkit.core.errors import DataError, RegionkitError, RunFailed
 from regionkit.core.weights import WeightHeader, write_weights
-from regionkit.plugins.training.folders import default_folder, found_text
-from regionkit.plugins.training.sentences import read_coco, read_lines, sample
 from regionkit.registry.schema import fill
+from regionkit.registry.weight_folders import default_folder, found_text
 
 #: Sources of sentences; exactly one is given.
-_SOURCES = ("corpus", "texts", "coco")
+_SOURCES = ("corpus", "texts", "coco", "h5")
+#: Corpus components that read the files of ``--texts`` and ``--coco``.
+_READERS = {"texts": "text-lines", "coco": "coco-captions"}
 
 
 @click.group()
@@ -30,8 +32,11 @@ def bank() -> None:
 @bank.command()
 @click.option("--backbone", required=True, metavar="NAME", help="Whose text tower encodes the sentences.")
 @click.option("--corpus", metavar="NAME", help="Sentences of a corpus component.")
-@click.option("--texts", type=click.Path(path_type=Path), help="A text file, one sentence a line.")
-@click.option("--coco", type=click.Path(path_type=Path), help="A COCO caption file: annotations[].caption.")
+@click.option("--texts", type=click.Path(path_type=Path), help="A text file, one sentence a line; .txt or .txt.gz.")
+@click.option("--coco", type=click.Path(path_type=Path), help="A COCO caption file, or Karpathy's dataset_coco.json.")
+@click.option("--h5", type=click.Path(path_type=Path), help="A released bank, taken over without encoding anything.")
+@click.option("--split", help="Splits of Karpathy's file joined by +, or all.  [train+restval]")
+@click.option("--dataset", metavar="NAME", help="Which bank of an --h5 file that holds several.")
 @click.option("--size", type=click.IntRange(1), help="Take so many sentences, drawn without replacement.  [all]")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of that draw.")
 @click.option("--name", help="Name of the bank, as in bridge.bank.  [the corpus, or the file's stem]")
@@ -43,21 +48,22 @@ def bank() -> None:
 @click.option("--device", default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
 def build(backbone: str, out: Path | None, name: str | None, as_json: bool, **options: Any) -> None:
-    """Encode sentences into a weight file that the memory bridge finds by its name."""
-    given = [source for source in _SOURCES if options[source] is not None]
-    if len(given) != 1:
-        raise RegionkitError(
-            f"bank build takes one source of sentences, it got {' and '.join(f'--{word}' for word in given) or 'none'}",
-            "give --corpus NAME, --texts FILE or --coco FILE",
-        )
-    source = options[given[0]]
-    name = name or (source if given[0] == "corpus" else source.stem)
+    """Encode sentences into a weight file that the memory bridge finds by its name.
+
+    Files are looked for in the working folder, then in $REGIONKIT_DATA. With --h5 the backbone only names the space of
+    the embeddings, and its weights are not needed.
+    """
+    given = _given(options)
+    source = options[given]
+    if given == "h5":
+        source = options["h5"] = _data_file(source)
+    name = name or _name(given, source, options["dataset"])
     if "/" in name:
         raise RegionkitError(f"--name {name}: the name of a bank holds no /", "the file's place is given with --out")
     part = fill("backbone", _backbone_options(backbone, options["overrides"]))
+    assert part is not None  # without a list to take them, mistakes are raised
     path = _free_path(out or default_folder() / f"bank-{name}-{backbone}.safetensors")
-    texts = sample(_sentences(given[0], source), options["size"], options["seed"], str(source))
-    embeddings, space = _embed(part, texts, options["device"])
+    embeddings, texts, space = _released(part, options) if given == "h5" else _encoded(part, given, options)
     header = WeightHeader(
         "bridge",
         "memory",
@@ -71,6 +77,33 @@ def build(backbone: str, out: Path | None, name: str | None, as_json: bool, **op
     click.echo(json.dumps(made, indent=2) if as_json else f"wrote {path}: {len(texts)} sentences in {space}")
     if not as_json:
         click.echo(f"use it with --set bridge.bank={name}; {found_text(path)}")
+
+
+def _given(options: dict[str, Any]) -> str:
+    """Return which source of sentences was given; options of another source are refused."""
+    given = [source for source in _SOURCES if options[source] is not None]
+    if len(given) != 1:
+        raise RegionkitError(
+            f"bank build takes one source of sentences, it got {' and '.join(f'--{word}' for word in given) or 'none'}",
+            "give --corpus NAME, --texts FILE, --coco FILE or --h5 FILE",
+        )
+    for option, source in (("split", "coco"), ("dataset", "h5")):
+        if options[option] is not None and source != given[0]:
+            raise RegionkitError(
+                f"--{option} belongs to --{source}, and the sentences come from --{given[0]}", f"leave --{option} out"
+            )
+    return given[0]
+
+
+def _name(given: str, source: Any, dataset: str | None) -> str:
+    """Return the name that a bank has where none was given."""
+    if given == "corpus":
+        return str(source)
+    if given == "h5":
+        from regionkit.core.released_banks import released_bank_name
+
+        return released_bank_name(source, dataset or "").replace("/", "-")
+    return Path(source.name.removesuffix(".gz")).stem
 
 
 def _free_path(path: Path) -> Path:
@@ -93,15 +126,69 @@ def _backbone_options(name: str, overrides: tuple[str, ...]) -> Any:
     return data["backbone"]
 
 
-def _sentences(kind: str, source: Any) -> list[str]:
-    if kind == "texts":
-        return read_lines(source)
-    if kind == "coco":
-        return read_coco(source)
+def _released(part: Any, options: dict[str, Any]) -> tuple[Any, list[str], str]:
+    """Return the embeddings and texts of a released bank and the space that its backbone has for sentences."""
+    from regionkit.core.released_banks import read_released_bank
+    from regionkit.core.spec import Space
+    from regionkit.core.texts import draw_rows
+
+    space = _text_space(part)
+    bank = read_released_bank(options["h5"], options["dataset"] or "")
+    width, own = bank.embeddings.shape[1], Space.parse(space).dim
+    if width != own:
+        raise DataError(
+            f"{options['h5']}: the embeddings of '{bank.name}' are {width} wide, and {space} of backbone "
+            f"'{part.name}' is {own} wide",
+            "name the backbone whose text tower made them with --backbone",
+        )
+    if bank.empty:
+        rows = "1 row" if bank.empty == 1 else f"{bank.empty} rows"
+        click.echo(f"note: {rows} of zeros, never filled, left out", err=True)
+    if options["size"] is None:
+        return bank.embeddings, list(bank.texts), space
+    rows_taken = draw_rows(len(bank.texts), options["size"], options["seed"], str(options["h5"]))
+    return bank.embeddings[rows_taken], [bank.texts[row] for row in rows_taken], space
+
+
+def _encoded(part: Any, given: str, options: dict[str, Any]) -> tuple[Any, list[str], str]:
+    """Return what the backbone makes of the sentences, the sentences, and the space."""
+    from regionkit.core.texts import draw_texts
+
+    _text_space(part)  # told before a long file is read
+    texts = draw_texts(_sentences(given, options), options["size"], options["seed"], str(options[given]))
+    embeddings, space = _embed(part, texts, options["device"])
+    return embeddings, texts, space
+
+
+def _sentences(given: str, options: dict[str, Any]) -> list[str]:
     from regionkit.registry.assembly import build as build_component
 
-    corpus: Any = build_component("corpus", source)
+    value: Any = options[given]
+    if given in _READERS:
+        value = {"name": _READERS[given], "file": str(value)}
+        if options["split"] is not None:
+            value["split"] = options["split"]
+    corpus: Any = build_component("corpus", value)
     return [" ".join(text.split()) for text in corpus.texts()]
+
+
+def _data_file(path: Path) -> Path:
+    """Return a file relative to the working folder, else to $REGIONKIT_DATA, as corpora find theirs."""
+    root = os.environ.get("REGIONKIT_DATA")
+    below = Path(root) / path if root else path
+    return below if not path.exists() and below.exists() else path
+
+
+def _text_space(part: Any) -> str:
+    from regionkit.registry.ports import spaces_of
+
+    space = spaces_of(part).text
+    if not space:
+        raise RegionkitError(
+            f"backbone '{part.name}' has no text tower, so it encodes no sentences",
+            "backbones with one say so in: toolkit list-components --kind backbone",
+        )
+    return space
 
 
 def _embed(part: Any, texts: list[str], device: str) -> tuple[Any, str]:
@@ -109,19 +196,17 @@ def _embed(part: Any, texts: list[str], device: str) -> tuple[Any, str]:
     from regionkit.core.texts import embed_texts
     from regionkit.registry.assembly import build_part, pick_device, place
     from regionkit.registry.ports import spaces_of
+    from regionkit.registry.schema import with_defaults
     from regionkit.registry.weight_choice import Wanted, choose_weights
 
-    spaces = spaces_of(part)
-    if not spaces.text:
-        raise RegionkitError(
-            f"backbone '{part.name}' has no text tower, so it encodes no sentences",
-            "backbones with one say so in: toolkit list-components --kind backbone",
-        )
-    weights = choose_weights(part, Wanted(spaces.image))
-    backbone = place(build_part(part, BuildContext(writes=spaces.image, weights=weights)), pick_device(device))
+    weights = choose_weights(part, Wanted(spaces_of(part).image, any_width=True))
+    if weights is not None and weights.header.config:
+        part = with_defaults(part, weights.header.config)  # the sizes of the model decide how wide its spaces are
+    writes = spaces_of(part).image
+    backbone = place(build_part(part, BuildContext(writes=writes, weights=weights)), pick_device(device))
     assert isinstance(backbone, Backbone)
     with _display(len(texts)) as seen:
-        return embed_texts(backbone, texts, seen), spaces.text
+        return embed_texts(backbone, texts, seen), _text_space(part)
 
 
 def _write(path: Path, embeddings: Any, texts: list[str], header: WeightHeader, *, half: bool) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 from regionkit.core.errors import ConfigError, Problem, RegionkitError
 from regionkit.core.spec import KINDS, PARTS, ComponentSpec
 from regionkit.core.weights import WeightFile
-from regionkit.plugins.training.folders import default_folder
 from regionkit.registry.document import Document, check_reader, read_document
 from regionkit.registry.packages import require_packages
 from regionkit.registry.ports import Spaces, spaces_of
 from regionkit.registry.registry import get_registry, plural
 from regionkit.registry.schema import Part, by_line, check_keys, fill
 from regionkit.registry.weight_choice import Wanted, choose_weights, reference_of
+from regionkit.registry.weight_folders import default_folder
 from regionkit.registry.weight_index import content_hash
 
 #: Keys of a recipe file beside the parts that it trains with.

@@ -166,7 +166,9 @@ def _write(
     corruption = header.corruption
     if plan.trained == "decoder" and "bridge" in plan.parts:
         corruption = str(getattr(plan.parts["bridge"].config, "corruption", "none"))
-    corpus = plan.parts["corpus"].name if "corpus" in plan.parts else ""
+    corpus = ""
+    if "corpus" in plan.parts:  # one that reads any file says in its options what that one is called
+        corpus = str(getattr(plan.parts["corpus"].config, "corpus", plan.parts["corpus"].name))
     header = replace(
         header,
         corruption=corruption,

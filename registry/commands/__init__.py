@@ -16,8 +16,13 @@ def regionkit_commands() -> list[CommandSpec]:
         CommandSpec("show", f"{here}.show:show", "Show a component or preset: options, ports, weights, paper"),
         CommandSpec("compat", f"{here}.compat:compat", "Show which parts fit which"),
         CommandSpec("validate", f"{here}.validate:validate", "Check YAML files and report every mistake"),
-        CommandSpec("weights", f"{here}.weights:weights", "List trained weights and what they were trained for"),
+        CommandSpec("weights", f"{here}.weights:weights", "List, fetch, convert and bundle trained weights"),
         CommandSpec("data", f"{here}.data:data", "List, make and verify data sets"),
         CommandSpec("doctor", f"{here}.doctor:doctor", "Check this installation: packages, devices, plugins, folders"),
+        CommandSpec(
+            "plugins", f"{here}.plugins:plugins", "List plugins: who brings them, where, and why one is skipped"
+        ),
+        CommandSpec("new", f"{here}.new:new", "Write a new plugin to start from, complete with tests"),
+        CommandSpec("check-plugin", f"{here}.check_plugin:check_plugin", "Check a plugin as a stranger would use it"),
         CommandSpec("cite", f"{here}.cite:cite", "Print BibTeX for components, presets or a YAML file"),
     ]

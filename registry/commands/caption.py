@@ -74,7 +74,11 @@ class CaptionCommand(click.Command):
 )
 @click.option("--whole", is_flag=True, help="The whole picture; the default when no region is given.")
 @click.option("--prompt", help="Prompt, for decoders that take one.")
-@click.option("--weights", help="Weights of the decoder: file:PATH, pkg:PATH or a name of `toolkit weights list`.")
+@click.option(
+    "--weights",
+    metavar="REF",
+    help="A folder with the weights of all parts, or the decoder's file: file:PATH, pkg:, hub://, or a name.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Picture with regions and captions, a .jsonl, or a folder."
 )
@@ -95,8 +99,8 @@ def caption(source: Path, **options: Any) -> None:
     alone = len(jobs) == 1
     _check_out(options["out"], alone)
     _check_inputs_stay(options["out"], source, jobs)
-    pipeline = _load(options)
-    writer = _Writer(options["out"], options["as_json"], alone, options["preset"])
+    pipeline, made_by = _load(options)
+    writer = _Writer(options["out"], options["as_json"], alone, options["preset"], made_by)
     failures: list[tuple[Job, RegionkitError]] = []
     try:
         for start in range(0, len(jobs), options["batch"]):
@@ -129,15 +133,25 @@ def _by_reason(failures: Sequence[tuple[Job, RegionkitError]]) -> Iterator[str]:
         yield f"{places[0]}{others}: {reason}"
 
 
-def _load(options: dict[str, Any]) -> Pipeline:
-    from regionkit.registry import load
+def _load(options: dict[str, Any]) -> tuple[Pipeline, dict[str, Any]]:
+    """Build the pipeline, and say for results who and what it is made of."""
+    from regionkit.registry.assembly import build_pipeline
+    from regionkit.registry.document import read_pipeline
+    from regionkit.registry.plan import plan_pipeline
+    from regionkit.registry.provenance import provenance
+    from regionkit.registry.references import is_folder
 
     overrides = list(options["overrides"])
     if options["weights"]:
-        overrides.append(f"decoder.weights={options['weights']}")
+        key = "weights" if is_folder(options["weights"]) else "decoder.weights"
+        overrides.append(f"{key}={options['weights']}")
     if options["force"]:
         overrides.append("backbone.force=true")
-    return load(options["preset"], overrides=overrides, device=options["device"])
+    document = read_pipeline(options["preset"], overrides)
+    plan = plan_pipeline(document.data, document.line)
+    for note in plan.notes():
+        click.echo(f"note: {note}", err=True)
+    return build_pipeline(plan, device=options["device"]), provenance(plan)
 
 
 def _flag_regions(options: dict[str, Any]) -> list[Region]:
@@ -181,6 +195,8 @@ def _jobs(source: Path, regions: list[Region]) -> Iterator[Job]:
 def _jsonl_jobs(source: Path) -> Iterator[Job]:
     try:
         # Not splitlines: JSON strings may hold other line separators. Some editors begin files with a byte order mark.
+        if source.exists() and not source.is_file() and not source.is_dir():
+            raise DataError(f"{source}: this is a pipe or a device, not a file", "write the lines to a file first")
         lines = source.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{source}: {getattr(error, 'strerror', None) or error}") from None
@@ -203,7 +219,7 @@ def _jsonl_jobs(source: Path) -> Iterator[Job]:
 def _record(line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON: {error}", "every line is one JSON object") from None
     if not isinstance(record, dict) or not isinstance(record.get("image"), str):
         raise DataError("no key 'image'", 'write {"image": "a.png", "regions": [{"box": [8, 8, 60, 60]}]}')
@@ -301,11 +317,12 @@ def _writing(target: Path) -> Iterator[None]:
 class _Writer:
     """Prints captions, and writes them where ``--out`` says."""
 
-    def __init__(self, out: Path | None, as_json: bool, alone: bool, preset: str) -> None:
+    def __init__(self, out: Path | None, as_json: bool, alone: bool, preset: str, made_by: dict[str, Any]) -> None:
         self.out = out
         self.as_json = as_json
         self.alone = alone
         self.preset = preset
+        self.made_by = made_by
         self.lines: list[str] = []
         self.drawn: set[str] = set()
 
@@ -338,7 +355,7 @@ class _Writer:
             write_text(target, "".join(f"{line}\n" for line in self.lines))
 
     def _record(self, record: dict[str, Any]) -> None:
-        line = json.dumps(record, ensure_ascii=False)
+        line = json.dumps({**record, "provenance": self.made_by}, ensure_ascii=False)
         self.lines.append(line)
         if self.as_json:
             click.echo(line)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from regionkit.core.errors import UnknownName, did_you_mean
+from regionkit.core.errors import UnknownName
 from regionkit.core.spec import KINDS, PaperSpec
 from regionkit.registry.registry import get_registry
 
@@ -48,11 +48,9 @@ def _keys(name: str) -> list[str]:
         keys += _keys_in(read_pipeline(name).data) if name in registry.presets else []
         return [*keys, *([name] if name in registry.papers else [])]
     known = {spec.name for spec in registry.specs()} | set(registry.presets) | set(registry.papers)
-    raise UnknownName(
-        f"no component, preset or paper named '{name}'",
-        did_you_mean(name, known) or "see: toolkit list-components",
-        *registry.skipped(),
-    )
+    brought, close, skipped = registry.about_missing(name, known)
+    hint = "" if brought else close or "see: toolkit list-components"
+    raise UnknownName(f"no component, preset or paper named '{name}'", *brought, hint, *skipped)
 
 
 def _keys_in(value: Any, kind: str = "") -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionkit.core.errors import RegionkitError, UnknownName, did_you_mean
+from regionkit.core.errors import RegionkitError, UnknownName
 from regionkit.core.spec import PARTS
 from regionkit.registry.commands.tables import text_table
 from regionkit.registry.registry import Registry, get_registry
@@ -83,8 +83,9 @@ def _unknown(registry: Registry, name: str) -> RegionkitError:
             f"parts are: {', '.join(PARTS)}; see: toolkit list-components",
         )
     known = [*(part for kind in PARTS for part in registry.names(kind)), *registry.presets]
-    hint = did_you_mean(name, known) or f"there is: {', '.join(dict.fromkeys(known))}"
-    return UnknownName(f"no part of a pipeline or preset named '{name}'", hint, *registry.skipped())
+    brought, close, skipped = registry.about_missing(name, known)
+    hint = close or f"there is: {', '.join(dict.fromkeys(known))}"
+    return UnknownName(f"no part of a pipeline or preset named '{name}'", *brought, hint, *skipped)
 
 
 def _show_rows(rows: list[Row], everything: bool) -> None:

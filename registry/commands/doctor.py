@@ -14,8 +14,10 @@ from pathlib import Path
 import click
 
 from regionkit.core.errors import RunFailed
+from regionkit.registry.asking import describe
+from regionkit.registry.commands.plugins import unknown_disabled
 from regionkit.registry.commands.tables import text_table
-from regionkit.registry.registry import describe, get_registry
+from regionkit.registry.registry import DISABLE_VARIABLE, get_registry
 
 _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?P<rest>[^;]*)(;.*extra\s*==\s*['\"](?P<extra>[\w-]+)['\"])?")
 
@@ -109,14 +111,19 @@ def _plugins() -> list[Finding]:
     for name, owner in registry.plugins.items():
         components = sum(registry.owner(spec) == owner for spec in registry.specs())
         commands = sum(registry.command_owner(command) == owner for command in registry.commands)
-        brings = f"{components} components, {commands} commands"
-        findings.append(Finding("plugin", name, "ok", f"{owner.distribution} {owner.version}, {brings}"))
+        notes = registry.loadings[name].notes
+        detail = "; ".join(
+            (f"{owner.distribution} {owner.version}, {components} components, {commands} commands", *notes)
+        )
+        findings.append(Finding("plugin", name, "note" if notes else "ok", detail))
     for plugin in registry.quarantined:
         findings.append(Finding("plugin", plugin.plugin, "note" if plugin.disabled else "bad", plugin.reason))
+    findings += [Finding("environment", DISABLE_VARIABLE, "note", text) for text in unknown_disabled(registry)]
     return findings
 
 
 def _weights() -> list[Finding]:
+    from regionkit.registry.bundles import status_in_bundle
     from regionkit.registry.weight_index import get_index, with_recipe
 
     index = get_index()
@@ -127,6 +134,9 @@ def _weights() -> list[Finding]:
         findings.append(
             Finding("weights", str(folder), "ok" if there else "note", f"{count} files" if there else "no such folder")
         )
+    for file in index.files:
+        wrong = status_in_bundle(file.path)
+        findings += [Finding("weights", str(file.path), "bad", wrong)] if wrong else []
     for broken in index.damaged:
         error = with_recipe(broken)
         findings.append(Finding("weights", broken.path.name, "bad", "; ".join((error.message, *error.hints))))

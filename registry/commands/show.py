@@ -59,11 +59,9 @@ def _unknown(registry: Registry, name: str, kind: str | None) -> RegionkitError:
         except UnknownName as error:
             return error
     known = {spec.name for spec in registry.specs()} | set(registry.presets)
+    brought, close, skipped = registry.about_missing(name, known)
     return UnknownName(
-        f"no component or preset named '{name}'",
-        did_you_mean(name, known),
-        *registry.skipped(),
-        "see: toolkit list-components",
+        f"no component or preset named '{name}'", *brought, close, *skipped, "see: toolkit list-components"
     )
 
 

@@ -8,11 +8,22 @@ import click
 
 from regionkit.core.spec import KINDS
 from regionkit.registry.commands.tables import text_table
+from regionkit.registry.commands.weights_bundle import bundle
+from regionkit.registry.commands.weights_convert import convert
+from regionkit.registry.commands.weights_pull import pull
 
 
 @click.group()
 def weights() -> None:
-    """Trained weights, found in the plugins' folders and in $REGIONKIT_WEIGHTS."""
+    """Trained weights: what is there, fetching released ones, converting them, and bundles of all that a preset needs.
+
+    They are found in the plugins' folders and in $REGIONKIT_WEIGHTS.
+    """
+
+
+weights.add_command(bundle)
+weights.add_command(convert)
+weights.add_command(pull)
 
 
 @weights.command("list")
@@ -20,10 +31,11 @@ def weights() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def list_weights(kind: str | None, as_json: bool) -> None:
     """List all weight files; damaged ones are listed with what is wrong and the recipe that makes them again."""
+    from regionkit.registry.bundles import status_in_bundle
     from regionkit.registry.weight_index import get_index
 
     index = get_index()
-    rows = [weight_row(file.path, file.header, "ok") for file in index.files]
+    rows = [weight_row(file.path, file.header, status_in_bundle(file.path) or "ok") for file in index.files]
     rows += [weight_row(file.path, file.header, file.error.message.split(": ", 1)[1]) for file in index.damaged]
     rows = [row for row in rows if kind in (None, row["kind"])]
     if as_json:

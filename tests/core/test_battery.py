@@ -1,4 +1,4 @@
-"""The conformance battery passes what is right and catches seeded faults, each by the sentence that names it."""
+"""The checks of region encoders and bridges pass what is right and catch seeded faults, each by its name."""
 
 import re
 from dataclasses import replace
@@ -6,26 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image, ImageStat
 
-from regionkit.core.contracts import GapBridge, Metric, RegionEncoder, Score
-from regionkit.core.errors import FeatureError
-from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews, Scene
+from regionkit.core.contracts import GapBridge, RegionEncoder
+from regionkit.core.features import RegionTokens, RegionViews, Scene
 from regionkit.core.geometry import patch_weights
 from regionkit.core.regions import Regions
+from regionkit.core.spec import Port
 from regionkit.core.testing import (
-    GridBackbone,
-    NearestTextDecoder,
-    check_backbone,
+    Subject,
     check_bridge,
-    check_decoder,
-    check_metric,
     check_region_encoder,
+    failures,
     picture,
 )
 
 param = pytest.param
-TEXTS = ["red", "blue", "a green dog", "white"]
 
 
 class Mean(RegionEncoder):
@@ -98,25 +93,142 @@ class Forgiving(Mean):
         return super().encode(scene, regions)
 
 
+class Blind(Mean):
+    """Divides by what a plain picture has none of."""
+
+    def encode(self, scene, regions):
+        out = super().encode(scene, regions)
+        spread = scene.features.patches.std((1, 2), correction=0)[list(regions.image)].unsqueeze(1)
+        return replace(out, tokens=out.tokens / spread if len(regions) else out.tokens)
+
+
+class Reversed(Mean):
+    """Numbers its regions as they come."""
+
+    def encode(self, scene, regions):
+        out = super().encode(scene, regions)
+        place = torch.arange(len(regions), dtype=torch.float32).reshape(-1, 1, 1)
+        return replace(out, tokens=out.tokens + place)
+
+
+class Crashing(Mean):
+    def encode(self, scene, regions):
+        assert len(regions), "nobody calls me without regions"
+        return super().encode(scene, regions)
+
+
+class Rude(Mean):
+    """Refuses kinds, and regions that lie outside, with errors of its own."""
+
+    accepts = ("box", "point")
+
+    def encode(self, scene, regions):
+        if any(region.kind not in self.accepts for region in regions.items):
+            raise ValueError("no")
+        try:
+            return super().encode(scene, regions)
+        except Exception as error:
+            raise KeyError("outside") from error
+
+
+class Shy(Mean):
+    """Names a kind that it does not take."""
+
+    def encode(self, scene, regions):
+        regions.require(("box", "image"), "shy")
+        return super().encode(scene, regions)
+
+
+class Stretching(Mean):
+    """Reads a box's corners where clipping would have to come first."""
+
+    def encode(self, scene, regions):
+        out = super().encode(scene, regions)
+        extra = [region.x2 / 100 if region.kind == "box" else 0.0 for region in regions.items]
+        return replace(out, tokens=out.tokens + torch.tensor(extra).reshape(-1, 1, 1))
+
+
+class Tiny(Mean):
+    """Divides by the number of whole pixels in a box."""
+
+    def encode(self, scene, regions):
+        out = super().encode(scene, regions)
+        sizes = [int(one.x2 - one.x1) if one.kind == "box" else 1 for one in regions.items]
+        return replace(out, tokens=out.tokens / torch.tensor(sizes).reshape(-1, 1, 1))
+
+
 @pytest.mark.parametrize("encoder", [param(Mean(), id="tokens"), param(Views(), id="views")])
 def test_honest_encoders_pass(encoder):
     check_region_encoder(encoder)
 
 
+def caught(subject, check):
+    """Return the sentence with which a check fails a subject."""
+    found = dict(failures(subject, [check]))
+    assert found, f"{check} passes"
+    return found[check]
+
+
 @pytest.mark.parametrize(
-    ("encoder", "fault"),
+    ("encoder", "check", "fault"),
     [
-        param(Dependent(), "result depends on its batch mates", id="batch-mates"),
-        param(Greedy(), "a point region is taken although accepts does not name it", id="undeclared-kind"),
-        param(Careless(), "encode changed the features that the scene shares", id="in-place"),
-        param(Mislabelled(), r"tokens have width 16, their space is grid/image\[17\]", id="space"),
-        param(Unreliable(), "encoding twice gives two results", id="determinism"),
-        param(Forgiving(), "a box outside its image is taken", id="outside"),
+        param(Dependent(), "batch-equals-loop", "result depends on its batch mates", id="batch-mates"),
+        param(Reversed(), "order", "the order of regions matters", id="order"),
+        param(Crashing(), "empty", r"nobody calls me without regions", id="empty"),
+        param(Greedy(), "undeclared-kinds", "a point region is taken although accepts does not", id="undeclared-kind"),
+        param(Shy(), "declared-kinds", "a point region is refused although accepts names it", id="declared-kind"),
+        param(Rude(), "undeclared-kinds", "ValueError was raised and not RegionError: no", id="wrong-refusal"),
+        param(Rude(), "out-of-frame", "KeyError was raised and not RegionError", id="wrong-error-outside"),
+        param(Careless(), "inputs-unchanged", "encode changed the features that the scene shares", id="in-place"),
+        param(Mislabelled(), "shapes", r"tokens have width 16, their space is grid/image\[17\]", id="space"),
+        param(Unreliable(), "deterministic", "encoding twice gives two results", id="determinism"),
+        param(Forgiving(), "out-of-frame", "a box outside its image is taken", id="outside"),
+        param(Stretching(), "partly-out", "lies partly outside its image is not clipped to it", id="partly-out"),
+        param(Tiny(), "one-pixel", "a box region of one pixel: a token is NaN or infinite", id="one-pixel"),
+        param(Blind(), "nan-never-leaks", "a token is NaN or infinite", id="plain-picture"),
     ],
 )
-def test_faulty_encoders_are_caught(encoder, fault):
-    with pytest.raises(AssertionError, match=fault):
+def test_faulty_encoders_are_caught(encoder, check, fault):
+    assert re.search(fault, caught(Subject("region_encoder", encoder), check))
+    with pytest.raises(AssertionError):
         check_region_encoder(encoder)
+
+
+def test_an_encoder_that_lets_its_backbones_nan_through_is_caught():
+    class Trusting(Mean):
+        def encode(self, scene, regions):
+            features = scene.backbone.encode(scene.images)
+            return super().encode(Scene(scene.images, scene.backbone, features), regions)
+
+    found = caught(Subject("region_encoder", Trusting()), "nan-never-leaks")
+    assert found == "a backbone's NaN becomes a token without an error"
+
+
+@pytest.mark.parametrize(
+    ("port", "fault"),
+    [
+        param(Port("grid/text[16]"), "is labelled grid/image[16], the port says grid/text[16]", id="label"),
+        param(Port(form="views"), "the result is tokens, the port says views", id="form"),
+    ],
+)
+def test_an_encoder_that_does_not_do_what_its_port_says_is_caught(port, fault):
+    assert fault in caught(Subject("region_encoder", Mean(), writes=port), "ports")
+
+
+def test_an_encoder_of_many_tokens_behind_a_port_of_one_is_caught():
+    class Many(Mean):
+        def encode(self, scene, regions):
+            out = super().encode(scene, regions)
+            return replace(out, tokens=out.tokens.repeat(1, 3, 1), mask=out.mask.repeat(1, 3))
+
+    subject = Subject("region_encoder", Many(), writes=Port("grid/image[16]"))
+    assert caught(subject, "ports") == "a region has 3 tokens, the port says one"
+    assert not dict(failures(replace(subject, writes=Port("grid/image[16]", many=True)), ["ports"]))
+
+
+def test_a_class_that_accepts_something_else_than_its_spec_is_caught():
+    subject = Subject("region_encoder", Mean(), accepts=("box",))
+    assert caught(subject, "declared-kinds").startswith("the spec accepts box; the class accepts point, box")
 
 
 class Scaled(GapBridge):
@@ -135,11 +247,25 @@ class Scaled(GapBridge):
             values = values - values.mean(0)
         if self.fault == "random":
             values = values + torch.randn(values.shape)
+        if self.fault == "zero":
+            values = values / values.norm(dim=-1, keepdim=True)
+        if self.fault == "wide":
+            values = torch.cat([values, values], dim=-1)
+        if self.fault == "float64":
+            values = values.double().float()
+        if self.fault == "padding":
+            values = values - values.sum(1, keepdim=True)
+        if self.fault == "order":
+            values = values.cumsum(0)
+        if self.fault == "empty" and not len(tokens):
+            raise IndexError("list index out of range")
         return replace(tokens, tokens=values * 2, space="grid/text[16]")
 
     def corrupt(self, embeddings, generator):
         if self.fault == "seed":
             return embeddings + torch.randn(embeddings.shape)
+        if self.fault == "changes":
+            return embeddings.mul_(2)
         return super().corrupt(embeddings, generator)
 
 
@@ -148,194 +274,42 @@ def test_an_honest_bridge_passes():
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "check", "words"),
     [
-        param("in-place", "bridge changed its caller's tokens", id="in-place"),
-        param("nan", "a token of NaN passes without an error", id="nan"),
-        param("batch", "a region's result depends on its batch mates", id="batch-mates"),
-        param("random", "bridging twice gives two results", id="determinism"),
-        param("seed", "corrupt differs under the same seed", id="seed"),
+        param("in-place", "inputs-unchanged", "bridge changed its caller's tokens", id="in-place"),
+        param("nan", "nan-never-leaks", "a token of NaN passes without an error", id="nan"),
+        param("zero", "nan-never-leaks", "a token of zeros becomes NaN or infinite", id="zeros"),
+        param("batch", "batch-equals-loop", "a region's result depends on its batch mates", id="batch-mates"),
+        param("order", "order", "the order of regions matters", id="order"),
+        param("empty", "empty", "it crashed with IndexError: list index out of range", id="empty"),
+        param("random", "deterministic", "bridging twice gives two results", id="determinism"),
+        param("wide", "shapes", r"tokens have width 32, their space is grid/text\[16\]", id="width"),
+        param("float64", "keeps-the-type", "bfloat16 tokens came back as torch.float32", id="type"),
+        param("seed", "corruption-follows-the-seed", "corrupt differs under the same seed", id="seed"),
+        param("changes", "corruption", "corrupt changed its caller's embeddings", id="corruption-in-place"),
     ],
 )
-def test_faulty_bridges_are_caught(fault, words):
-    with pytest.raises(AssertionError, match=words):
+def test_faulty_bridges_are_caught(fault, check, words):
+    assert re.search(words, caught(Subject("bridge", Scaled(fault)), check))
+    with pytest.raises(AssertionError):
         check_bridge(Scaled(fault))
+
+
+def test_a_bridge_that_says_noise_and_adds_none_is_caught():
+    subject = Subject("bridge", Scaled(), corruption="noise(std=0.1)")
+    assert "corrupt ignores the seed although it says noise" in caught(subject, "corruption-follows-the-seed")
+
+
+def test_a_bridge_that_reads_its_padding_is_caught():
+    many = Port("grid/image[16]", many=True)
+    found = caught(Subject("bridge", Scaled("padding"), reads=many), "padding")
+    assert found.startswith("what stands in padding changes the result: by up to")
+    assert not dict(failures(Subject("bridge", Scaled(), reads=many, writes=replace(many, space="grid/text[16]"))))
 
 
 def test_a_bridge_that_does_not_do_what_its_port_says_is_caught():
     with pytest.raises(AssertionError, match=r"the result is labelled grid/text\[16\], the port says other\[16\]"):
         check_bridge(Scaled(), writes="other[16]")
-
-
-class Faulty(NearestTextDecoder):
-    def __init__(self, fault=""):
-        super().__init__(TEXTS, GridBackbone().encode_text(TEXTS))
-        self.fault = fault
-
-    def generate(self, inputs, prompt=None, options=None):
-        captions = super().generate(inputs, prompt, options)
-        size = (options or GenerateOptions()).batch_size
-        match self.fault:
-            case "mates":
-                return [replace(one, text=f"{one.text} {len(captions)}") for one in captions]
-            case "length":
-                return [replace(one, tokens=(1, 2, 3)) for one in captions]
-            case "batch":
-                return [replace(one, score=one.score - size / 1e4) for one in captions]
-            case "score":
-                return [replace(one, score=-one.score) for one in captions]
-            case "string":
-                return [one.text for one in captions]
-            case "empty":
-                return captions or [Caption("", 0.0)]
-        return captions
-
-    def score(self, inputs, texts, prompt=None):
-        scores = super().score(inputs, texts)
-        if self.fault == "in-place":
-            inputs.tokens.mul_(2)
-        return scores - scores.mean() if self.fault == "mean" else scores
-
-
-def test_an_honest_decoder_passes():
-    check_decoder(Faulty())
-
-
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        param("mates", "a caption depends on its batch mates", id="batch-mates"),
-        param("length", "a caption is longer than max_tokens", id="length"),
-        param("batch", "captions depend on batch_size, in the score", id="batch-size"),
-        param("score", "is no log-probability", id="score"),
-        param("string", "is no Caption with a text", id="type"),
-        param("empty", "no regions gave", id="empty"),
-        param("mean", "a log-likelihood is positive", id="likelihood"),
-        param("in-place", "the decoder changed its caller's tokens", id="in-place"),
-    ],
-)
-def test_faulty_decoders_are_caught(fault, words):
-    with pytest.raises(AssertionError, match=words):
-        check_decoder(Faulty(fault))
-
-
-class Overlap(Metric):
-    """Share of a caption's words that the references know, with switches for its faults."""
-
-    def __init__(self, fault=""):
-        self.values, self.fault = [], fault
-
-    def update(self, samples, captions):
-        for sample, caption in zip(samples, captions, strict=True):
-            known = set(" ".join(sample.references).split())
-            words = caption.split()
-            self.values.append(sum(word in known for word in words) / len(words))
-        if self.fault == "last-batch":
-            self.values = self.values[-len(captions) :]
-
-    def compute(self):
-        value = sum(self.values) / len(self.values)
-        if self.fault == "order":
-            value += self.values[0]
-        if self.fault == "direction":
-            value = -value
-        per_sample = tuple(sorted(self.values)) if self.fault == "sorted" else tuple(self.values)
-        return Score(value, per_sample, "" if self.fault == "signature" else "overlap|n=words")
-
-
-def test_an_honest_metric_passes():
-    check_metric(Overlap)
-
-
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        param("last-batch", "how the samples were dealt out", id="batches"),
-        param("order", "the value depends on", id="order"),
-        param("direction", "the direction is off", id="direction"),
-        param("sorted", "a sample's value does not follow the sample", id="per-sample"),
-        param("signature", "the signature is empty", id="signature"),
-    ],
-)
-def test_faulty_metrics_are_caught(fault, words):
-    with pytest.raises((AssertionError, ZeroDivisionError), match=words):
-        check_metric(lambda: Overlap(fault))
-
-
-class Broken(GridBackbone):
-    def __init__(self, fault=""):
-        super().__init__(cls=fault == "cls", text=fault != "no-text")
-        self.fault = fault
-
-    def encode(self, images):
-        features = super().encode(images)
-        match self.fault:
-            case "blind":
-                return replace(features, patches=torch.ones_like(features.patches))
-            case "attention":
-                return replace(features, attention=features.attention * 2)
-            case "normalised":
-                return replace(features, patches=features.patches - features.patches.mean(0))
-            case "cls":
-                return replace(features, cls=features.cls[:, :-1])
-            case "frames":
-                return replace(features, frames=features.frames[::-1])
-        return features
-
-    def encode_text(self, texts):
-        if self.fault == "no-text":
-            return torch.zeros(len(texts), 16)
-        vectors = super().encode_text(texts)
-        return vectors / vectors.norm() if self.fault == "text-batch" else vectors
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        param({}, id="squash"),
-        param({"fit": "crop"}, id="crop"),
-        param({"grid": (3, 5), "cls": False, "attention": False, "text": False}, id="bare"),
-    ],
-)
-def test_the_fake_backbone_conforms(options):
-    check_backbone(GridBackbone(**options))
-
-
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        param("blind", "two different pictures get the same patches", id="blind"),
-        param("attention", "attention does not sum to 1 over an image", id="attention"),
-        param("normalised", "patches depend on batch mates", id="batch-mates"),
-        param("cls", r"cls is \(3, 15\), not \(3, 16\)", id="cls"),
-        param("frames", "encode and frame\\(\\) disagree", id="frames"),
-        param("text-batch", "a sentence's vector depends on its batch mates", id="text"),
-        param("no-text", "encode_text answers without a text space", id="no-text"),
-    ],
-)
-def test_faulty_backbones_are_caught(fault, words):
-    with pytest.raises(AssertionError, match=words):
-        check_backbone(Broken(fault))
-
-
-def test_the_fake_backbone_ties_words_to_colours():
-    """A solid picture of a colour is nearest to its word, so tests can tell right captions from wrong ones."""
-    backbone = GridBackbone()
-    words = ["red", "blue", "green", "yellow", "white", "black"]
-    texts = torch.nn.functional.normalize(backbone.encode_text(words), dim=-1)
-    for place, word in enumerate(words):
-        patch = backbone.encode([Image.new("RGB", (40, 40), word if word != "green" else (0, 255, 0))]).patches[0, 0, 0]
-        assert int((texts @ patch).argmax()) == place
-
-
-def test_pictures_are_the_same_everywhere():
-    assert ImageStat.Stat(picture((64, 48), seed=1)).sum == ImageStat.Stat(picture((64, 48), seed=1)).sum
-    assert picture(seed=1).tobytes() != picture(seed=2).tobytes()
-
-
-def test_the_fake_backbone_without_text_says_so():
-    with pytest.raises(FeatureError, match="has no text tower"):
-        GridBackbone(text=False).encode_text(["red"])
 
 
 def test_regions_of_the_battery_cover_every_kind():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -323,17 +325,35 @@ class Project:
         forget()
         return self
 
-    def plugin(self, name: str, source: str, *, module: str = "", version: str = "0.3") -> Project:
-        """Install a one-file plugin as a distribution of its own."""
-        module = module or name
-        info = f"{name.replace('-', '_')}-{version}.dist-info"
+    def plugin(
+        self, name: str, source: str, *, module: str = "", version: str = "0.3", distribution: str = "", meta: str = ""
+    ) -> Project:
+        """Install a one-file plugin as a distribution of its own; ``meta`` is more lines of its metadata."""
+        module, distribution = module or name, distribution or name
+        info = f"{distribution.replace('-', '_')}-{version}.dist-info"
         return self(
             {
                 f"{module}.py": source,
-                f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+                f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n{meta}",
                 f"{info}/entry_points.txt": f"[regionkit]\n{name} = {module}\n",
             }
         )
+
+    def install(self, source: Path) -> str:
+        """Install a plugin's source tree as pip would, its package and the metadata of its pyproject.toml.
+
+        Returns:
+            The name of its distribution.
+        """
+        meta = tomllib.loads((source / "pyproject.toml").read_text())["project"]
+        for package in {target.partition(".")[0] for target in meta["entry-points"]["regionkit"].values()}:
+            shutil.copytree(source / package, self.folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        lines = ["Metadata-Version: 2.1", f"Name: {meta['name']}", f"Version: {meta['version']}"]
+        lines += [f"Requires-Dist: {line}" for line in meta["dependencies"]]
+        points = [f"{name} = {target}" for name, target in meta["entry-points"]["regionkit"].items()]
+        info = f"{meta['name'].replace('-', '_')}-{meta['version']}.dist-info"
+        self({f"{info}/METADATA": "\n".join(lines), f"{info}/entry_points.txt": "\n".join(["[regionkit]", *points])})
+        return str(meta["name"])
 
     def toy(self) -> Project:
         """Install the toy plugin, whose parts cover every kind of port."""
@@ -379,7 +399,13 @@ def project(tmp_path, monkeypatch):
     """Return a fresh project; modules imported from it are forgotten afterwards."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    for variable in ("REGIONKIT_DISABLE", "REGIONKIT_WEIGHTS", "REGIONKIT_OFFLINE", "HF_HUB_OFFLINE"):
+    for variable in (
+        "REGIONKIT_DISABLE",
+        "REGIONKIT_PLUGIN_TIMEOUT",
+        "REGIONKIT_WEIGHTS",
+        "REGIONKIT_OFFLINE",
+        "HF_HUB_OFFLINE",
+    ):
         monkeypatch.setenv(variable, "x")  # so that what a command sets is undone as well
         monkeypatch.delenv(variable)
     monkeypatch.setenv("REGIONKIT_CACHE", str(tmp_path / "cache"))

@@ -56,8 +56,10 @@ def test_what_was_not_written_is_placed_at_its_parent(project):
         pytest.param("a: ${oc.env:HOME}\n", "x.yaml:1: a: '${oc.env:HOME}' is an interpolation", id="resolver"),
         pytest.param("a: {b: [1, 'x${b}']}\n", "x.yaml:1: a.b.1: 'x${b}' is an interpolation", id="interpolation"),
         pytest.param("${a}: 1\n", "x.yaml:1: ${a}: '${a}' is an interpolation", id="key-interpolation"),
-        pytest.param("a: &x [*x]\n", "x.yaml:1: a.0: an alias (*name) refers to something that contains", id="alias"),
-        pytest.param("a: !!python/name:os.system ''\n", "x.yaml:1: not readable as YAML: could not det", id="tag"),
+        pytest.param("a: &x [*x]\n", "x.yaml:1: an alias (*name) refers to something that contains", id="alias"),
+        pytest.param(
+            "a: !!python/name:os.system ''\n", "x.yaml:1: the tag !!python/name:os.system is not taken", id="tag"
+        ),
         pytest.param("version: 2\n", "x.yaml:1: version: the file is of version 2, this regionkit reads", id="newer"),
         pytest.param("version: one\n", "x.yaml:1: version: expected 1, got 'one'", id="version-text"),
         pytest.param("version: true\n", "x.yaml:1: version: expected 1, got True", id="version-bool"),
@@ -240,9 +242,9 @@ def test_unknown_preset_says_what_exists(toy):
         pytest.param(
             "base: ~nobody-at-all/x.yaml\n", "x.yaml:1: base: there is no file ~nobody-at-all/x.yaml", id="home"
         ),
-        pytest.param('base: "a\\0b.yaml"\n', "x.yaml:1: base: there is no file a\\0b.yaml", id="null-byte"),
-        pytest.param("a: " + "[" * 3000 + "]" * 3000, "x.yaml: brackets or lists are nested too deeply", id="deep"),
-        pytest.param("a: " + "9" * 5000, "x.yaml: not readable as YAML: Exceeds the limit", id="digits"),
+        pytest.param('base: "a\\0b.yaml"\n', "x.yaml:1: base: holds the control character '\\x00'", id="null-byte"),
+        pytest.param("a: " + "[" * 3000 + "]" * 3000, "x.yaml:1: brackets or lists are nested too deeply", id="deep"),
+        pytest.param("a: " + "9" * 5000, "x.yaml:1: a: a number of 5000 characters", id="digits"),
     ],
 )
 def test_values_that_no_library_takes_are_mistakes(toy, text, wanted):

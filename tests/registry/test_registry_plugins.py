@@ -14,7 +14,7 @@ from regionkit.registry import get_registry
 
 SPEC = """
 from regionkit.core.plugin import hookimpl
-from regionkit.core.spec import CommandSpec, ComponentSpec, PaperSpec, Port
+from regionkit.core.spec import Checkpoint, CommandSpec, ComponentSpec, PaperSpec, Port
 
 @hookimpl
 def regionkit_components():
@@ -140,6 +140,58 @@ def test_outsider_enters_with_distribution_and_version(project):
             id="relabels",
         ),
         pytest.param(
+            SPEC.format(f"{GOOD}, summary=None"), "component 'one': summary must be a string, it is None", id="text"
+        ),
+        pytest.param(SPEC.format(f"{GOOD}, paper=['x']"), "paper must be a string, it is ['x']", id="text-list"),
+        pytest.param(SPEC.format(f"{GOOD}, accepts='box'"), "accepts must be a tuple, it is 'box'", id="tuple"),
+        pytest.param(SPEC.format(f"{GOOD}, requires=(3,)"), "requires must hold strings, it is (3,)", id="tuple-of"),
+        pytest.param(SPEC.format(f"{GOOD}, relabels='no'"), "relabels must be True or False, it is 'no'", id="flag"),
+        pytest.param(SPEC.format("kind=['metric'], name='one', target='a:B'"), "kind must be a string", id="kind-list"),
+        pytest.param(
+            COMMAND.format("files=['mine']"), "command 'my': files must be a tuple, it is ['mine']", id="files"
+        ),
+        pytest.param(
+            "class Odd(Exception):\n    def __str__(self):\n        raise ValueError\nraise Odd",
+            "Odd",
+            id="unprintable",
+        ),
+        pytest.param("raise BaseException('all of it')", "BaseException: all of it", id="base-exception"),
+        pytest.param(
+            SPEC.format(f"{GOOD}, reader='a.b', checkpoints=(Checkpoint('all', ('x.pt',)),)"),
+            "metric 'one': reader 'a.b' is not of the form package.module:Name",
+            id="reader",
+        ),
+        pytest.param(
+            SPEC.format(f"{GOOD}, checkpoints=(Checkpoint('all', ('x.pt',)),)"),
+            "metric 'one': name both its official files in checkpoints and a function in reader",
+            id="no-reader",
+        ),
+        pytest.param(
+            SPEC.format(f"{GOOD}, reader='a:b', checkpoints=('x.pt',)"),
+            "metric 'one': checkpoints must hold Checkpoint objects, it holds 'x.pt'",
+            id="no-checkpoint",
+        ),
+        pytest.param(
+            SPEC.format(f"{GOOD}, reader='a:b', checkpoints=(Checkpoint('all', ('x',)), Checkpoint('all', ('y',)))"),
+            "metric 'one': two checkpoints have the role 'all'",
+            id="roles",
+        ),
+        pytest.param(
+            SPEC.format(f"{GOOD}, reader='a:b', checkpoints=(Checkpoint('all', ()),)"),
+            "metric 'one': checkpoint 'all' must name its files with files=('NAME', ...)",
+            id="no-files-of-a-role",
+        ),
+        pytest.param(
+            SPEC.format(f"{GOOD}, reader='a:b', checkpoints=(Checkpoint('all', ('x',), sha256='abc'),)"),
+            "metric 'one': checkpoint 'all': sha256 is not 64 hexadecimal digits",
+            id="sha256",
+        ),
+        pytest.param(
+            SPEC.format(f"{GOOD}, tiny='depth: 2'"),
+            "metric 'one': tiny 'depth: 2' is no mapping in braces, such as {depth: 2}",
+            id="tiny",
+        ),
+        pytest.param(
             COMMAND.format("files=('mine',)"),
             "command 'my': name both the keys of its files in files and a function in check",
             id="files-unchecked",
@@ -180,7 +232,7 @@ def test_broken_plugin_is_quarantined_with_its_reason(project, source, reason):
     assert reason in quarantined()["broken"]
     # It costs nobody else anything, and is named where something is not found.
     assert "none" in get_registry().names("bridge")
-    with pytest.raises(UnknownName, match="plugin 'broken' was skipped"):
+    with pytest.raises(UnknownName, match=r"plugin 'broken'(, which)? was skipped"):
         get_registry().find("metric", "one")
 
 
@@ -316,6 +368,30 @@ def test_observers_hear_of_stages(project):
     assert get_registry().manager.get_plugin("watcher").heard == [("backbone", 0.5)]
 
 
+def test_observer_that_raises_is_told_of_and_asked_no_more(project, capsys):
+    source = "from regionkit.core.plugin import hookimpl\nheard = []\n"
+    source += "@hookimpl\ndef regionkit_stage_finished(stage):\n    print(stage)\n    heard.append(stage)\n"
+    project.plugin("bad", source + "    raise OSError('disk full')\n", module="bad_watcher")
+    project.plugin("good", source, module="good_watcher")
+    for stage in ("backbone", "decoder"):
+        get_registry().finished(stage, 0.5, {})
+    assert get_registry().manager.get_plugin("bad").heard == ["backbone"]
+    assert get_registry().manager.get_plugin("good").heard == ["backbone", "decoder"]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "note: plugin 'bad' cannot watch this run any more: OSError: disk full\n" in err
+
+
+def test_command_whose_module_raises_blames_its_plugin(project):
+    project.plugin("my_pkg", COMMAND.format("").replace("'a:b'", "'my_command:run'"))({"my_command.py": "1 / 0\n"})
+    result = project.run("my")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "error: command 'my' cannot be loaded: ZeroDivisionError: division by zero",
+        "  it comes with plugin my_pkg (my_pkg 0.3); see: toolkit doctor",
+    ]
+
+
 def test_code_version_follows_the_plugins_source(toy):
     from regionkit.registry.code_digest import _module_digest
 
@@ -342,9 +418,15 @@ def test_code_version_covers_further_packages(toy):
     assert get_registry().code_version([spec], ["toy_plugin"]) != before
 
 
-def test_same_preset_twice_names_both_files(toy):
+def test_same_preset_twice_names_both_owners_and_files(toy):
     source = "from pathlib import Path\nfrom regionkit.core.plugin import hookimpl\n"
     source += "@hookimpl\ndef regionkit_presets():\n    return [Path(__file__).parent / 'more']\n"
     toy.plugin("more", source)({"more/toy.yaml": "backbone: x\n"})
-    with pytest.raises(RegionkitError, match="two plugins both bring a preset 'toy'"):
+    with pytest.raises(RegionkitError) as caught:
         _ = get_registry().presets
+    assert str(caught.value).splitlines() == [
+        "two plugins both bring a preset 'toy'",
+        f"  first:  more (more 0.3), in {toy.folder / 'more/toy.yaml'}",
+        f"  second: toy (toys 1.2), in {toy.folder / 'toy_plugin/presets/toy.yaml'}",
+        "  rename one of them, or turn one plugin off with REGIONKIT_DISABLE=toy",
+    ]

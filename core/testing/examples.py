@@ -1,0 +1,135 @@
+"""Small things to feed a component: regions of every kind and at every edge, samples, sentences, tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from regionkit.core.contracts import Sample
+from regionkit.core.features import RegionTokens
+from regionkit.core.regions import Box, BoxSet, Mask, MaskTrack, Patch, Point, Region, Trace, WholeImage
+from regionkit.core.spec import Space
+
+#: Sentences for banks, text towers and untrained decoders.
+SENTENCES: tuple[str, ...] = (
+    "a red square on white",
+    "a blue circle on the left of a green one",
+    "a small dog",
+    "two yellow boats and a cat",
+    "a big black car on the grass",
+    "a white cup",
+    "an old tree beside the road",
+    "a cyan boat",
+)
+
+Size = tuple[int, int]
+
+
+def example_regions(image_size: Size) -> dict[str, Region]:
+    """Return one region of every kind, by kind, for an image of ``(width, height)`` pixels, at least 8 x 8."""
+    width, height = image_size
+    bitmap = np.zeros((height, width), dtype=np.bool_)
+    bitmap[height // 4 : height // 2, width // 3 : width // 2 + 1] = True
+    box = Box(width * 0.1, height * 0.2, width * 0.6, height * 0.7)
+    regions: list[Region] = [
+        Point.at(width * 0.7, height * 0.3),
+        box,
+        BoxSet((box, Box(width * 0.5, height * 0.5, width, height))),
+        Mask(bitmap),
+        Trace(((width * 0.1, height * 0.9), (width * 0.5, height * 0.8), (width * 0.9, height * 0.9))),
+        Patch(1, 2, 4, 4),
+        WholeImage(),
+        MaskTrack((Mask(bitmap), None)),
+    ]
+    return {region.kind: region for region in regions}
+
+
+def one_pixel_regions(image_size: Size) -> list[Region]:
+    """Return regions of one pixel or less: in the last corner, where rounding hurts most, and across an edge."""
+    width, height = image_size
+    bitmap = np.zeros((height, width), dtype=np.bool_)
+    bitmap[-1, -1] = True
+    corner = Box(width - 1, height - 1, width, height)
+    return [
+        Point.at(width - 0.5, height - 0.5),
+        Point.at(width, height),
+        corner,
+        Box(width / 2, height / 2, width / 2 + 0.01, height / 2 + 0.01),
+        BoxSet((corner, Box(0, 0, 1, 1))),
+        Mask(bitmap),
+        Trace(((width - 0.5, height - 0.5),)),
+        Patch(height - 1, width - 1, height, width),
+        MaskTrack((Mask(bitmap),)),
+    ]
+
+
+def full_image_regions(image_size: Size) -> list[Region]:
+    """Return regions that cover the whole image, one a kind or more."""
+    width, height = image_size
+    everything = Box(0, 0, width, height)
+    bitmap = np.ones((height, width), dtype=np.bool_)
+    corners = ((0.0, 0.0), (float(width), 0.0), (float(width), float(height)), (0.0, float(height)))
+    return [
+        Point(corners),
+        everything,
+        BoxSet((everything, everything)),
+        Mask(bitmap),
+        Trace(corners),
+        Patch(0, 0, 1, 1),
+        WholeImage(),
+        MaskTrack((Mask(bitmap),)),
+    ]
+
+
+def outside_regions(image_size: Size) -> list[tuple[str, Region]]:
+    """Return regions that lie outside their image, each with words for it."""
+    width, height = image_size
+    away = Box(width + 5, height + 5, width + 9, height + 9)
+    return [
+        ("a box outside its image", away),
+        ("a box that only touches its image's edge", Box(width, 0, width + 4, height)),
+        ("a box left of its image", Box(-9, 0, -1, height)),
+        ("a box set with a box outside its image", BoxSet((Box(0, 0, width, height), away))),
+        ("a point outside its image", Point.at(width + 3, height / 2)),
+        ("a point with negative coordinates", Point.at(-1, -1)),
+        ("a trace without a point inside its image", Trace(((-4.0, -4.0), (width + 4.0, 0.0)))),
+        ("a mask of another size than its image", Mask(np.ones((height + 1, width), dtype=np.bool_))),
+    ]
+
+
+def straddling_regions(image_size: Size) -> list[tuple[Region, Region]]:
+    """Return regions that lie partly outside their image, each with what is left of it inside."""
+    width, height = image_size
+    inner = (width * 0.4, height * 0.6)
+    return [
+        (Box(-7, -3, width / 2, height / 2), Box(0, 0, width / 2, height / 2)),
+        (Box(width / 2, height / 2, 3 * width, 3 * height), Box(width / 2, height / 2, width, height)),
+        (Box(-5, -5, width + 5, height + 5), Box(0, 0, width, height)),
+        (BoxSet((Box(-9, 0, width / 3, height),)), BoxSet((Box(0, 0, width / 3, height),))),
+        (Trace(((-20.0, 5.0), inner)), Trace((inner,))),
+    ]
+
+
+def example_samples(count: int = 6) -> list[Sample]:
+    """Return samples with two references each, and their nouns and attributes, for metrics."""
+    nouns, attributes = ("dog", "cat", "car", "boat", "tree", "cup"), ("red", "small", "old")
+    samples = []
+    for index in range(count):
+        noun, attribute = nouns[index % 6], attributes[index % 3]
+        references = (f"a {attribute} {noun} on the grass", f"one {noun} , {attribute} , seen from above")
+        info: dict[str, Any] = {"nouns": [noun], "attributes": [attribute]}
+        samples.append(Sample(str(index), f"image-{index}", WholeImage(), references, info))
+    return samples
+
+
+def example_tokens(space: str, count: int = 5, tokens: int = 1, *, unit: bool = False, seed: int = 0) -> RegionTokens:
+    """Return random tokens (count, tokens, d) of a space; of several tokens, every second region lacks the last."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(count, tokens, Space.parse(space).dim, generator=generator)
+    mask = torch.ones(count, tokens, dtype=torch.bool)
+    if tokens > 1:
+        mask[1::2, -1] = False
+    return RegionTokens(normalize(values, dim=-1) if unit else values, mask, space)

@@ -1,0 +1,165 @@
+"""Checks of decoders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from regionkit.core.contracts import Decoder
+from regionkit.core.errors import FeatureError, RegionkitError
+from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews
+from regionkit.core.testing.checks import check
+from regionkit.core.testing.demands import TOLERANCE, Inputs, Skip, demand, digest, must_raise, rows_of, same, shape
+from regionkit.core.testing.examples import example_tokens
+from regionkit.core.testing.fakes import picture
+from regionkit.core.testing.subject import Subject
+
+
+@torch.no_grad()
+def _generate(subject: Subject, inputs: Inputs | None = None, **options: int) -> list[Caption]:
+    decoder: Decoder = subject.component
+    return decoder.generate(
+        subject.fed() if inputs is None else inputs, options=GenerateOptions(**options) if options else None
+    )
+
+
+@torch.no_grad()
+def _score(subject: Subject, inputs: Inputs, texts: Sequence[str]) -> Tensor:
+    decoder: Decoder = subject.component
+    return decoder.score(inputs, texts)
+
+
+def _alike(captions: list[Caption], other: list[Caption], message: str) -> None:
+    demand([one.text for one in captions] == [one.text for one in other], message)
+    scores = [torch.tensor([one.score for one in given], dtype=torch.float64) for given in (captions, other)]
+    same(scores[0], scores[1], f"{message}, in the score")
+
+
+@check("decoder")
+def shapes(subject: Subject) -> None:
+    """Each region gets one Caption with a text and a finite log-probability."""
+    inputs, captions = subject.fed(), _generate(subject)
+    demand(len(captions) == len(inputs), f"{len(captions)} captions for {len(inputs)} regions")
+    for caption in captions:
+        demand(isinstance(caption, Caption) and isinstance(caption.text, str), f"{caption!r} is no Caption with a text")
+        demand(math.isfinite(caption.score) and caption.score <= TOLERANCE, f"{caption.score} is no log-probability")
+
+
+@check("decoder")
+def empty(subject: Subject) -> None:
+    """No regions get an empty list of captions and no scores."""
+    nothing = rows_of(subject.fed(), [])
+    captions = _generate(subject, nothing)
+    demand(captions == [], f"no regions gave {captions}, not an empty list")
+    scores = _score(subject, nothing, [])
+    demand(shape(scores) == (0,), f"no regions gave scores {shape(scores)}, not (0,)")
+
+
+@check("decoder")
+def batch_equals_loop(subject: Subject) -> None:
+    """A caption does not depend on the other regions of its batch."""
+    inputs, captions = subject.fed(), _generate(subject)
+    singles = [_generate(subject, rows_of(inputs, [row]))[0] for row in range(len(inputs))]
+    _alike(captions, singles, "a caption depends on its batch mates")
+
+
+@check("decoder")
+def batch_size(subject: Subject) -> None:
+    """A caption does not depend on how many regions are decoded together."""
+    _alike(_generate(subject), _generate(subject, batch_size=2), "captions depend on batch_size")
+
+
+@check("decoder")
+def order(subject: Subject) -> None:
+    """A caption does not depend on its region's place in the batch."""
+    inputs = subject.fed()
+    back = _generate(subject, rows_of(inputs, range(len(inputs) - 1, -1, -1)))[::-1]
+    _alike(_generate(subject), back, "the order of regions matters")
+
+
+@check("decoder")
+def length_limit(subject: Subject) -> None:
+    """No caption is longer than max_tokens."""
+    for caption in _generate(subject, max_tokens=2):
+        demand(len(caption.tokens) <= 2, f"a caption is longer than max_tokens: {len(caption.tokens)} of 2")
+
+
+@check("decoder")
+def scores(subject: Subject) -> None:
+    """Score gives one finite log-likelihood a text."""
+    inputs = subject.fed()
+    texts = [caption.text for caption in _generate(subject)]
+    found = _score(subject, inputs, texts)
+    demand(found.shape == (len(texts),), f"score is {shape(found)}, not ({len(texts)},)")
+    demand(bool(torch.isfinite(found).all()), "a score is NaN or infinite")
+    demand(bool((found <= TOLERANCE).all()), "a log-likelihood is positive")
+
+
+@check("decoder")
+def score_batch_equals_loop(subject: Subject) -> None:
+    """A text's score does not depend on the other texts of its batch."""
+    inputs = subject.fed()
+    texts = [caption.text for caption in _generate(subject)]
+    singles = [_score(subject, rows_of(inputs, [row]), [text]) for row, text in enumerate(texts)]
+    same(_score(subject, inputs, texts), torch.cat(singles), "a score depends on its batch mates")
+
+
+@check("decoder")
+def training_loss(subject: Subject) -> None:
+    """The loss is one finite number, through which trainable weights are reached."""
+    decoder: Decoder = subject.component
+    texts = [caption.text for caption in _generate(subject)]
+    loss = decoder.loss(subject.fed(), texts)
+    demand(loss.ndim == 0 and bool(torch.isfinite(loss)), f"loss is {shape(loss)}, not one finite number")
+    trainable = isinstance(decoder, torch.nn.Module) and any(weight.requires_grad for weight in decoder.parameters())
+    demand(loss.requires_grad or not trainable, "the loss reaches no weight: it was computed without gradients")
+
+
+@check("decoder")
+def inputs_unchanged(subject: Subject) -> None:
+    """generate, score and loss leave their caller's tokens or pictures as they are."""
+    inputs, decoder = subject.fed(), subject.component
+    before = digest(inputs)
+    captions = _generate(subject, inputs)
+    texts = [caption.text for caption in captions]
+    _score(subject, inputs, texts)
+    decoder.loss(inputs, texts)
+    what = "tokens" if isinstance(inputs, RegionTokens) else "pictures"
+    demand(digest(inputs) == before, f"the decoder changed its caller's {what}")
+
+
+@check("decoder")
+def nan_never_leaks(subject: Subject) -> None:
+    """A token of NaN is refused with a FeatureError instead of being captioned."""
+    inputs = subject.fed()
+    if isinstance(inputs, RegionViews):
+        raise Skip("it reads pictures, not tokens")
+    bad = inputs.tokens.clone()
+    bad[1] = torch.nan
+    broken = replace(inputs, tokens=bad)
+    must_raise(FeatureError, lambda: _generate(subject, broken), "a token of NaN is captioned without an error")
+
+
+@check("decoder")
+def ports(subject: Subject) -> None:
+    """What it does not read, tokens of another width or the other form, is refused with an error."""
+    inputs, port = subject.fed(), subject.reads
+    if isinstance(inputs, RegionViews):
+        tokens = example_tokens("grid/text[16]", len(inputs))
+        must_raise(RegionkitError, lambda: _generate(subject, tokens), "vectors are taken by a decoder of pictures")
+        return
+    form = "tokens" if port is None else port.form
+    demand(form == "tokens", "it is fed with tokens although its port says views")
+    wider = replace(inputs, tokens=torch.cat([inputs.tokens, inputs.tokens], dim=2))
+    must_raise(RegionkitError, lambda: _generate(subject, wider), "vectors of twice the width are taken")
+    views = RegionViews(tuple(picture((16, 16), seed) for seed in range(len(inputs))))
+    must_raise(RegionkitError, lambda: _generate(subject, views), "pictures are taken by a decoder of vectors")
+    if port is not None and not port.many:
+        several = RegionTokens(inputs.tokens.repeat(1, 2, 1), inputs.mask.repeat(1, 2), inputs.space)
+        must_raise(
+            RegionkitError, lambda: _generate(subject, several), "two tokens a region are taken, its port is one"
+        )

@@ -1,0 +1,104 @@
+"""Checks of metrics."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+from regionkit.core.contracts import Metric, Score
+from regionkit.core.errors import RegionkitError
+from regionkit.core.testing.checks import check
+from regionkit.core.testing.demands import Skip, close, demand, digest
+from regionkit.core.testing.subject import Subject, half_right
+
+
+def _fresh(subject: Subject) -> Metric:
+    metric: Metric = copy.deepcopy(subject.component)
+    return metric
+
+
+def _judge(subject: Subject, captions: list[str], *, reverse: bool = False) -> Score:
+    metric, step = _fresh(subject), -1 if reverse else 1
+    metric.update(subject.samples[::step], captions[::step])
+    return metric.compute()
+
+
+@check("metric")
+def shapes(subject: Subject) -> None:
+    """The value is finite, computing twice gives it twice, and a signature says what it depends on."""
+    metric, captions = _fresh(subject), half_right(subject.samples)
+    metric.update(subject.samples, captions)
+    score = metric.compute()
+    demand(math.isfinite(score.value), f"the value is {score.value}")
+    demand(bool(score.signature), "the signature is empty: say what the value depends on")
+    demand(metric.compute() == score, "computing twice gives two results")
+    if score.per_sample is not None:
+        found, wanted = len(score.per_sample), len(subject.samples)
+        demand(found == wanted, f"{found} values for {wanted} samples")
+        demand(all(map(math.isfinite, score.per_sample)), "a sample's value is NaN or infinite")
+
+
+@check("metric")
+def batch_equals_loop(subject: Subject) -> None:
+    """The value does not depend on how the samples were dealt out to updates."""
+    samples, captions, parts = subject.samples, half_right(subject.samples), _fresh(subject)
+    half = len(samples) // 2
+    for start, stop in ((0, 1), (1, half), (half, half), (half, len(samples))):
+        parts.update(samples[start:stop], captions[start:stop])
+    value = _judge(subject, captions).value
+    close(value, parts.compute().value, "the value depends on how the samples were dealt out")
+
+
+@check("metric")
+def order(subject: Subject) -> None:
+    """The value does not depend on the order of the samples, and each sample's follows the sample."""
+    captions = half_right(subject.samples)
+    score, turned = _judge(subject, captions), _judge(subject, captions, reverse=True)
+    close(score.value, turned.value, "the value depends on the order of the samples")
+    if score.per_sample is not None:
+        reverse = turned.per_sample
+        demand(reverse is not None, "per_sample is there in one order of the samples and not in another")
+        for one, other in zip(score.per_sample, reverse[::-1] if reverse else (), strict=True):
+            close(one, other, "a sample's value does not follow the sample")
+
+
+@check("metric")
+def direction(subject: Subject) -> None:
+    """Reading references, it prefers right captions in the direction that it states."""
+    if "references" not in subject.component.needs:
+        raise Skip("it reads no references: a right caption need not be better than a wrong one")
+    wrong = _judge(subject, half_right(subject.samples)).value
+    right = _judge(subject, [sample.references[0] for sample in subject.samples]).value
+    better = right > wrong if subject.component.higher_is_better else right < wrong
+    demand(better, f"right captions score {right}, half of them wrong {wrong}: the direction is off")
+
+
+@check("metric")
+def empty(subject: Subject) -> None:
+    """No samples at all give a finite value or a plain error."""
+    for metric, samples in ((_fresh(subject), None), (_fresh(subject), ())):
+        try:
+            if samples is not None:
+                metric.update(samples, ())
+            value = metric.compute().value
+        except RegionkitError:
+            continue
+        demand(math.isfinite(value), f"no samples give the value {value}")
+
+
+@check("metric")
+def nan_never_leaks(subject: Subject) -> None:
+    """Empty captions and captions of unknown words give a finite value."""
+    for caption, words in (("", "empty captions"), ("zzz qqq 😀", "captions of unknown words"), (".", "a full stop")):
+        value = _judge(subject, [caption] * len(subject.samples)).value
+        demand(math.isfinite(value), f"{words} give the value {value}")
+
+
+@check("metric")
+def inputs_unchanged(subject: Subject) -> None:
+    """Update leaves its caller's samples and captions as they are."""
+    captions, samples, metric = half_right(subject.samples), list(subject.samples), _fresh(subject)
+    before = digest((samples, captions))
+    metric.update(samples, captions)
+    metric.compute()
+    demand(digest((samples, captions)) == before, "update changed its caller's samples or captions")

@@ -1,0 +1,29 @@
+"""Sentences and pictures from files that users bring: corpora for banks and for text-only training."""
+
+from __future__ import annotations
+
+from regionkit.core.plugin import hookimpl
+from regionkit.core.spec import ComponentSpec
+
+_HERE = "regionkit.plugins.datasets"
+
+
+@hookimpl
+def regionkit_components() -> list[ComponentSpec]:
+    """Return the corpora that read caption files."""
+    return [
+        ComponentSpec(
+            kind="corpus",
+            name="coco-captions",
+            target=f"{_HERE}.corpora:CocoCaptions",
+            config=f"{_HERE}.configs:CocoCaptionsConfig",
+            summary="Captions of a COCO caption file, or of Karpathy's dataset_coco.json with its splits",
+        ),
+        ComponentSpec(
+            kind="corpus",
+            name="text-lines",
+            target=f"{_HERE}.corpora:TextLines",
+            config=f"{_HERE}.configs:TextLinesConfig",
+            summary="A text file with one sentence a line, .txt or .txt.gz",
+        ),
+    ]

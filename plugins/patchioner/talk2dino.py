@@ -1,0 +1,195 @@
+"""Talk2DINO: sentences of CLIP brought into the space of DINOv2's patches.
+
+Barsellotti et al., Talking to DINO: Bridging Self-Supervised Vision Backbones with Language for Open-Vocabulary
+Segmentation, arXiv 2411.19331; the backbone of Patch-ioner's main rows (arXiv 2510.02898).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from regionkit.core.contracts import BuildContext, WeightArtifact
+from regionkit.core.features import Features
+from regionkit.core.frames import Frame
+from regionkit.core.weights import WeightHeader, load_into
+from regionkit.plugins.patchioner.backbone_configs import (
+    HEAD_WIDTH,
+    TALK2DINO_SIZES,
+    Talk2DinoConfig,
+    size,
+    talk2dino_spaces,
+)
+from regionkit.plugins.patchioner.clip_text import text_tower
+from regionkit.plugins.patchioner.stored import untrained, with_memory, with_stored
+from regionkit.plugins.patchioner.vit import IMAGENET_PIXELS, Preprocessing, ViTBackbone, at_grid, vision_transformer
+from regionkit.plugins.patchioner.vocabulary import MERGES, ClipTokenizer, clip_tokenizer_from
+
+#: Options that weights decide.
+ARCHITECTURE = tuple(TALK2DINO_SIZES)
+_POSITIONS = "vision.pos_embed"
+
+
+class TextProjection(nn.Module):
+    """Two linear layers with tanh between them, under the names that official checkpoints give them.
+
+    Args:
+        inputs: Width of CLIP's text features.
+        outputs: Width of DINOv2's patches.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.linear_layer = nn.Linear(inputs, outputs)
+        self.hidden_layers = nn.ModuleList([nn.Linear(outputs, outputs)])
+
+    def forward(self, texts: Tensor) -> Tensor:
+        """Project text features (n, inputs) as CLIP gives them to (n, outputs), in float32.
+
+        They must not be normalised before: tanh makes of a unit vector another sentence.
+        """
+        first, second = self.linear_layer, self.hidden_layers[0]
+        assert isinstance(second, nn.Linear)
+        hidden = linear(texts.float(), first.weight.float(), first.bias.float()).tanh()
+        return linear(hidden, second.weight.float(), second.bias.float())
+
+
+class Talk2Dino(ViTBackbone):
+    """DINOv2 with registers for pictures, CLIP's text tower and a projection for sentences; nothing is normalised.
+
+    The attention map is that of the class token in the last block, its logits averaged over heads before the softmax,
+    over patches alone.
+
+    Args:
+        config: Options and sizes.
+        tokenizer: Of the text tower.
+    """
+
+    def __init__(self, config: Talk2DinoConfig, tokenizer: ClipTokenizer) -> None:
+        width = size(config, "width")
+        vision = vision_transformer(
+            img_size=config.resolution,
+            patch_size=size(config, "patch"),
+            embed_dim=width,
+            depth=size(config, "layers"),
+            num_classes=0,
+            init_values=1e-5,
+            reg_tokens=size(config, "registers"),
+            no_embed_class=True,
+        )
+        text = text_tower(
+            width=size(config, "text_width"),
+            layers=size(config, "text_layers"),
+            dim=size(config, "text_dim"),
+            context=size(config, "context"),
+            vocabulary=size(config, "vocabulary"),
+            tokenizer=tokenizer,
+        )
+        preprocessing = Preprocessing(
+            config.resolution, size(config, "patch"), config.fit, config.compat, IMAGENET_PIXELS
+        )
+        super().__init__(vision, text, tokenizer, preprocessing, config.batch)
+        self.projection = TextProjection(size(config, "text_dim"), width)
+        self.config = config
+        self.space, self.text_space = talk2dino_spaces(config)
+
+    @classmethod
+    def build(cls, config: Talk2DinoConfig, context: BuildContext) -> Self:
+        """Make the backbone with the weights of the context; without any it starts from ``context.seed``.
+
+        Raises:
+            WeightsError: The weights are damaged, or of another size than the options ask for.
+        """
+        file = context.weights
+        if file is None:
+            with untrained(context.seed):
+                return cls(config, ClipTokenizer()).eval()
+        config = with_stored(config, file.header.config, ARCHITECTURE, str(file.path))
+        tensors = file.tensors()
+        tokenizer = clip_tokenizer_from(file.header.extra, file.path, tensors)
+        with torch.device("meta"):
+            hollow = cls(config, tokenizer)
+        backbone = with_memory(hollow)
+        load_into(backbone, _placed(tensors, backbone.preprocessing.grid), file.path)
+        return backbone.eval()
+
+    def read(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Features:
+        """Return patches (b, h, w, width), class tokens (b, width) and attention (b, h, w) of pixels (b, 3, s, s)."""
+        tokens = self.embed(pixels)
+        for block in self.blocks[:-1]:
+            tokens = block(tokens)
+        attention = self.attention(tokens)
+        last = self.vision.norm(self.blocks[-1](tokens))
+        prefix = self.vision.num_prefix_tokens
+        return Features(self.grid_of(last[:, prefix:]), frames, last[:, 0], self.grid_of(attention))
+
+    def attention(self, tokens: Tensor) -> Tensor:
+        """Return how the class token weighs the patches in the last block, (b, patches), rows summing to 1.
+
+        Args:
+            tokens: (b, n, width) that enter the last block.
+        """
+        last: Any = self.blocks[-1]
+        normed = last.norm1(tokens).float()
+        weight, bias = last.attn.qkv.weight.float(), last.attn.qkv.bias.float()
+        width = normed.shape[-1]
+        query = linear(normed[:, 0], weight[:width], bias[:width])
+        # <q, W x + b> = <W^T q, x> + <q, b>: the keys are never made, and what is the same for all patches leaves the
+        # softmax.
+        direction = query @ weight[width : 2 * width]
+        return class_attention(direction, normed[:, self.vision.num_prefix_tokens :], self.config.heads)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Encode n sentences as (n, width), float32, not normalised.
+
+        What is beyond the context of CLIP's text tower is cut, the end token kept.
+        """
+        with torch.no_grad():
+            vectors: Tensor = self.projection(self.clip_texts(texts))
+        return vectors
+
+    def artifact(self) -> WeightArtifact:
+        """Return the weights, with positions for this resolution, the tokenizer and the sizes."""
+        header = WeightHeader(
+            "backbone",
+            "dinov2-talk2dino",
+            self.space,
+            config={name: size(self.config, name) for name in ARCHITECTURE},
+            extra={"tokenizer": self.tokenizer.to_extra()},
+        )
+        return WeightArtifact({**self.state_dict(), **self.tokenizer.to_tensors()}, header)
+
+
+def class_attention(query: Tensor, keys: Tensor, heads: int) -> Tensor:
+    """Return softmax over patches of the mean over heads of the class token's logits.
+
+    The mean over heads of ``0.125 <q_h, k_h>`` is ``0.125 / heads <q, k>`` over the whole width: heads are nothing but
+    a temperature here. 0.125 is 1 / sqrt(64), the width of a head in all DINOv2 models, also where the released code
+    counts 16 heads instead of 12.
+
+    Args:
+        query: (b, d) of the class token, all heads side by side.
+        keys: (b, n, d) of the patches.
+        heads: How many heads the logits are averaged over.
+    """
+    logits = torch.einsum("bd,bnd->bn", query, keys) * (HEAD_WIDTH**-0.5 / heads)
+    weights: Tensor = logits.softmax(dim=-1)
+    return weights
+
+
+def _placed(tensors: Mapping[str, Tensor], grid: int) -> dict[str, Tensor]:
+    """Return the network's own tensors, positions resampled to the grid."""
+    own = {name: tensor for name, tensor in tensors.items() if name != MERGES}
+    if _POSITIONS in own:
+        own[_POSITIONS] = at_grid(own[_POSITIONS], grid, prefix=0)
+    return own
+
+
+def skeleton(config: Talk2DinoConfig, tokenizer: ClipTokenizer) -> Talk2Dino:
+    """Return the network without memory for its weights, to hold the names and shapes of a checkpoint against."""
+    with torch.device("meta"):
+        return Talk2Dino(config, tokenizer)

@@ -1,0 +1,214 @@
+"""``toolkit weights pull``: the weights that a preset or a component needs, fetched or named."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regionkit.core.errors import RegionkitError, RunFailed, UnknownName, WeightsError, did_you_mean
+from regionkit.registry.commands.tables import text_table
+
+if TYPE_CHECKING:
+    from regionkit.registry.fetching import Need
+
+
+@click.command("pull")
+@click.argument("what")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="A folder.  [the cache of the hub]")
+@click.option("--yes", is_flag=True, help="Fetch without asking.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object; fetches only together with --yes.")
+def pull(what: str, out: Path | None, yes: bool, as_json: bool) -> None:
+    """Fetch the released weights of WHAT: a preset, a pipeline file, a component, hub://ORG/NAME, or file:BUNDLE.zip.
+
+    Every file is listed with its source, licence and size before anything is fetched, and its hash is checked after. A
+    bundle is unpacked into a folder of its name among your weights. Ends with 1 where something is still missing.
+    """
+    from regionkit.core.archives import is_archive
+
+    path = Path(what.removeprefix("file:")).expanduser()
+    if is_archive(path):
+        _unpack(path, out, as_json)
+        return
+    needs = _needs(what, out)
+    _pull(what, needs, out, fetches=yes, as_json=as_json)
+
+
+def _needs(what: str, out: Path | None) -> list[Need]:
+    """Say what is needed, whatever WHAT is."""
+    from regionkit.registry.conversion import find_component
+    from regionkit.registry.document import check_reader, read_pipeline
+    from regionkit.registry.fetching import needs_of_component, needs_of_pipeline, needs_of_reference
+    from regionkit.registry.references import is_offline, is_reference
+    from regionkit.registry.registry import get_registry
+    from regionkit.registry.schema import fill
+
+    out = None if is_offline() else out  # without a network the cache has to do
+    if is_reference(what):
+        return needs_of_reference(what, out)
+    registry = get_registry()
+    if what in registry.presets or what.endswith((".yaml", ".yml")):
+        document = read_pipeline(what)
+        check_reader(document, "")
+        return needs_of_pipeline(document.data, out)
+    spec = find_component(what)
+    if spec is None:
+        raise UnknownName(
+            f"'{what}' is neither a preset nor a component",
+            did_you_mean(what, [*registry.presets, *(spec.name for spec in registry.specs())]),
+            "a repository is written hub://ORG/NAME, a bundle file:X.zip",
+            *registry.skipped(),
+        )
+    if not spec.checkpoints:
+        raise RegionkitError(
+            f"{spec.kind} '{spec.name}' has no released weights that could be fetched",
+            f"see what there is: toolkit weights list --kind {spec.kind}" if spec.weights else "it needs none",
+        )
+    part = fill(spec.kind, spec.name)
+    assert part is not None  # without a list to take them, mistakes are raised
+    return needs_of_component(part, out)
+
+
+def _pull(what: str, needs: list[Need], out: Path | None, *, fetches: bool, as_json: bool) -> None:
+    from regionkit.registry.fetching import fetch, with_remote
+    from regionkit.registry.references import is_offline
+
+    offline, trouble = is_offline(), None
+    if not offline:
+        try:
+            needs = [with_remote(need) if need.status == "to fetch" else need for need in needs]
+        except WeightsError as error:
+            trouble = error  # what is needed is told all the same
+    if not as_json:
+        click.echo(text_table(("", "PART", "ROLE", "FILE", "MB", "LICENCE", "SOURCE"), [_row(need) for need in needs]))
+    if trouble is not None:
+        raise RunFailed(trouble.message, *trouble.hints)
+    wanted = [need for need in needs if need.status == "to fetch"]
+    fetched: list[Need] = []
+    if wanted and not offline and (fetches or (not as_json and _agreed(wanted))):
+        for need in wanted:
+            try:
+                path = fetch(need, out)
+            except WeightsError as error:
+                raise RunFailed(error.message, *error.hints) from None
+            fetched.append(replace(need, path=path))
+            if not as_json:
+                click.echo(f"fetched {need.source}: {path}")
+    missing = [need for need in needs if need.status in ("to fetch", "by hand") and need not in wanted[: len(fetched)]]
+    if as_json:
+        done = {(need.part, need.role): need for need in fetched}
+        rows = [_record(done.get((need.part, need.role), need), fetched) for need in needs]
+        click.echo(json.dumps({"what": what, "files": rows, "missing": len(missing)}, indent=2))
+        if missing:
+            raise click.exceptions.Exit(1)
+        return
+    if missing:
+        raise _incomplete(what, missing, out, offline)
+    click.echo("everything is here" if not fetched else _use(what, out))
+
+
+def _agreed(wanted: Sequence[Need]) -> bool:
+    size = sum(need.size for need in wanted) / 1e6
+    count = sum(len(need.remote) for need in wanted)
+    if not sys.stdin.isatty():
+        raise RunFailed(
+            f"nothing was fetched: {count} files, {size:.1f} MB, are to be, and nobody can be asked", "add --yes"
+        )
+    return click.confirm(f"fetch {count} files, {size:.1f} MB?", err=True)
+
+
+def _incomplete(what: str, missing: Sequence[Need], out: Path | None, offline: bool) -> RunFailed:
+    """Say what is still missing and how it is had."""
+    from regionkit.registry.fetching import by_hand
+    from regionkit.registry.weight_folders import default_folder
+
+    folder = out or default_folder()
+    hands = list(by_hand([need for need in missing if not need.from_hub], folder))
+    hub = [need for need in missing if need.from_hub]
+    things = "1 thing is" if len(missing) == 1 else f"{len(missing)} things are"
+    lines = [f"{need.part}, {need.role}: {need.source}" for need in hub]
+    if hub and offline:
+        place = shlex.quote(str(folder))
+        lines.append(f"where there is a network: toolkit weights pull {what} --yes --out {place}, and bring the folder")
+    elif hub:
+        lines.append(f"fetch it with: toolkit weights pull {what} --yes")
+    if hands:
+        hands.append(f"then use it with --weights file:{folder}, or: export REGIONKIT_WEIGHTS={folder.resolve()}")
+    return RunFailed(f"{things} missing{', and --offline fetches nothing' if offline and hub else ''}", *lines, *hands)
+
+
+def _use(what: str, out: Path | None) -> str:
+    from regionkit.registry.references import is_reference
+    from regionkit.registry.weight_folders import is_searched
+
+    if out is None and is_reference(what):
+        return f"use the weights with --weights {what}"
+    if out is None or is_searched(out):
+        return "pipelines find the weights by themselves"
+    place = shlex.quote(str(out))
+    return (
+        f"use the weights with --weights file:{place}, or: export REGIONKIT_WEIGHTS={shlex.quote(str(out.resolve()))}"
+    )
+
+
+def _row(need: Need) -> tuple[str, ...]:
+    size = f"{need.size / 1e6:.1f}" if need.size else "?"
+    return need.status, need.part, need.role, _file(need), size, need.license or "?", need.source or "this installation"
+
+
+def _file(need: Need) -> str:
+    if need.path is not None:
+        # A repository in the cache is a folder named after a commit.
+        return need.source.rpartition("/")[2] if need.path.is_dir() and need.from_hub else need.path.name
+    if len(need.remote) > 1:
+        return f"{need.remote[0].name} and {len(need.remote) - 1} more"
+    return need.remote[0].name if need.remote else " or ".join(need.names) or "?"
+
+
+def _record(need: Need, fetched: Sequence[Need]) -> dict[str, Any]:
+    return {
+        "part": need.part,
+        "role": need.role,
+        "status": "fetched" if need in fetched else need.status,
+        "file": _file(need),
+        "path": str(need.path) if need.path else None,
+        "source": need.source,
+        "license": need.license,
+        "bytes": need.size,
+        "sha256": need.sha256 or (need.remote[0].sha256 if len(need.remote) == 1 else ""),
+    }
+
+
+def _unpack(archive: Path, out: Path | None, as_json: bool) -> None:
+    """Unpack a bundle, check it, and say how it is used."""
+    from regionkit.registry.bundles import MANIFEST, PIPELINE, unpack_bundle
+    from regionkit.registry.weight_folders import default_folder, is_searched
+    from regionkit.registry.weight_index import get_index
+
+    stem = archive.name
+    for ending in (".zip", ".tar.gz", ".tgz", ".tar"):
+        stem = stem.removesuffix(ending)
+    folder = out or default_folder() / stem
+    entries = unpack_bundle(archive, folder)
+    get_index.cache_clear()
+    if as_json:
+        rows = [{"file": entry.file, "sha256": entry.sha256, "license": entry.license} for entry in entries]
+        click.echo(json.dumps({"bundle": str(folder), "files": rows, "checked": bool(entries)}, indent=2))
+        return
+    checked = (
+        f"{len(entries)} files have the hashes of {MANIFEST}" if entries else f"no {MANIFEST}, so no hash was checked"
+    )
+    click.echo(f"unpacked {folder}: {checked}")
+    for entry in entries:
+        click.echo(f"  {entry.file}: {entry.kind} '{entry.name}', {entry.bytes / 1e6:.1f} MB, licence {entry.license}")
+    place = shlex.quote(str(folder))
+    if (folder / PIPELINE).is_file():
+        click.echo(f"use it with: toolkit caption PICTURE --preset {place}/{PIPELINE}")
+    elif not is_searched(folder):
+        click.echo(f"use it with --weights file:{place}")

@@ -1,0 +1,347 @@
+"""What a preset or a component needs from outside: what is here, what the hub has, what is to be fetched by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from regionkit.core.errors import RegionkitError, WeightsError
+from regionkit.core.files import replacing
+from regionkit.core.spec import PARTS, Checkpoint, ComponentSpec
+from regionkit.registry.bundles import verify
+from regionkit.registry.official import HUB_WEIGHTS, cached, files_in, spec_for
+from regionkit.registry.references import (
+    Reference,
+    check_hash,
+    is_offline,
+    locate,
+    not_fetched,
+    parse_reference,
+)
+from regionkit.registry.registry import user_weight_folders
+from regionkit.registry.schema import Part, fill
+from regionkit.registry.trace import trace_parts
+from regionkit.registry.weight_choice import reference_of
+
+#: Small files that say what weights are.
+_ABOUT = ("*.json", "*.txt", "LICENSE*")
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """One file of a repository: its name there, its size in bytes, and its hash; 0 and empty where it is not told."""
+
+    name: str
+    size: int = 0
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that has to be here.
+
+    Attributes:
+        part: Whose it is, ``backbone clip``.
+        kind: Kind of that part; empty for a repository that was named by itself.
+        role: What it is to the part.
+        names: File names as they are released, shell patterns.
+        source: Reference, or words that say where to download it by hand.
+        license: Licence of the file, empty where it is not known.
+        sha256: Hash that it must have; empty for any.
+        optional: True where the part does without it.
+        shared: True for a file that several parts use.
+        path: Where it is; None where it is not.
+        remote: The files of the repository that will be fetched.
+    """
+
+    part: str
+    kind: str
+    role: str
+    names: tuple[str, ...] = ()
+    source: str = ""
+    license: str = ""
+    sha256: str = ""
+    optional: bool = False
+    shared: bool = False
+    path: Path | None = None
+    remote: tuple[Remote, ...] = ()
+
+    @property
+    def from_hub(self) -> bool:
+        """Whether it can be fetched."""
+        return self.source.startswith("hub:")
+
+    @property
+    def status(self) -> str:
+        """``here``, ``to fetch``, ``by hand``, or ``optional`` for what is only there for those who want it."""
+        if self.path is not None:
+            return "here"
+        if self.optional:
+            return "optional"
+        return "to fetch" if self.from_hub else "by hand"
+
+    @property
+    def size(self) -> int:
+        """Bytes, here or there; 0 where they are not known."""
+        if self.path is None:
+            return sum(file.size for file in self.remote)
+        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def needs_of_component(part: Part, out: Path | None = None) -> list[Need]:
+    """Return what a component needs, with what of it is here.
+
+    Args:
+        part: The component with its options, which may decide about its files.
+        out: A folder that is to hold all that can be fetched; without it the hub's cache and $REGIONKIT_WEIGHTS count
+            as well.
+    """
+    spec, found = spec_for(part), dict[str, Path]()
+    for folder in (*([out] if out is not None else []), *user_weight_folders()):
+        if folder.is_dir():
+            found = {**files_in(spec, folder), **found}
+    return [_need(spec, entry, found.get(entry.role) or cached(entry), out) for entry in spec.checkpoints]
+
+
+def _need(spec: ComponentSpec, entry: Checkpoint, path: Path | None, out: Path | None) -> Need:
+    from_hub = entry.source.startswith("hub:")
+    if path is not None and out is not None and from_hub and not path.resolve().is_relative_to(out.resolve()):
+        path = None
+    return Need(
+        f"{spec.kind} {spec.name}",
+        spec.kind,
+        entry.role,
+        entry.files,
+        entry.source,
+        entry.license,
+        entry.sha256 or (parse_reference(entry.source).sha256 if from_hub else ""),
+        entry.optional,
+        entry.shared,
+        path,
+    )
+
+
+def needs_of_reference(text: str, out: Path | None = None) -> list[Need]:
+    """Return the one need that a reference is.
+
+    Of a whole repository the cache may hold a part, so that it counts as here only where the hub cannot be asked.
+    """
+    reference = parse_reference(text)
+    if reference.scheme != "hub":
+        return [Need(str(reference), "", "weights", source=str(reference), path=locate(text))]
+    need = Need(str(reference), "", "weights", source=str(reference), sha256=reference.sha256)
+    if out is not None or (not reference.inner and not is_offline()):
+        return [need]
+    try:
+        return [replace(need, path=locate(str(reference)))]
+    except WeightsError:
+        return [need]
+
+
+def needs_of_pipeline(data: Mapping[str, Any], out: Path | None = None) -> list[Need]:
+    """Return what the parts of a pipeline need; one file that several parts use is there once.
+
+    Raises:
+        ConfigError: A part or an option of the pipeline is wrong.
+    """
+    needs: list[Need] = []
+    if str(data.get("weights", "")).startswith("hub:"):
+        needs += [replace(need, part="pipeline") for need in needs_of_reference(str(data["weights"]), out)]
+    parts = {}
+    for kind in PARTS:
+        part = fill(kind, data.get(kind))
+        assert part is not None  # without a list to take them, mistakes are raised
+        parts[kind] = part
+    found = _chosen_already(data, parts, out)
+    for kind, part in parts.items():
+        reference = reference_of(part)
+        if kind in found:
+            needs += found[kind]
+        elif reference.startswith("hub:"):
+            needs += [
+                replace(need, part=f"{kind} {part.name}", kind=kind) for need in needs_of_reference(reference, out)
+            ]
+        elif reference not in ("", "none"):
+            needs += needs_of_component(part, out)
+    return _once(needs)
+
+
+def _chosen_already(data: Mapping[str, Any], parts: Mapping[str, Part], out: Path | None) -> dict[str, list[Need]]:
+    """Return the weights that the parts would take today, by kind, as far as the pipeline can be followed."""
+    folder = str(data.get("weights") or "")
+    try:
+        trace = trace_parts({kind: replace(part, folder=folder) for kind, part in parts.items()})
+    except RegionkitError:
+        return {}
+    # What is fitted on the spot needs no weights.
+    chosen: dict[str, list[Need]] = {kind: [] for kind in trace.fit_corpus}
+    for kind, file in trace.weights.items():
+        spec = spec_for(parts[kind])
+        if file is not None and file.files:
+            entries = [entry for entry in spec.checkpoints if entry.role in file.files]
+            chosen[kind] = [_need(spec, entry, file.files[entry.role], out) for entry in entries]
+        elif file is not None:
+            need = Need(f"{kind} {spec.name}", kind, "weights", license=file.header.license, path=file.path)
+            chosen[kind] = [need]
+    return chosen
+
+
+def _once(needs: Iterable[Need]) -> list[Need]:
+    kept: dict[tuple[Any, ...], Need] = {}
+    for need in needs:
+        key = (need.source, need.names) if need.source else (need.part, need.role)
+        known = kept.setdefault(key, need)
+        if known.optional and not need.optional:
+            kept[key] = replace(known, optional=False)
+    return list(kept.values())
+
+
+def with_remote(need: Need) -> Need:
+    """Ask the hub which files are to be fetched, and how large they are.
+
+    Raises:
+        WeightsError: There is no such repository or file, or no network.
+    """
+    from huggingface_hub import HfApi
+
+    reference = parse_reference(need.source)
+    try:
+        info = HfApi().model_info(reference.location, revision=reference.revision or None, files_metadata=True)
+    except Exception as error:  # the client raises its own types, those of its HTTP library, and OSError
+        raise not_fetched(reference, error, download=True) from None
+    files = [Remote(file.rfilename, file.size or 0, _hash_told(file)) for file in info.siblings or []]
+    chosen = _chosen(reference, need, files)
+    strange = [file.name for file in chosen if not _is_inside(file.name)]
+    if strange:
+        raise WeightsError(f"{reference} holds a file named '{strange[0]}', which leads out of its folder")
+    if not chosen:
+        listed = ", ".join(sorted(file.name for file in files)[:8])
+        what = f"no file {reference.inner}" if reference.inner else f"nothing of {need.part}"
+        raise WeightsError(f"{replace(reference, inner='')} holds {what}", f"its files are: {listed}")
+    licence = need.license or str(getattr(info.card_data, "license", None) or "")
+    return replace(need, remote=tuple(chosen), license=licence)
+
+
+def _hash_told(file: Any) -> str:
+    """Return the hash that the hub tells of a file; it does of the large ones."""
+    return str(getattr(file.lfs, "sha256", None) or "")
+
+
+def _chosen(reference: Reference, need: Need, files: Sequence[Remote]) -> list[Remote]:
+    """Return what is fetched of a repository: the file that was named, all, or one set of weights with its config."""
+    if reference.inner:
+        return [file for file in files if file.name == reference.inner or file.name.startswith(f"{reference.inner}/")]
+    if not need.names:
+        return [file for file in files if not file.name.startswith(".")]
+    top = [file for file in files if "/" not in file.name and not file.name.startswith(".")]
+    for pattern in (*need.names, *HUB_WEIGHTS):
+        weights = [file for file in top if fnmatch(file.name, pattern)]
+        if weights:
+            return [*weights, *(file for file in top if file not in weights and _matches(file.name, _ABOUT))]
+    return []
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return not path.is_absolute() and ".." not in path.parts and ":" not in name
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def fetch(need: Need, out: Path | None) -> Path:
+    """Fetch a need into the hub's cache, or below a folder, and check its hashes.
+
+    Args:
+        need: What :func:`with_remote` returned.
+        out: The folder; None for the cache. A repository becomes a folder of its name in the folder of its kind.
+
+    Returns:
+        The file, or the folder that holds the files.
+
+    Raises:
+        WeightsError: It cannot be fetched, or a file has another hash; that file is taken away again.
+    """
+    reference = parse_reference(need.source)
+    if need.sha256 and len(need.remote) != 1:
+        raise WeightsError(f"{need.source} is a folder, and a hash can be pinned for a file only")
+    paths = []
+    for file in need.remote:
+        one = Reference("hub", reference.location, file.name, reference.revision)
+        path = locate(str(one), download=True) if out is None else _bring(one, _place(need, file, out), out)
+        for sha256 in (need.sha256, file.sha256):
+            if sha256:
+                _check(path, sha256, str(one))
+        paths.append(path)
+    if out is not None:
+        shutil.rmtree(out / _UNFINISHED, ignore_errors=True)
+    if len(paths) == 1 and reference.inner:
+        return paths[0]
+    folder = _common(paths, need.remote)
+    verify(folder, need.source)
+    return folder
+
+
+#: Where files lie while they are fetched, so that a fetch that was broken off can go on.
+_UNFINISHED = ".fetching"
+
+
+def _place(need: Need, file: Remote, out: Path) -> Path:
+    reference = parse_reference(need.source)
+    if need.kind == "":
+        return out / file.name
+    folder = out if need.shared else out / need.kind
+    return folder / Path(file.name).name if reference.inner else folder / reference.location.split("/")[1] / file.name
+
+
+def _bring(reference: Reference, target: Path, out: Path) -> Path:
+    """Copy a file from the hub's cache, or fetch it; it takes its name when it is whole."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        cached = locate(str(reference))
+    except WeightsError:
+        cached = None
+    try:
+        if cached is not None:
+            with replacing(target) as temporary:
+                shutil.copyfile(cached, temporary)
+            return target
+        found = hf_hub_download(
+            reference.location, reference.inner, revision=reference.revision or None, local_dir=out / _UNFINISHED
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(found, target)
+    except Exception as error:  # the client raises its own types, those of its HTTP library, and OSError
+        raise not_fetched(reference, error, download=True) from None
+    return target
+
+
+def _check(path: Path, sha256: str, what: str) -> None:
+    try:
+        check_hash(path, sha256, what)
+    except WeightsError:
+        for wrong in {path.resolve(), path}:  # in the cache a link and what it points to
+            wrong.unlink(missing_ok=True)
+        raise
+
+
+def _common(paths: Sequence[Path], remote: Sequence[Remote]) -> Path:
+    """Return the folder that a repository became."""
+    depth = len(Path(remote[0].name).parts)
+    return paths[0].parents[depth - 1]
+
+
+def by_hand(needs: Iterable[Need], folder: Path) -> Iterator[str]:
+    """Say for each thing that cannot be fetched where it is and where it goes."""
+    for need in needs:
+        names = " or ".join(need.names) or "it"
+        place = folder if need.shared or not need.kind else folder / need.kind
+        yield f"{need.part}, {need.role}: download {names} from {need.source or 'its authors'} and put it into {place}"

@@ -1,0 +1,322 @@
+"""Official decoders, banks and presets of the release; CLIP's merges inside weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import yaml
+from official_layouts import MERGES, WIDTH, context_of, decap_state, write_merges
+from safetensors.torch import save_file
+from torch.nn.functional import normalize
+
+from regionkit.core.contracts import BuildContext
+from regionkit.core.errors import MissingExtra, WeightsError
+from regionkit.core.features import RegionTokens
+from regionkit.core.testing import check_bridge, check_decoder
+from regionkit.core.weights import WeightFile, WeightHeader, read_header, write_weights
+from regionkit.plugins.patchioner import regionkit_components, regionkit_presets
+from regionkit.plugins.patchioner.configs import MemoryConfig, NoiseConfig, PatchPoolConfig
+from regionkit.plugins.patchioner.decap import Decap
+from regionkit.plugins.patchioner.decap_config import DecapConfig
+from regionkit.plugins.patchioner.memory import Memory
+from regionkit.plugins.patchioner.release import read_decap, read_memory
+from regionkit.plugins.patchioner.vocabulary import ClipTokenizer, tokenizer_from
+
+param = pytest.param
+SPACE = f"talk2dino-vit-b14/text[{WIDTH}]"
+
+
+def write_decap(folder: Path, **state) -> dict[str, Path]:
+    files = {"model": folder / "coco_prefix-009.pt", "merges": write_merges(folder)}
+    torch.save(decap_state(**state), files["model"])
+    return files
+
+
+def unit_tokens(count: int = 4) -> RegionTokens:
+    drawn = torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(0))
+    return RegionTokens.single(normalize(drawn, dim=-1), SPACE)
+
+
+def decoder_of(files: dict[str, Path], **options) -> Decap:
+    config = DecapConfig(**options)
+    return Decap.build(config, context_of(read_decap(files, config), files, reads=SPACE))
+
+
+# ---------------------------------------------------------------- decoders
+
+
+@pytest.mark.parametrize(
+    "state",
+    [param({}, id="today"), param({"masks": True}, id="causal-masks"), param({"prefix": "module."}, id="module")],
+)
+def test_official_decoders_load_and_write_captions(state, tmp_path):
+    files = write_decap(tmp_path, **state)
+    artifact = read_decap(files, DecapConfig())
+    assert artifact.header.config == {"hidden": 32, "layers": 2, "heads": 4, "positions": 160, "vocabulary": 600}
+    assert artifact.header.space == f"?[{WIDTH}]"
+    assert artifact.header.extra == {"tokenizer": {"type": "clip", "merges": "merges"}}
+    decoder = decoder_of(files)
+    assert decoder.space == SPACE
+    assert decoder.tokenizer.size == 520
+    weight = decoder.decoder.transformer.h[1].mlp.c_fc.weight
+    assert torch.equal(weight, decap_state()["decoder.transformer.h.1.mlp.c_fc.weight"])
+    check_decoder(decoder, unit_tokens(), SPACE)
+
+
+def test_the_json_of_its_config_says_the_heads(tmp_path):
+    files = write_decap(tmp_path)
+    files["config"] = tmp_path / "decoder_config.json"
+    fields = {"n_head": 8, "n_embd": 32, "n_layer": 2, "n_positions": 160, "vocab_size": 600, "n_inner": None}
+    files["config"].write_text(json.dumps({**fields, "activation_function": "gelu_new", "bos_token_id": 50256}))
+    assert read_decap(files, DecapConfig()).header.config["heads"] == 8
+    assert decoder_of(files).decoder.config.n_head == 8
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        param({"n_embd": 64}, "its config says n_embd 64, its tensors say 32", id="another-decoder"),
+        param({"activation_function": "relu"}, "activation_function is 'relu', which decoder 'decap'", id="activation"),
+        param({"n_head": "four"}, "n_head is 'four', not a number of heads", id="words"),
+        param({"n_head": 5}, "5 heads do not divide its width 32", id="heads"),
+        param([1], "the decoder's config cannot be read: it holds no mapping", id="list"),
+    ],
+)
+def test_configs_that_do_not_fit_are_refused(fields, message, tmp_path):
+    files = {**write_decap(tmp_path), "config": tmp_path / "decoder_config.json"}
+    files["config"].write_text(json.dumps(fields))
+    with pytest.raises(WeightsError) as caught:
+        read_decap(files, DecapConfig())
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        param({"optimizer": torch.ones(1), "gpt.x": torch.ones(1)}, "unknown: optimizer, gpt.x", id="unknown"),
+        param(["decoder.transformer.h.1.ln_2.bias"], "missing: decoder.transformer.h.1.ln_2.bias", id="missing"),
+        param(["clip_project.model.0.weight"], "missing: clip_project.model.0.weight", id="no-prefix"),
+        param(
+            {"decoder.lm_head.weight": torch.ones(600, 32)}, "its output layer is not its word embedding", id="untied"
+        ),
+        param(["decoder.transformer.wte.weight"], "has no decoder.transformer.wte.weight", id="no-words"),
+    ],
+)
+def test_a_decoder_that_is_not_accounted_for_is_refused(change, message, tmp_path):
+    files = write_decap(tmp_path)
+    state = decap_state()
+    state = {**state, **change} if isinstance(change, dict) else {k: v for k, v in state.items() if k not in change}
+    torch.save(state, files["model"])
+    with pytest.raises(WeightsError) as caught:
+        read_decap(files, DecapConfig())
+    assert message in str(caught.value)
+
+
+def test_a_decoder_of_another_width_is_refused_in_one_sentence(tmp_path):
+    files = write_decap(tmp_path, dim=48)
+    with pytest.raises(
+        WeightsError, match=rf"reads vectors of width 48, and {SPACE.replace('[', r'.')[:-1]}.* is needed"
+    ):
+        decoder_of(files)
+
+
+def test_missing_files_and_too_many_merges_are_named(tmp_path):
+    files = write_decap(tmp_path)
+    for role, message in (("model", "needs its checkpoint"), ("merges", "needs the merges file")):
+        with pytest.raises(WeightsError, match=message):
+            read_decap({name: path for name, path in files.items() if name != role}, DecapConfig())
+    pairs = "\n".join(f"{chr(97 + n % 26)} {chr(97 + n // 26)}" for n in range(100))
+    files["merges"].write_text(f"#version\n{pairs}\n")
+    with pytest.raises(WeightsError, match="these merges make 614 tokens, the decoder writes 600"):
+        read_decap(files, DecapConfig())
+
+
+def test_a_converted_decoder_writes_the_same_captions(tmp_path):
+    files = write_decap(tmp_path)
+    artifact, path = read_decap(files, DecapConfig()), tmp_path / "decap.safetensors"
+    write_weights(path, artifact.tensors, artifact.header)
+    weights = WeightFile(path, read_header(path))
+    converted = Decap.build(DecapConfig(), BuildContext(reads=SPACE, weights=weights))
+    assert converted.generate(unit_tokens()) == decoder_of(files).generate(unit_tokens())
+
+
+# ---------------------------------------------------------------- merges inside weights
+
+
+def test_decoders_trained_with_clips_tokenizer_carry_their_merges(tmp_path):
+    config = DecapConfig(
+        hidden=16, layers=1, heads=2, positions=32, tokenizer="clip", merges=str(write_merges(tmp_path))
+    )
+    decoder = Decap.build(config, BuildContext(reads=SPACE))
+    artifact, path = decoder.artifact(), tmp_path / "elsewhere" / "decap.safetensors"
+    path.parent.mkdir()
+    write_weights(path, artifact.tensors, artifact.header)
+    again = Decap.build(DecapConfig(), BuildContext(reads=SPACE, weights=WeightFile(path, read_header(path))))
+    assert again.tokenizer.merges == decoder.tokenizer.merges
+    assert again.tokenizer.encode("the dog") == [518, 513, 515, 519]
+
+
+def test_headers_of_before_that_name_a_file_beside_the_weights_still_load(tmp_path):
+    write_merges(tmp_path)
+    extra = {"tokenizer": {"type": "clip", "merges": "merges.txt"}}
+    tokenizer = tokenizer_from(extra, tmp_path / "old.safetensors", {"other": torch.ones(1)})
+    assert tokenizer.encode("the dog") == [518, 513, 515, 519]
+    with pytest.raises(WeightsError, match=r"the merges file '\.\./merges\.txt' does not lie beside the weights"):
+        tokenizer_from({"tokenizer": {"type": "clip", "merges": "../merges.txt"}}, tmp_path / "old.safetensors")
+
+
+def test_without_merges_every_byte_is_a_token_and_comes_back():
+    tokenizer = ClipTokenizer()
+    assert tokenizer.size == 514
+    ids = tokenizer.encode("The dog, café")
+    assert tokenizer.decode(ids[:-1]) == "the dog , café"
+    assert max(ids) == tokenizer.end == 513
+    again = tokenizer_from({"tokenizer": tokenizer.to_extra()}, "a.safetensors", tokenizer.to_tensors())
+    assert again.encode("dog") == tokenizer.encode("dog")
+
+
+def test_merges_tensor_is_the_text_of_a_merges_file(tmp_path):
+    stored = ClipTokenizer(write_merges(tmp_path)).to_tensors()["merges"]
+    assert bytes(stored.numpy()).decode() == MERGES
+
+
+def test_a_damaged_merges_tensor_is_refused():
+    extra = {"tokenizer": {"type": "clip", "merges": "merges"}}
+    for content, message in (
+        (b"#v\none\n", "each line after the first holds two pieces"),
+        (b"#v\n\xff a\n", "cannot be"),
+    ):
+        tensors = {"merges": torch.tensor(list(content), dtype=torch.uint8)}
+        with pytest.raises(WeightsError, match=message) as caught:
+            tokenizer_from(extra, "a.safetensors", tensors)
+        assert str(caught.value).startswith("a.safetensors: tensor merges: ")
+
+
+def test_training_takes_the_merges_of_the_backbones_text_tower():
+    class Backbone:
+        tokenizer = ClipTokenizer([("t", "h")])
+
+    config = DecapConfig(hidden=16, layers=1, heads=2, positions=32, tokenizer="clip", weights="none")
+    decoder = Decap.build(config, BuildContext(reads=SPACE, backbone=Backbone()))  # type: ignore[arg-type]
+    assert decoder.tokenizer.merges == [("t", "h")]
+    with pytest.raises(WeightsError, match="is to be trained with tokenizer clip and has no merges"):
+        Decap.build(config, BuildContext(reads=SPACE))
+
+
+# ---------------------------------------------------------------- banks
+
+
+def write_h5(path: Path, rows: np.ndarray, texts: list[str]) -> dict[str, Path]:
+    with h5py.File(path, "w") as file:
+        file["coco_captions-embeddings"] = rows
+        file.create_dataset("coco_captions-text", data=texts, dtype=h5py.string_dtype())
+    return {"bank": path}
+
+
+def test_banks_of_the_release_load_without_their_empty_rows(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(6, WIDTH)).astype(np.float32)
+    rows[4:] = 0
+    texts = ["a dog", "größer", "two\nlines", "d", "", ""]
+    files = write_h5(tmp_path / "coco_captions_text_embeddings-B16-ViT-B.16-6.h5", rows, texts)
+    config = MemoryConfig()
+    artifact = read_memory(files, config)
+    assert (artifact.header.space, artifact.header.corpus) == (f"?[{WIDTH}]", "coco_captions")
+    bridge = Memory.build(config, context_of(artifact, files, writes=SPACE))
+    assert bridge.texts == ("a dog", "größer", "two lines", "d")
+    torch.testing.assert_close(bridge.unit * bridge.norms[:, None], torch.from_numpy(rows[:4]))
+    check_bridge(bridge, space=f"x/image[{WIDTH}]", writes=SPACE)
+
+
+def test_banks_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "bank.h5"
+    path.write_bytes(b"not a bank")
+    with pytest.raises(WeightsError, match="this is no HDF5 file, or a damaged one"):
+        read_memory({"bank": path}, MemoryConfig())
+    with pytest.raises(WeightsError, match="bridge 'memory' needs a bank"):
+        read_memory({}, MemoryConfig())
+    files = write_h5(path, np.ones((2, 24), dtype=np.float32), ["a", "b"])
+    artifact = read_memory(files, MemoryConfig())
+    with pytest.raises(WeightsError, match="this bank holds vectors of width 24, and"):
+        Memory.build(MemoryConfig(), context_of(artifact, files, writes=SPACE))
+    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'regionkit\[h5\]'"):
+        read_memory(files, MemoryConfig())
+
+
+# ---------------------------------------------------------------- specs and presets
+
+
+def test_every_part_with_weights_says_its_files_reader_and_a_tiny_version():
+    for spec in regionkit_components():
+        if not spec.weights:
+            continue
+        assert spec.checkpoints, spec.name
+        assert spec.reader
+        assert all(entry.license and entry.source for entry in spec.checkpoints)
+        assert isinstance(yaml.safe_load(spec.tiny), dict)
+
+
+def test_names_of_the_release_are_recognised():
+    from fnmatch import fnmatch
+
+    files: dict[tuple[str, str], list[str]] = {}
+    for spec in regionkit_components():
+        for entry in spec.checkpoints:
+            files.setdefault((spec.name, entry.role), []).extend(entry.files)
+    for name, role, file in (
+        ("clip", "model", "ViT-B-16.pt"),
+        ("clip", "model", "ViT-B-32.pt"),
+        ("clip", "vision", "vit_base_patch16_clip_224.openai.safetensors"),
+        ("dinov2-talk2dino", "vision", "dinov2_vitb14_reg4_pretrain.pth"),
+        ("dinov2-talk2dino", "projection", "vitb_mlp_infonce.pth"),
+        ("dinov2-talk2dino", "merges", "bpe_simple_vocab_16e6.txt.gz"),
+        ("decap", "model", "coco_prefix-009.pt"),
+        ("memory", "bank", "coco_captions_text_embeddings-B16-ViT-B.16-591753.h5"),
+        ("memory", "bank", "clip-coco_captions_text_embeddings-ViT-B.16-500000.h5"),
+    ):
+        assert any(fnmatch(file, pattern) for pattern in files[name, role]), file
+
+
+EXPECTED = {
+    "patchioner-talk2dino": ("dinov2-talk2dino", 518, "memory", {"normalise_bank": False, "normalise_output": True}),
+    "patchioner-talk2dino-noise": ("dinov2-talk2dino", 518, "noise", {"std": 0.08, "compat": "reference"}),
+    "patchioner-clip-b16": ("clip", 224, "memory", {"normalise_bank": True, "normalise_output": False}),
+    "patchioner-clip-b32": ("clip", 224, "memory", {"normalise_bank": True, "normalise_output": False}),
+    "patchioner-clip-b16-592": ("clip", 592, "memory", {"normalise_bank": True, "normalise_output": False}),
+}
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_presets_pin_what_the_release_does(name):
+    preset = yaml.safe_load((Path(regionkit_presets()[0]) / f"{name}.yaml").read_text())
+    backbone, resolution, bridge, options = EXPECTED[name]
+    assert preset["version"] == 1
+    assert "row '" in preset["summary"]
+    assert (preset["backbone"]["name"], preset["backbone"]["resolution"]) == (backbone, resolution)
+    assert preset["bridge"]["name"] == bridge
+    assert options.items() <= preset["bridge"].items()
+    for kind in ("backbone", "region_encoder", "decoder"):
+        assert preset[kind]["compat"] == "reference", kind
+    if backbone == "clip":
+        assert preset["backbone"]["model"] == ("vit-b32" if "b32" in name else "vit-b16")
+    PatchPoolConfig(**{key: value for key, value in preset["region_encoder"].items() if key != "name"})
+    config = {"memory": MemoryConfig, "noise": NoiseConfig}[bridge]
+    config(**{key: value for key, value in preset["bridge"].items() if key != "name"})
+
+
+def test_there_is_no_preset_beyond_those():
+    assert {path.stem for path in Path(regionkit_presets()[0]).glob("*.yaml")} == set(EXPECTED)
+
+
+def test_a_bank_of_ours_and_a_file_of_others_are_told_apart(tmp_path):
+    path = tmp_path / "bank.safetensors"
+    save_file({"embeddings": torch.ones(1, 4)}, path)
+    with pytest.raises(WeightsError, match="this bank holds vectors of width 4, and"):
+        Memory.build(
+            MemoryConfig(), BuildContext(writes=SPACE, weights=WeightFile(path, WeightHeader("bridge", "memory")))
+        )
