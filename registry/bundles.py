@@ -192,7 +192,9 @@ def _write_texts(
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     head = "# Made by `toolkit weights bundle`. Run it from anywhere:\n"
     head += f"#   toolkit caption PICTURE --preset DIR/{PIPELINE}\n"
-    body = yaml.safe_dump({"version": 1, **pipeline, "weights": "file:."}, sort_keys=False, allow_unicode=True, width=120)
+    body = yaml.safe_dump(
+        {"version": 1, **pipeline, "weights": "file:."}, sort_keys=False, allow_unicode=True, width=120
+    )
     (folder / PIPELINE).write_text(head + body, encoding="utf-8")
 
 

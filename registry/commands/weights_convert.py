@@ -28,14 +28,14 @@ from regionkit.core.spec import ComponentSpec
 @click.option("--record", "records", multiple=True, metavar="MODULE.CLASS", help="Read the fields of such objects.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object about the file that was made.")
 def convert(what: str, files: tuple[Path, ...], **options: Any) -> None:
-    r"""Convert official weights, without running anything that is inside them.
+    """Convert official weights, without running anything that is inside them.
 
-    \b
-    toolkit weights convert COMPONENT FILE|FOLDER ... --out X.safetensors
-    toolkit weights convert FILE.pickle --out X.json or X.safetensors
+    For a component, named as NAME or KIND/NAME, give the files of its release, or their folder: they become one file
+    of ours. They are known by the names under which they were released, and every tensor is accounted for, or the
+    file is refused: toolkit weights convert decap coco-009.pt merges.txt --out decap.safetensors
 
-    COMPONENT is the name of a part, or KIND/NAME. Its files are known by their names as they were released. Every
-    tensor of a checkpoint is accounted for, or the file is refused.
+    Without a component, a single pickle of words, tensors or settings becomes a .json or .safetensors file:
+    toolkit weights convert vocabulary.pickle --out vocabulary.json
     """
     from regionkit.registry.conversion import find_component, unknown_component
 
