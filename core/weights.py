@@ -73,6 +73,11 @@ class WeightFile:
     read: Callable[[], Mapping[str, Tensor]] | None = field(default=None, compare=False, repr=False)
 
     @property
+    def label(self) -> str:
+        """What messages and results call them: the file's stem, or the names of the official files."""
+        return ", ".join(path.name for path in self.files.values()) or self.path.stem
+
+    @property
     def says_space(self) -> bool:
         """Whether the weights themselves say in which space they were trained."""
         return bool(self.header.space) and not self.header.space.startswith(UNNAMED)

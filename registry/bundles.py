@@ -1,7 +1,7 @@
 """Bundles: a folder with a pipeline, all the weights that it uses, and a manifest that pins them.
 
 ``weights.json`` lists every file with its hash, what it is for, its licence and where it came from; ``pipeline.yaml``
-is the pipeline, whose weights lie beside it. Together they run on a machine that has neither the hub nor the original files.
+is the pipeline, whose weights lie beside it. Together they run on a machine without the hub or the original files.
 """
 
 from __future__ import annotations

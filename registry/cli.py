@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -134,8 +135,23 @@ def root(context: click.Context, /, offline: bool, traceback: bool, allow_local_
 
         context.with_resource(allowing())
     if offline:
-        os.environ["REGIONKIT_OFFLINE"] = "1"
-        os.environ["HF_HUB_OFFLINE"] = "1"
+        context.with_resource(_offline())
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Keep the network out for one command, which may be one of many in this process."""
+    names = ("REGIONKIT_OFFLINE", "HF_HUB_OFFLINE")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def main(argv: Sequence[str] | None = None) -> None:

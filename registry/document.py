@@ -134,7 +134,7 @@ def _anchored(value: Any, folder: Path, key: str = "") -> Any:
         return {name: _anchored(inner, folder, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [_anchored(inner, folder, key) for inner in value]
-    if key == "weights" and isinstance(value, str) and value.startswith("file:"):
+    if key.rpartition(".")[2] == "weights" and isinstance(value, str) and value.startswith("file:"):
         written = os.path.expanduser(value.removeprefix("file:"))
         return f"file:{folder / written}" if not os.path.isabs(written) else value
     return value

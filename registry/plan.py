@@ -71,7 +71,7 @@ class PipelinePlan:
     def to_dict(self) -> dict[str, Any]:
         """Return the plan in plain values, for ``--plan``, reports and trial ids; weights by name and content."""
         weights = {
-            kind: None if file is None else {"name": file.path.stem, "sha256": content_hash(file)}
+            kind: None if file is None else {"name": file.label, "sha256": content_hash(file)}
             for kind, file in self.weights.items()
         }
         return {
@@ -91,7 +91,7 @@ class PipelinePlan:
             reads, writes = self.ports[kind]
             flow = " -> ".join(space for space in (reads, writes) if space)
             file = self.weights[kind]
-            source = f", weights {file.path.stem}" if file else ""
+            source = f", weights {file.label}" if file else ""
             source += f", fitted to {self.fit_corpus[kind]}" if kind in self.fit_corpus else ""
             lines.append(f"{kind} {part.name}: {flow}{source}")
         return [*lines, *self.notes()]
@@ -103,7 +103,7 @@ class PipelinePlan:
             file = self.weights[kind]
             assert file is not None
             space = self.ports[kind][1 if kind == "bridge" else 0]
-            notes.append(f"{kind} weights {file.path.name} do not say their space; they are taken to be for {space}")
+            notes.append(f"{kind} weights do not say their space, they are taken to be for {space}: {file.label}")
         return notes
 
 

@@ -95,7 +95,7 @@ class _Tracer:
         if file is not None and file.says_space and file.header.space != self.spaces.image:
             raise PortError(
                 f"backbone '{part.name}' writes {self.spaces.image} with these options, "
-                f"and its weights '{file.path.stem}' were trained in {file.header.space}",
+                f"and its weights '{file.label}' were trained in {file.header.space}",
                 "leave out the options that shape the model: the weights say them",
             )
         self._pass(part, None, Port(self.spaces.image))

@@ -82,10 +82,10 @@ def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
             raise missing(part, wanted)
         return installed
     if len(matches) > 1:
-        names = ", ".join(f"{file.path.stem} ({_described(file.header)})" for file in matches)
+        names = ", ".join(f"{file.label} ({_described(file.header)})" for file in matches)
         raise WeightsError(
             f"several weight files fit {part.kind} '{part.name}' ({wanted}): {names}",
-            f"say which: {part.kind}.weights: {matches[0].path.stem}",
+            f"say which: {part.kind}.weights: {matches[0].label}",
         )
     return matches[0]
 
@@ -175,7 +175,7 @@ def _check_named(part: Part, file: WeightFile, wanted: Wanted) -> None:
         )
     if not wanted.takes(header, trust=True):
         raise WeightsError(
-            f"{part.kind} weights '{file.path.stem}' were trained in {header.space}, and {wanted.space} is needed here",
+            f"{part.kind} weights '{file.label}' were trained in {header.space}, and {wanted.space} is needed here",
             _exist(part),
             *_recipes(part),
         )

@@ -75,7 +75,7 @@ def planned_trial(trial: Trial, axes: Sequence[str]) -> dict[str, Any]:
         "data": selection.ref.label,
         "seed": selection.seed,
         "samples": len(selection.samples),
-        "weights": {kind: file.path.stem for kind, file in pipeline.weights.items() if file is not None},
+        "weights": {kind: file.label for kind, file in pipeline.weights.items() if file is not None},
         "fit_corpus": pipeline.fit_corpus,
         UNBRIDGED: pipeline.unbridged,
     }

@@ -126,7 +126,7 @@ def _row(names: tuple[str, ...], parts: Mapping[str, Part | Problem]) -> Row:
     broken = next((f"{kind}: {part.message}" for kind, part in parts.items() if not isinstance(part, Part)), "")
     trace = trace_parts(good)
     reason = broken or (trace.faults[0].error.message if trace.faults else "")
-    weights = {kind: file.path.stem for kind, file in trace.weights.items() if file and not reason}
+    weights = {kind: file.label for kind, file in trace.weights.items() if file and not reason}
     backbone, encoder, bridge, decoder = names
     text = ""
     if reason and set(PARTS) - set(good) <= {"bridge"}:

@@ -100,7 +100,7 @@ def component_facts(spec: ComponentSpec) -> dict[str, Any]:
 def _weights_facts(file: WeightFile) -> dict[str, Any]:
     header = file.header
     return {
-        "name": file.path.stem,
+        "name": file.label,
         "space": header.space,
         "corruption": header.corruption,
         "corpus": header.corpus,

@@ -263,3 +263,25 @@ def test_files_that_are_called_alike_are_named(toy):
     assert message("quikstart.yaml") == "quikstart.yaml: there is no such file\n  did you mean: quickstart.yaml"
     assert "did you mean: quickstart.yaml" in message()
     assert message("nope.yaml") == "nope.yaml: there is no such file\n  give the path of a YAML file"
+
+
+def test_files_of_weights_are_relative_to_the_file_that_names_them(project):
+    project(
+        {
+            "sub/p.yaml": """
+                version: 1
+                weights: file:.
+                backbone: {name: b, weights: "file:w/b.pt"}
+                decoder: {name: d, weights: file:/else/d.pt}
+                bridge: {name: m, weights: hub://org/name}
+                region_encoder: {name: e, weights: auto}
+                """,
+            "a.yaml": "version: 1\nextends: sub/p.yaml\ngrid: {decoder.weights: ['file:x.pt', none]}\n",
+        }
+    )
+    data = read_document("a.yaml", ["bridge.weights=file:y.pt"]).data
+    assert data["weights"] == "file:sub"
+    assert data["backbone"]["weights"] == "file:sub/w/b.pt"
+    assert data["decoder"]["weights"] == "file:/else/d.pt"
+    assert data["grid"] == {"decoder.weights": ["file:x.pt", "none"]}
+    assert data["bridge"]["weights"] == "file:y.pt"  # the command line is relative to where the user stands

@@ -187,7 +187,9 @@ def test_official_files_are_read_and_captioned_from(release):
     assert made.ports["backbone"] == ("", "rel-eye/image[6]")
     assert made.parts["backbone"].config.dim == 6
     assert made.on_trust == ("decoder",)
-    assert made.notes()[-1] == ("decoder weights w do not say their space; they are taken to be for rel-eye/text[6]")
+    assert made.notes()[-1] == (
+        "decoder weights do not say their space, they are taken to be for rel-eye/text[6]: coco-009.safetensors, words.txt"
+    )
     captions = build_pipeline(made, device="cpu").caption(Image.new("RGB", (8, 8)), [WholeImage()])
     assert [caption.text for caption in captions] == ["12"]
 
@@ -236,7 +238,10 @@ def test_without_a_folder_the_installed_files_are_taken_if_they_say_their_space(
 
 def test_a_width_that_does_not_fit_is_refused(release):
     save_file({"project": torch.ones(5, 2)}, release.folder / "w" / "coco-009.safetensors")
-    assert "decoder weights 'w' were trained in ?[5], and rel-eye/text[6] is needed here" in refusal()
+    assert (
+        "decoder weights 'coco-009.safetensors, words.txt' were trained in ?[5], and rel-eye/text[6] is needed here"
+        in refusal()
+    )
 
 
 def test_a_readers_refusal_is_told_and_its_crash_is_no_traceback(release):
