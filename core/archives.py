@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 import shutil
 import stat
 import tarfile
@@ -23,6 +25,10 @@ MAX_BYTES = 64 << 30
 MAX_RATIO = 200
 _TRIFLE = 64 << 20
 _CHUNK = 1 << 20
+#: Bytes that a tar may have before each file, for its name and attributes, and those before all files together.
+_MAX_HEADER, _MAX_HEADERS = 16 << 10, 64 << 20
+#: Digits in a row in there, and attributes that hold for all files: some versions of tarfile take for ever over many.
+_MAX_DIGITS, _MAX_COMMON = 200, 64
 
 #: Endings of the archives that are read.
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -166,6 +172,8 @@ def _reading(path: Path) -> Iterator[None]:
         raise refused(path, f"'{Path(str(error.filename)).name}' is a file and a folder at once") from None
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise refused(path, f"it is damaged: {error}", "fetch it again") from None
+    except gzip.BadGzipFile as error:  # an OSError, but not one of this machine
+        raise refused(path, f"it is damaged: {error}", "fetch it again") from None
     except (NotADirectoryError, IsADirectoryError) as error:
         raise refused(path, f"'{Path(str(error.filename)).name}' is a file and a folder at once") from None
     except OSError as error:
@@ -183,9 +191,69 @@ def _entries(path: Path, budget: _Budget) -> Iterator[Iterator[_Entry]]:
                 raise refused(path, f"it has more than {budget.max_entries} entries")
             yield (_zip_entry(path, archive, info) for info in archive.infolist())
     else:
-        # A stream, so that the table of a tar of millions of empty entries is never held in memory.
-        with tarfile.open(path, "r|gz" if start[:2] == b"\x1f\x8b" else "r|") as tar:
-            yield (_tar_entry(path, tar, info) for info in tar)
+        with gzip.open(path) if start[:2] == b"\x1f\x8b" else path.open("rb") as file:
+            forward = _Forward(cast("IO[bytes]", file), budget)
+            with tarfile.TarFile(fileobj=cast("IO[bytes]", forward), mode="r") as tar:
+                yield _tar_entries(path, tar, forward)
+
+
+class _Forward:
+    """The bytes of a tar, read once from first to last, and no more of them than the archive may have.
+
+    tarfile reads what stands before a file in one go, of the size that it claims, so this is where it is refused.
+    """
+
+    def __init__(self, file: IO[bytes], budget: _Budget) -> None:
+        self.file = file
+        self.budget = budget
+        self.position = 0
+        #: Bytes that may still come before the next file; None inside a file, whose bytes the budget counts.
+        self.header_left: int | None = _MAX_HEADER
+
+    def tell(self) -> int:
+        """Return how many bytes were read."""
+        return self.position
+
+    def seek(self, position: int) -> int:
+        """Read on to a position."""
+        if position < self.position:
+            raise tarfile.ReadError("its parts overlap")
+        while self.position < position and self._take(min(position - self.position, _CHUNK)):
+            pass
+        return self.position
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        if self.header_left is None:
+            return self._take(size)
+        self.header_left -= size
+        if size < 0 or self.header_left < 0:
+            raise refused(self.budget.path, f"it has more than {_MAX_HEADER:,} bytes before a file")
+        data = self._take(size)
+        if any(len(digits) > _MAX_DIGITS for digits in re.findall(rb"[0-9]+", data)):
+            raise refused(self.budget.path, f"it has a number of more than {_MAX_DIGITS} digits before a file")
+        return data
+
+    def _take(self, size: int) -> bytes:
+        data = self.file.read(size)
+        self.position += len(data)
+        if self.position > self.budget.max_bytes + _MAX_HEADERS:
+            raise refused(self.budget.path, f"it holds more than {self.budget.max_bytes + _MAX_HEADERS:,} bytes")
+        return data
+
+
+def _tar_entries(path: Path, tar: tarfile.TarFile, stream: _Forward) -> Iterator[_Entry]:
+    """Yield the entries one by one; only the one at hand is held in memory, however many there are."""
+    while True:
+        stream.header_left = _MAX_HEADER
+        info = tar.next()
+        stream.header_left = None
+        if info is None:
+            return
+        tar.members.clear()  # type: ignore[attr-defined]  # tarfile's table, of which its types say nothing
+        if len(tar.pax_headers) > _MAX_COMMON:
+            raise refused(path, f"it has more than {_MAX_COMMON} attributes for all its files")
+        yield _tar_entry(path, tar, info)
 
 
 def _zip_entry(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Entry:

@@ -1,12 +1,20 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are either whole or not there, what they hold by its hash, and the endings that say what."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+#: Endings of the files that torch writes.
+TORCH_FILES = (".pt", ".pth", ".bin", ".ckpt")
+#: Endings of plain pickles, which no reader of a component opens.
+PICKLE_FILES = (".pkl", ".pickle")
 
 
 @contextmanager
@@ -22,15 +30,78 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        _sync(temporary)
         # mkstemp makes files private to their owner; give the result the permissions any new file would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; on success all that it holds is synced and takes the name at once.
+
+    A crash, a full disk or ``kill -9`` at any moment leaves no folder of that name, never half of one.
+
+    Args:
+        path: There must be nothing of that name, or an empty folder, as :func:`is_free` says.
+
+    Raises:
+        OSError: Something has taken the name in the meantime, or the disk refuses.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        yield temporary
+        for inner in temporary.rglob("*"):
+            _sync(inner)
+        # mkdtemp makes folders private to their owner; give the result the permissions any new folder would have.
+        temporary.chmod(0o777 & ~_umask())
+        _sync(temporary)
+        temporary.replace(target)
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_free(path: Path) -> bool:
+    """Say whether a folder can be made: there is nothing of that name, or an empty folder."""
+    return not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir()))
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has what was written; systems that cannot open a folder keep its entries by themselves."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits; each version of a file is read once.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    status = path.stat()
+    return _sha256(path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _sha256(path: Path, *_version: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def is_file(path: Path) -> bool:

@@ -8,55 +8,33 @@ is not on their list is refused before anything is made of it, and a class that 
 
 from __future__ import annotations
 
+import io
 import pickletools
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 from typing import IO, Any
 
-from regionkit.core.errors import WeightsError
+from regionkit.core.pickle_values import (
+    Damaged,
+    Keys,
+    Known,
+    Maker,
+    Record,
+    check_depth,
+    damaged,
+    printable,
+    reason_of,
+    refused,
+    shown,
+)
 
 #: Opcodes that one pickle may have. The largest vocabulary of the releases has half a million.
 MAX_STEPS = 10_000_000
-#: Values nested in each other.
-MAX_DEPTH = 100
-
-Maker = Callable[..., Any]
-
-
-class Damaged(Exception):
-    """The pickle is not what it says it is; the message says why, and the reader of the file names the file."""
-
-
-@dataclass(eq=False, slots=True)
-class Record:
-    """What a pickle says of an object, without the object.
-
-    Attributes:
-        type: Full name of its class.
-        arguments: What its class would have been called with.
-        state: Its attributes by name; a state that is no mapping stands under ``state``.
-    """
-
-    type: str
-    arguments: tuple[Any, ...] = ()
-    state: dict[str, Any] = field(default_factory=dict)
-
-    def build(self, state: Any) -> None:
-        """Take in a state as BUILD gives it: attributes, or a pair of attributes and slots."""
-        parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
-        if not all(part is None or isinstance(part, dict) for part in parts):
-            parts = ({"state": state},)
-        for part in parts:
-            self.state.update({str(name): value for name, value in (part or {}).items()})
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Known:
-    """A name on the list: ``make`` is called in its place, and where that is None it only stands for itself."""
-
-    name: str
-    make: Maker | None = None
+#: Bytes that values made of other values may have: so many for each byte of the pickle, and so many more.
+ROOM_PER_BYTE, ROOM = 64, 64 << 20
+#: Letters of a name of a type.
+MAX_NAME = 500
 
 
 class Machine:
@@ -68,6 +46,9 @@ class Machine:
         known: Full names that may occur, with what is called in their place.
         records: Shell patterns of full names of classes that become records.
         persistent: Turns a persistent id into an object; without it such ids are refused.
+        room: Bytes that copies may have beyond what the size of the pickle allows. Recalling a value takes two bytes of
+            a pickle, and making another of it takes three; without a limit kilobytes would become gigabytes.
+        steps: Opcodes that it may have.
     """
 
     def __init__(
@@ -77,6 +58,8 @@ class Machine:
         known: Mapping[str, Maker | None],
         records: Collection[str] = (),
         persistent: Callable[[Any], Any] | None = None,
+        room: int | None = None,
+        steps: int | None = None,
     ) -> None:
         self.stream = stream
         self.source = source
@@ -87,6 +70,12 @@ class Machine:
         #: Stacks below the open marks.
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.key = Keys()
+        here = stream.tell()
+        size = stream.seek(0, io.SEEK_END) - here
+        stream.seek(here)
+        self.room = size * ROOM_PER_BYTE + (ROOM if room is None else room)
+        self.steps = MAX_STEPS if steps is None else steps
 
     def run(self) -> Any:
         """Return what the pickle holds.
@@ -97,15 +86,25 @@ class Machine:
         try:
             result = self._steps()
             check_depth(result)
-        except (Damaged, ValueError, IndexError, KeyError, TypeError, OverflowError, EOFError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise damaged(self.source, reason) from None
+        except Damaged as error:
+            raise damaged(self.source, str(error)) from None
+        except MemoryError:
+            raise damaged(self.source, "it asks for more memory than there is") from None
+        # RuntimeError is torch's word for impossible tensors, and what a value too deep for Python's stack raises.
+        except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, EOFError, RuntimeError) as error:
+            raise damaged(self.source, reason_of(error)) from None
         return result
+
+    def _charge(self, *values: Any) -> None:
+        """Count the bytes of values that are about to be copied, or were made."""
+        self.room -= sum(map(sys.getsizeof, values))
+        if self.room < 0:
+            raise Damaged("it makes far more of its values than it holds, by recalling them again and again")
 
     def _steps(self) -> Any:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(self.stream)):
-            if count > MAX_STEPS:
-                raise Damaged(f"it has more than {MAX_STEPS} steps")
+            if count > self.steps:
+                raise Damaged(f"it has more than {self.steps} steps")
             if opcode.name == "STOP":
                 return self._pop()
             step = _STEPS.get(opcode.name)
@@ -140,7 +139,7 @@ class Machine:
 
     def _get(self, index: Any) -> None:
         if int(index) not in self.memo:
-            raise Damaged(f"it recalls the value {index}, which it never remembered")
+            raise Damaged(f"it recalls the value {shown(int(index))}, which it never remembered")
         self._push(self.memo[int(index)])
 
     def _tuple(self, length: int) -> None:
@@ -155,11 +154,11 @@ class Machine:
         target = self._top(dict, "sets items of")
         if len(values) % 2:
             raise Damaged("it sets an item without a value")
-        target.update({as_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
+        target.update({self.key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
 
     def _add_items(self, values: list[Any]) -> None:
         target = self._top(set, "adds to")
-        target.update(as_key(value) for value in values)
+        target.update(map(self.key, values))
 
     def _top(self, kind: type, verb: str) -> Any:
         if not self.stack or not isinstance(self.stack[-1], kind):
@@ -170,6 +169,8 @@ class Machine:
         """Look a name up: this is the gate, and there is no other way to anything outside the pickle."""
         if not (isinstance(module, str) and isinstance(name, str)):
             raise Damaged("it names a type by something that is no text")
+        if len(module) + len(name) > MAX_NAME:
+            raise Damaged(f"it names a type of more than {MAX_NAME} letters: {printable(f'{module[:60]}.{name[:60]}')}")
         full = f"{_MOVED.get(module, module)}.{name}"
         if full in self.known:
             return Known(full, self.known[full])
@@ -192,7 +193,9 @@ class Machine:
             what, arguments = _class_and_arguments(what.name, arguments)
         if not isinstance(what, Known) or what.make is None:
             raise Damaged(f"it calls {what.name if isinstance(what, Known) else 'something that is no type'}")
+        self._charge(*arguments)
         self._push(what.make(*arguments))
+        self._charge(self.stack[-1])
 
     def _reduce(self, _: Any) -> None:
         arguments = self._pop()
@@ -206,6 +209,7 @@ class Machine:
         if named:
             if not isinstance(self.stack[-1], Record):
                 raise Damaged("it makes a plain value with named arguments")
+            self._charge(named)
             self.stack[-1].build(named)
 
     def _instance(self, argument: Any) -> None:
@@ -225,6 +229,7 @@ class Machine:
         state = self._pop()
         if not self.stack:
             raise Damaged("it gives a state to nothing")
+        self._charge(*(state if isinstance(state, tuple) else (state,)))
         build(self.stack[-1], state)
 
     def _persistent(self, identity: Any) -> None:
@@ -238,64 +243,6 @@ def _class_and_arguments(name: str, arguments: tuple[Any, ...]) -> tuple[Any, tu
     if not arguments:
         raise Damaged(f"{name} is called without a class")
     return arguments[0], arguments[1:] if name == "copyreg.__newobj__" else ()
-
-
-def as_key(value: Any) -> Any:
-    """Return a value that may be a key or a member of a set.
-
-    Tuples of tuples of tuples would let a short pickle ask for a hash that takes for ever.
-    """
-    flat = (str, bytes, int, float, complex, type(None))
-    if isinstance(value, flat):
-        return value
-    if isinstance(value, tuple) and all(isinstance(part, flat) for part in value):
-        return value
-    raise Damaged(f"it uses a {type(value).__name__} as a key; only texts, numbers and tuples of them are read")
-
-
-def check_depth(value: Any) -> None:
-    """Raise Damaged where values are nested too deep. Shared and circular values are looked at once."""
-    seen: set[int] = set()
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _inside(outer) if not _seen(inner, seen)]
-        if not level:
-            return
-    raise Damaged(f"its values are nested more than {MAX_DEPTH} deep")
-
-
-def _seen(value: Any, seen: set[int]) -> bool:
-    if not isinstance(value, (list, tuple, dict, set, frozenset, Record)) or id(value) in seen:
-        return True
-    seen.add(id(value))
-    return False
-
-
-def _inside(value: Any) -> Iterator[Any]:
-    if isinstance(value, Record):
-        yield from value.arguments
-        yield from value.state.values()
-    elif isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, (list, tuple)):
-        yield from value
-
-
-def damaged(source: str, reason: str) -> WeightsError:
-    """Return the error of a pickle that cannot be read."""
-    return WeightsError(f"{source}: the pickle is damaged: {reason}", "nothing was run; fetch the file again")
-
-
-def refused(source: str, name: str) -> WeightsError:
-    """Return the error of a pickle that names something which is not on the list."""
-    looks_like_class = name.rpartition(".")[2][:1].isupper()
-    return WeightsError(
-        f"{source}: the pickle wants {name}, which is not on the list of harmless types; nothing was run",
-        "harmless are plain containers, texts, numbers, numpy arrays and torch tensors",
-        f"to read only the fields of such an object: toolkit weights convert ... --record {name}"
-        if looks_like_class
-        else "",
-    )
 
 
 #: Where pickles of other versions of Python and numpy look for what they name.
@@ -349,7 +296,7 @@ _STEPS: dict[str, Callable[[Machine, Any], object]] = {
     "TUPLE1": lambda m, _: m._tuple(1),
     "TUPLE2": lambda m, _: m._tuple(2),
     "TUPLE3": lambda m, _: m._tuple(3),
-    "FROZENSET": lambda m, _: m._push(frozenset(as_key(value) for value in m._pop_mark())),
+    "FROZENSET": lambda m, _: m._push(frozenset(map(m.key, m._pop_mark()))),
     "APPEND": lambda m, _: _two(m, m._append, 1),
     "APPENDS": lambda m, _: m._append(m._pop_mark()),
     "SETITEM": lambda m, _: _two(m, m._set_items, 2),

@@ -10,10 +10,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from regionkit.core.pickle_machine import Damaged, Maker, Record, as_key
+from regionkit.core.errors import WeightsError
+from regionkit.core.pickle_machine import Machine
+from regionkit.core.pickle_values import Damaged, Keys, Known, Maker, Record, shown
 
 #: Kinds of numpy arrays that hold nothing but numbers and texts, as numpy spells them.
 _DTYPE = re.compile(r"[<>|=]?(?:[biufcSU]\d+|[?bBhHiIlLqQefdgFD])")
+#: Dimensions of an array, as in numpy; and the entries that an empty one may have along the axes that are not empty:
+#: written as lists it has as many, though it takes no byte.
+_MAX_AXES, _MAX_EMPTY = 64, 1 << 20
+
+#: Storage types of torch by the names that pickles have for them.
+STORAGES = {
+    "Bool": "bool",
+    "Byte": "uint8",
+    "Char": "int8",
+    "Short": "int16",
+    "Int": "int32",
+    "Long": "int64",
+    "Half": "float16",
+    "BFloat16": "bfloat16",
+    "Float": "float32",
+    "Double": "float64",
+}
 
 
 def build(target: Any, state: Any) -> None:
@@ -33,7 +52,7 @@ def build(target: Any, state: Any) -> None:
 
 
 def _set(values: Any = ()) -> set[Any]:
-    return {as_key(value) for value in _sequence(values)}
+    return set(map(Keys(), _sequence(values)))
 
 
 def _sequence(values: Any) -> Any:
@@ -44,7 +63,8 @@ def _sequence(values: Any) -> Any:
 
 def _mapping(values: Any = ()) -> dict[Any, Any]:
     pairs = values.items() if isinstance(values, dict) else [_pair(pair) for pair in _sequence(values)]
-    return OrderedDict((as_key(key), value) for key, value in pairs)
+    checked = Keys()
+    return OrderedDict((checked(key), value) for key, value in pairs)
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
@@ -99,7 +119,9 @@ class Dtype:
 
 def _dtype(text: Any, *_flags: Any) -> Dtype:
     if not isinstance(text, str) or not _DTYPE.fullmatch(text):
-        raise Damaged(f"it holds a numpy array of the type {text!r}, which is not of plain numbers or texts")
+        raise Damaged(f"it holds a numpy array of the type {shown(text)}, which is not of plain numbers or texts")
+    if re.fullmatch(r"[^1-9]+0", text):  # so many of them as one likes would take no byte
+        raise Damaged(f"it holds a numpy array of the type {shown(text)}, whose values have no size")
     return Dtype(text)
 
 
@@ -120,7 +142,7 @@ def _build_array(array: Any, state: Any) -> None:
         raise Damaged("it holds a numpy array of objects")
     kind = dtype.numpy()
     if math.prod(_sizes(shape)) * kind.itemsize != len(content):
-        raise Damaged(f"an array of shape {shape} has {len(content)} bytes")
+        raise Damaged(f"an array of shape {shown(shape)} has {len(content)} bytes")
     array.__setstate__((1, shape, kind, bool(fortran), content))
 
 
@@ -142,22 +164,71 @@ def _scalar(dtype: Any, data: Any = b"") -> Any:
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:
-    if isinstance(shape, tuple) and all(type(size) is int and size >= 0 for size in shape):
-        return shape
+    sizes = _whole(shape)
+    if 0 in sizes and math.prod(size for size in sizes if size) > _MAX_EMPTY:
+        raise Damaged(f"an empty array claims the shape {shown(sizes)}")
+    return sizes
+
+
+def _whole(numbers: Any) -> tuple[int, ...]:
+    if (
+        isinstance(numbers, tuple)
+        and len(numbers) <= _MAX_AXES
+        and all(type(number) is int and 0 <= number < 1 << 63 for number in numbers)
+    ):
+        return numbers
     raise Damaged("a shape is not a tuple of whole numbers")
 
 
 def _storage(data: Any) -> Any:
-    """Return the values of a storage that was pickled by itself, as a tensor (n,)."""
+    """Return the values of a storage that was pickled by itself, as a tensor (n,).
+
+    Its bytes are what ``torch.save`` wrote before version 1.6: pickles of a magic number, a version, the machine, the
+    storage and its key, then the number of values and the values. They are read here as any pickle is, since torch's
+    own reader knows no limit of what a few bytes may ask for.
+    """
     import torch
 
     if not isinstance(data, bytes):
         raise Damaged("a torch storage is not made of bytes")
+    stream = io.BytesIO(data)
+    known = {f"torch.{name}Storage": None for name in STORAGES}
     try:
-        storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        return torch.empty(0, dtype=storage.dtype).set_(storage)
-    except Exception as error:  # torch raises a dozen types for what it cannot read or will not
-        raise Damaged(f"a torch storage cannot be read: {str(error).strip().splitlines()[0]}") from None
+        read = [
+            Machine(stream, "its bytes", known, persistent=_identity, room=1 << 20, steps=1000).run() for _ in range(5)
+        ]
+    except WeightsError as error:
+        raise Damaged(f"a torch storage cannot be read: {error.message}") from None
+    magic, _, _, identity, _ = read
+    if magic != _MAGIC or not isinstance(identity, tuple) or len(identity) != 6 or identity[5] is not None:
+        raise Damaged("a torch storage cannot be read: its bytes are not those of one storage")
+    dtype, length = storage_type(identity[1]), identity[4]
+    values = bytearray(data[stream.tell() + 8 :])
+    if type(length) is not int or len(values) != length * dtype.itemsize:
+        raise Damaged(f"a torch storage of {shown(length)} values has {len(values)} bytes")
+    return torch.frombuffer(values, dtype=dtype) if values else torch.empty(0, dtype=dtype)
+
+
+#: The number that such files begin with.
+_MAGIC = 0x1950A86A20F9469CFC6C
+
+
+def _identity(identity: Any) -> Any:
+    return identity
+
+
+def storage_type(kind: Any) -> Any:
+    """Return the torch type of the values of a storage, of the class that a pickle names.
+
+    Raises:
+        Damaged: It names no such class.
+    """
+    import torch
+
+    name = kind.name.removeprefix("torch.").removesuffix("Storage") if isinstance(kind, Known) else shown(kind)
+    if name not in STORAGES:
+        raise Damaged(f"it has a storage of the unknown type {name}")
+    return getattr(torch, STORAGES[name])
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> Any:
@@ -166,13 +237,13 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> A
 
     if not isinstance(storage, torch.Tensor) or storage.ndim != 1:
         raise Damaged("a tensor is made of something that is no storage")
-    size, stride = _sizes(size), _sizes(stride)
+    size, stride = _sizes(size), _whole(stride)
     if type(offset) is not int or offset < 0 or len(size) != len(stride):
         raise Damaged("a tensor's offset, size and strides do not go together")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     count = math.prod(size)
     if count and (last >= len(storage) or count > len(storage)):
-        raise Damaged(f"a tensor of shape {tuple(size)} is larger than its storage of {len(storage)}")
+        raise Damaged(f"a tensor of shape {shown(size)} is larger than its storage of {len(storage)}")
     return storage.as_strided(size, stride, offset) if count else storage.new_empty(size)
 
 

@@ -90,10 +90,10 @@ class Checkpoint:
         files: File names as they are released, shell patterns allowed, the surest first.
         source: Where it can be had: a ``hub://`` reference, or an address to download it from by hand.
         license: Licence of the file.
-        sha256: Its hash where the release is one fixed file; empty otherwise.
+        sha256: Its hash where the release is one fixed file, which another one is then refused for; empty otherwise.
         optional: True where the component does without it.
         shared: True for a file that many models come with, such as a tokenizer's: alone it does not show that the
-            component is there.
+            component is there, unless the component needs no other.
         when: ``option=value`` for a file that belongs to one choice of the component's options alone; empty for any.
     """
 

@@ -6,14 +6,26 @@ import io
 import re
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regionkit.core.errors import WeightsError
-from regionkit.core.pickle_machine import MAX_DEPTH, Damaged, Known, Machine, Maker, Record, damaged
-from regionkit.core.pickle_types import KNOWN, TORCHSCRIPT
+from regionkit.core.pickle_machine import Machine
+from regionkit.core.pickle_types import KNOWN, STORAGES, TORCHSCRIPT, storage_type
+from regionkit.core.pickle_values import (
+    MAX_DEPTH,
+    Damaged,
+    Known,
+    Maker,
+    Record,
+    damaged,
+    printable,
+    reason_of,
+    shown,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,19 +37,16 @@ MAX_BYTES = 1 << 30
 #: Values that :func:`plain` writes out; a pickle that repeats itself may be short and mean billions.
 MAX_VALUES = 10_000_000
 
-#: Storage types of a TorchScript archive by the names they have there.
-_STORAGES = {
-    "Bool": "bool",
-    "Byte": "uint8",
-    "Char": "int8",
-    "Short": "int16",
-    "Int": "int32",
-    "Long": "int64",
-    "Half": "float16",
-    "BFloat16": "bfloat16",
-    "Float": "float32",
-    "Double": "float64",
-}
+#: Letters and digits of the texts and numbers that :func:`plain` writes out, for the same reason.
+MAX_LETTERS = 1 << 28
+#: Bits of a whole number. JSON knows no limit, but Python writes no more than 4,300 digits.
+MAX_BITS = 13_000
+#: Attributes of all modules of a TorchScript archive, each as often as it has a name: modules may share others.
+MAX_ATTRIBUTES = 300_000
+#: Letters of the name of a tensor.
+MAX_NAME = 1000
+#: Bytes of the program of a TorchScript archive, which may be compressed.
+MAX_CODE = 64 << 20
 
 
 def read_pickle(path: str | Path, *, records: Collection[str] = ()) -> Any:
@@ -70,57 +79,96 @@ def plain(value: Any, source: str | Path, leaf: Callable[[Any], Any] | None = No
     Args:
         value: The value.
         source: The file, for messages.
-        leaf: Writes what JSON does not know, arrays and tensors; without it they become nested lists.
+        leaf: Writes what JSON does not know, arrays and tensors; without it, or where it returns :func:`as_list`, they
+            become nested lists. What it returns is looked at in turn.
 
     Raises:
-        WeightsError: It refers to itself, or two keys are the same in JSON.
+        WeightsError: It refers to itself, two keys are the same in JSON, it is too large, or JSON has no such value.
     """
     try:
-        return _Plain(leaf or _as_list).write(value, 0)
+        return _Plain(leaf or as_list).write(value, 0)
     except Damaged as error:
         raise WeightsError(f"{source}: it cannot be written as JSON: {error}") from None
+    except MemoryError:
+        raise WeightsError(f"{source}: it cannot be written as JSON: there is not enough memory") from None
+    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        raise WeightsError(f"{source}: it cannot be written as JSON: {reason_of(error)}") from None
 
 
 class _Plain:
     def __init__(self, leaf: Callable[[Any], Any]) -> None:
         self.leaf = leaf
         self.count = 0
+        self.letters = 0
 
     def write(self, value: Any, depth: int) -> Any:
-        self.count += 1
-        if self.count > MAX_VALUES:
-            raise Damaged(f"it holds more than {MAX_VALUES} values")
+        self._take(1)
         if depth > MAX_DEPTH:
             raise Damaged(f"it is nested more than {MAX_DEPTH} deep, or holds itself")
-        if value is None or isinstance(value, (bool, int, float, str)):
+        if value is None or isinstance(value, (bool, float)):
             return value
+        if isinstance(value, (int, str)):
+            return self._counted(value)
         if isinstance(value, Record):
             named = {"_type": value.type, **value.state}
             return self.write({**named, "_arguments": value.arguments} if value.arguments else named, depth)
         if isinstance(value, dict):
             return self._mapping(value, depth)
         if isinstance(value, (set, frozenset)):
-            return [self.write(item, depth + 1) for item in sorted(value, key=lambda item: (str(type(item)), item))]
+            return [self.write(item, depth + 1) for item in sorted(value, key=_rank)]
         if isinstance(value, (list, tuple)):
             return [self.write(item, depth + 1) for item in value]
         if isinstance(value, bytes):
             raise Damaged("it holds bytes that are no text")
-        return self.leaf(value)
+        return self._leaf(value, depth)
+
+    def _leaf(self, value: Any, depth: int) -> Any:
+        size = value.numel() if hasattr(value, "numel") else getattr(value, "size", 1)
+        self._take(int(size))  # before it becomes a list of as many
+        self.count -= int(size)
+        found = self.leaf(value)
+        if type(found) is type(value):  # numpy's wide floats are lists of themselves
+            raise Damaged(f"it holds a {type(value).__name__}")
+        return self.write(found, depth + 1)
+
+    def _take(self, count: int) -> None:
+        self.count += count
+        if self.count > MAX_VALUES:
+            raise Damaged(f"it holds more than {MAX_VALUES} values")
+
+    def _counted(self, value: Any) -> Any:
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise Damaged(f"it holds a whole number of more than {MAX_BITS} bits")
+        self.letters += len(value) if isinstance(value, str) else value.bit_length() // 3
+        if self.letters > MAX_LETTERS:
+            raise Damaged(f"its texts have more than {MAX_LETTERS} letters")
+        return value
 
     def _mapping(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key, item in value.items():
-            name = key if isinstance(key, str) else str(key)
+            name = self._counted(key if isinstance(key, str) else str(key))
             if name in result:
-                raise Damaged(f"two keys are both written '{name}'")
+                raise Damaged(f"two keys are both written {shown(name)}")
             result[name] = self.write(item, depth + 1)
         return result
 
 
-def _as_list(value: Any) -> Any:
+def _rank(item: Any) -> tuple[str, Any]:
+    """Return what members of a set are sorted by: texts and numbers by themselves, what has no order by its text."""
+    ordered = isinstance(item, (str, bytes, int, float))
+    return type(item).__name__, item if ordered else repr(item)
+
+
+def as_list(value: Any) -> Any:
+    """Return an array or a tensor as nested lists, and a type that stands for itself as its name.
+
+    Raises:
+        Damaged: It is none of these.
+    """
     if hasattr(value, "tolist"):
         return value.tolist()
-    if isinstance(value, Known):  # a type that stands for itself, such as torch.float32 in a config
+    if isinstance(value, Known):  # such as torch.float32 in a config
         return value.name
     raise Damaged(f"it holds a {type(value).__name__}")
 
@@ -138,8 +186,8 @@ def is_torchscript(path: str | Path) -> bool:
 def read_torchscript(path: str | Path) -> dict[str, Tensor]:
     """Read the parameters and buffers of a TorchScript archive, as its ``state_dict`` would be; no code is compiled.
 
-    The official CLIP files are such archives. Its modules become records, whose tensors get dotted names, such as
-    ``visual.conv1.weight``.
+    A released model may be such an archive. Its modules become records, whose tensors get dotted names, such as
+    ``visual.conv1.weight``; a module that stands in several places has a name for each, as in a ``state_dict``.
 
     Raises:
         WeightsError: It is no such archive, is damaged, or names a type beyond tensors and its own modules.
@@ -167,8 +215,8 @@ def _opened(path: str | Path) -> Iterator[_Archive]:
     try:
         with zipfile.ZipFile(path) as file:
             yield _Archive(file, str(path))
-    except (OSError, zipfile.BadZipFile, NotImplementedError, KeyError, EOFError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip("\"'")
+    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or reason_of(error).strip("\"'")
         raise damaged(str(path), f"no readable archive of torch: {reason}") from None
 
 
@@ -183,6 +231,11 @@ class _Archive:
             raise damaged(source, "it holds no data.pkl, as archives of torch do")
         self.root = marks[0].removesuffix("data.pkl")
         self.storages: dict[str, Tensor] = {}
+        #: Bytes that entries may still have. Tensors are stored as they are; only the program may be compressed.
+        self.left = Path(source).stat().st_size
+        self.code_left = MAX_CODE
+        #: Attributes that modules may still have.
+        self.attributes_left = MAX_ATTRIBUTES
 
     def value(self, records: Collection[str]) -> Any:
         """Return what the archive holds."""
@@ -190,7 +243,7 @@ class _Archive:
         if order in self.file.namelist() and self._read(order).decode(errors="replace").strip() != sys.byteorder:
             raise damaged(self.source, f"its numbers have another byte order than this machine's, {sys.byteorder}")
         known: dict[str, Maker | None] = {**KNOWN, **TORCHSCRIPT}
-        known |= {f"torch.{name}Storage": None for name in _STORAGES}
+        known |= {f"torch.{name}Storage": None for name in STORAGES}
         data = io.BytesIO(self._read(f"{self.root}data.pkl"))
         return Machine(data, self.source, known, records, self._storage).run()
 
@@ -202,12 +255,16 @@ class _Archive:
         return tensors
 
     def _read(self, name: str) -> bytes:
-        """Read an entry. Tensors are stored as they are, so that none is larger than the file itself."""
-        entry = self.file.getinfo(name)
-        if not name.startswith(f"{self.root}code/") and entry.file_size > Path(self.source).stat().st_size:
-            raise damaged(self.source, f"{name} claims to be larger than the whole archive")
-        if entry.file_size > MAX_BYTES:
-            raise damaged(self.source, f"{name} claims {entry.file_size} bytes")
+        """Read an entry, which no compression and no second name of the same bytes makes larger than the file."""
+        size = self.file.getinfo(name).file_size
+        if name.startswith(f"{self.root}code/"):
+            self.code_left -= size
+        else:
+            self.left -= size
+        if self.code_left < 0:
+            raise damaged(self.source, f"its program claims more than {MAX_CODE} bytes")
+        if self.left < 0 or size > MAX_BYTES:
+            raise damaged(self.source, f"{printable(name)} claims to be larger than the whole archive")
         return self.file.read(name)
 
     def _storage(self, identity: Any) -> Tensor:
@@ -217,14 +274,14 @@ class _Archive:
         if not isinstance(identity, tuple) or len(identity) != 5 or identity[0] != "storage":
             raise Damaged("it refers to something that is no storage")
         _, kind, key, _, length = identity
-        name = str(getattr(kind, "name", "")).removeprefix("torch.").removesuffix("Storage")
-        if name not in _STORAGES or not isinstance(key, str):
-            raise Damaged(f"it has a storage of the unknown type {name!r}")
+        dtype = storage_type(kind)
+        if not isinstance(key, str) or type(length) is not int:
+            raise Damaged("it refers to a storage without a name or a length")
         if key not in self.storages:
-            dtype = getattr(torch, _STORAGES[name])
             data = bytearray(self._read(f"{self.root}data/{key}"))
             if len(data) != length * dtype.itemsize:
-                raise Damaged(f"storage {key} has {len(data)} bytes, {length} values of {name} were promised")
+                promised = f"{shown(length)} values of {dtype} were promised"
+                raise Damaged(f"storage {shown(key)} has {len(data)} bytes, {promised}")
             self.storages[key] = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
         return self.storages[key]
 
@@ -239,7 +296,7 @@ class _Archive:
                 continue
             module = name.removeprefix(f"{self.root}code/").removesuffix(".py").replace("/", ".")
             for block in re.split(r"^class ", self._read(name).decode(errors="replace"), flags=re.MULTILINE)[1:]:
-                lists = re.findall(r"^  __(?:parameters|buffers)__ = \[(.*?)\]", block, flags=re.MULTILINE | re.DOTALL)
+                lists = re.findall(r"^  __(?:parameters|buffers)__ = \[([^]\n]*)\]", block, flags=re.MULTILINE)
                 words = {word for text in lists for word in re.findall(r'"([^"]+)"', text)}
                 listed[f"{module}.{re.split(r'[(:]', block, maxsplit=1)[0]}"] = words
         return listed
@@ -253,6 +310,13 @@ class _Archive:
             raise damaged(self.source, "its data.pkl holds no module")
         if depth > MAX_DEPTH:
             raise damaged(self.source, f"its modules are nested more than {MAX_DEPTH} deep, or hold themselves")
+        # Not the modules are counted but their names: forty that hold the next one twice have a billion of them.
+        self.attributes_left -= len(record.state) + 1
+        if self.attributes_left < 0:
+            reason = f"its modules, which share others, have more than {MAX_ATTRIBUTES} attributes"
+            raise damaged(self.source, reason)
+        if len(prefix) > MAX_NAME:
+            raise damaged(self.source, f"its modules have names of more than {MAX_NAME} letters")
         own = declared.get(record.type)
         for name, value in record.state.items():
             if isinstance(value, Record):

@@ -17,7 +17,7 @@ from regionkit.registry.packages import require_packages
 from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill, with_defaults
-from regionkit.registry.weight_choice import Wanted, choose_weights
+from regionkit.registry.weight_choice import Wanted, choose_weights, settle_backbone
 
 
 def build_pipeline(
@@ -124,10 +124,11 @@ def build(kind: str, value: str | Mapping[str, Any], /, **context: Any) -> Compo
     part = fill(kind, value)
     assert part is not None  # without a list to take them, mistakes are raised
     if part.spec.weights and "weights" not in context:
-        space = part.spec.writes.space if kind == "backbone" and part.spec.writes else str(context.get("reads", ""))
-        context["weights"] = file = choose_weights(part, Wanted(space, any_width=kind == "backbone"))
-        if file is not None and file.header.config:
-            part = with_defaults(part, file.header.config)
+        if kind == "backbone":
+            part, context["weights"] = settle_backbone(part)
+        else:
+            context["weights"] = file = choose_weights(part, Wanted(str(context.get("reads", ""))))
+            part = with_defaults(part, file.header.config if file else {})
     return build_part(part, BuildContext(**context))
 
 

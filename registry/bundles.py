@@ -7,19 +7,19 @@ is the pipeline, whose weights lie beside it. Together they run on a machine wit
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from regionkit.core.archives import unpack
+from regionkit.core.archives import refused, safe_name, unpack
 from regionkit.core.errors import DataError, RegionkitError, WeightsError
-from regionkit.core.files import replacing
+from regionkit.core.files import is_file, is_free, replacing, replacing_folder, sha256_of
 from regionkit.core.spec import PARTS
 from regionkit.core.weights import WeightFile, write_weights
 from regionkit.registry.conversion import Stated, complete, recipe_of
@@ -32,6 +32,8 @@ MANIFEST = "weights.json"
 PIPELINE = "pipeline.yaml"
 #: Files up to this size are hashed where weights are only listed.
 _CHEAP = 64 << 20
+#: Bytes that a manifest may have; those of the presets have a few thousand.
+_MAX_MANIFEST = 16 << 20
 #: Time of all entries of an archive: the same bundle is the same file whenever it is made.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -63,6 +65,21 @@ class Entry:
     recipe: str
 
 
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What ``weights.json`` says.
+
+    Attributes:
+        files: The weight files.
+        sizes: Bytes of every file that the bundle may hold beside the manifest: the weights, and the pipeline.
+        hashes: Their SHA-256.
+    """
+
+    files: list[Entry]
+    sizes: dict[str, int]
+    hashes: dict[str, str]
+
+
 def make_bundle(data: Mapping[str, Any], plan: PipelinePlan, out: Path, name: str) -> list[Entry]:
     """Gather all weights of a pipeline in a folder or a ``.zip``, whole or not at all.
 
@@ -75,27 +92,28 @@ def make_bundle(data: Mapping[str, Any], plan: PipelinePlan, out: Path, name: st
     Raises:
         WeightsError: A part cannot be bundled, or the bundle would not choose the same weights again.
     """
-    if out.suffix != ".zip" and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.suffix != ".zip" and not is_free(out):
         raise WeightsError(f"--out {out} is there already", "name another folder, or move it away")
     _check_corpora(plan)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
-        entries = [
-            _gather(plan.parts[kind], file, temporary) for kind in PARTS if (file := plan.weights[kind]) is not None
-        ]
-        pipeline = _without_weights(data)
-        _check_choice(pipeline, plan, temporary)
-        _write_texts(temporary, pipeline, plan, entries, name)
-        if out.suffix == ".zip":
-            _zip(temporary, out)
-        else:
-            temporary.chmod(0o755)
-            temporary.replace(out)
+        if out.suffix != ".zip":
+            with replacing_folder(out) as folder:
+                return _fill(folder, data, plan, name)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.parent) as made:
+            entries = _fill(Path(made), data, plan, name)
+            _zip(Path(made), out)
+            return entries
     except OSError as error:
         raise WeightsError(f"{out}: the bundle could not be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(folder: Path, data: Mapping[str, Any], plan: PipelinePlan, name: str) -> list[Entry]:
+    """Put the weights, the pipeline and the manifest into a folder, and check that it chooses the same weights."""
+    entries = [_gather(plan.parts[kind], file, folder) for kind in PARTS if (file := plan.weights[kind]) is not None]
+    pipeline = _without_weights(data)
+    _check_choice(pipeline, plan, folder)
+    _write_texts(folder, pipeline, plan, entries, name)
     return entries
 
 
@@ -131,7 +149,7 @@ def _gather(part: Part, file: WeightFile, folder: Path) -> Entry:
         part.kind,
         part.name,
         header.space,
-        hash_of(target),
+        sha256_of(target),
         status.st_size,
         header.license,
         source,
@@ -180,6 +198,13 @@ def _write_texts(
 
     registry = get_registry()
     owners = {owner.plugin: owner for part in plan.parts.values() for owner in [registry.owner(part.spec)]}
+    head = "# Made by `toolkit weights bundle`. Run it from anywhere:\n"
+    head += f"#   toolkit caption PICTURE --preset DIR/{PIPELINE}\n"
+    body = yaml.safe_dump(
+        {"version": 1, **pipeline, "weights": "file:."}, sort_keys=False, allow_unicode=True, width=120
+    )
+    path = folder / PIPELINE
+    path.write_bytes((head + body).encode())  # the same bytes on every system, as its hash is stored
     manifest = {
         "version": 1,
         "preset": name,
@@ -187,15 +212,10 @@ def _write_texts(
             plugin: f"{owner.distribution} {owner.version}".strip() for plugin, owner in sorted(owners.items())
         },
         "fitted_to": dict(plan.fit_corpus),
+        "pipeline": {"file": PIPELINE, "sha256": sha256_of(path), "bytes": path.stat().st_size},
         "files": [asdict(entry) for entry in entries],
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    head = "# Made by `toolkit weights bundle`. Run it from anywhere:\n"
-    head += f"#   toolkit caption PICTURE --preset DIR/{PIPELINE}\n"
-    body = yaml.safe_dump(
-        {"version": 1, **pipeline, "weights": "file:."}, sort_keys=False, allow_unicode=True, width=120
-    )
-    (folder / PIPELINE).write_text(head + body, encoding="utf-8")
 
 
 def _zip(folder: Path, out: Path) -> None:
@@ -219,12 +239,56 @@ def unpack_bundle(archive: Path, folder: Path) -> list[Entry]:
         WeightsError: A file is missing or is another one than the manifest says.
     """
     found: list[Entry] = []
+    limit = _check_zip(archive)
 
     def check(unpacked: Path) -> None:
         found.extend(verify(unpacked, str(archive)))
+        if (unpacked / MANIFEST).is_file():
+            sizes = read_manifest(unpacked / MANIFEST, str(archive)).sizes
+            for path in sorted(inner for inner in unpacked.rglob("*") if inner.is_file()):
+                _check_listed(archive, path.relative_to(unpacked).as_posix(), path.stat().st_size, sizes)
 
-    unpack(archive, folder, check=check)
+    if limit is None:
+        unpack(archive, folder, check=check)
+    else:
+        unpack(archive, folder, check=check, max_bytes=limit)
     return found
+
+
+def _check_zip(archive: Path) -> int | None:
+    """Hold the list of a zip, which claims the size of every entry, against its manifest before anything is unpacked.
+
+    Returns:
+        Bytes that its files may have; None where it is no readable zip or has no manifest, which unpacking looks into.
+
+    Raises:
+        DataError: The manifest does not list an entry, or with another size.
+        WeightsError: The manifest cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            infos = file.infolist()
+            own = [info for info in infos if info.filename == MANIFEST]
+            if not own or own[0].file_size > _MAX_MANIFEST:
+                return None
+            manifest = parse_manifest(file.read(own[0]), str(archive))
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError):
+        return None
+    for info in infos:
+        if not info.is_dir():
+            name = safe_name(archive, info.filename).as_posix()
+            _check_listed(archive, name, info.file_size, manifest.sizes)
+    return sum(manifest.sizes.values()) + own[0].file_size
+
+
+def _check_listed(archive: Path, name: str, size: int, sizes: Mapping[str, int]) -> None:
+    if name == MANIFEST or (name == PIPELINE and name not in sizes):  # a manifest by hand may leave the pipeline out
+        return
+    if name not in sizes:
+        raise refused(archive, f"its {MANIFEST} does not list '{name}'", "fetch the bundle again")
+    if size != sizes[name]:
+        reason = f"'{name}' has {size:,} bytes, its {MANIFEST} says {sizes[name]:,}"
+        raise refused(archive, reason, "fetch the bundle again")
 
 
 def verify(folder: Path, name: str) -> list[Entry]:
@@ -242,38 +306,65 @@ def verify(folder: Path, name: str) -> list[Entry]:
     """
     if not (folder / MANIFEST).is_file():
         return []
-    entries = read_manifest(folder / MANIFEST, name)
-    for entry in entries:
-        path = folder / entry.file
-        if not path.is_file():
-            raise WeightsError(f"{name}: {MANIFEST} lists {entry.file}, which is not there", "fetch the bundle again")
-        found = hash_of(path)
-        if found != entry.sha256:
+    manifest = read_manifest(folder / MANIFEST, name)
+    for file, wanted in manifest.hashes.items():
+        path = folder / file
+        if not is_file(path):
+            raise WeightsError(f"{name}: {MANIFEST} lists {file}, which is not there", "fetch the bundle again")
+        size = path.stat().st_size
+        if size != manifest.sizes[file]:
             raise WeightsError(
-                f"{name}: {entry.file} has another hash than {MANIFEST} says",
-                f"wanted sha256 {entry.sha256}",
+                f"{name}: {file} has {size:,} bytes, {MANIFEST} says {manifest.sizes[file]:,}",
+                "fetch the bundle again",
+            )
+        found = sha256_of(path)
+        if found != wanted:
+            raise WeightsError(
+                f"{name}: {file} has another hash than {MANIFEST} says",
+                f"wanted sha256 {wanted}",
                 f"found  sha256 {found}",
                 "fetch the bundle again",
             )
-    return entries
+    return manifest.files
 
 
-def read_manifest(path: Path, name: str) -> list[Entry]:
+def read_manifest(path: Path, name: str) -> Manifest:
     """Read the manifest of a bundle.
 
     Raises:
         WeightsError: It is no manifest, or names a file outside the folder.
     """
-    from regionkit.core.archives import safe_name
-
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return parse_manifest(path.read_bytes(), name)
+    except OSError as error:
+        raise _unreadable(name, error) from None
+
+
+def parse_manifest(text: bytes, name: str) -> Manifest:
+    """Read the text of a manifest, in which ``name`` is the bundle, for messages.
+
+    Raises:
+        WeightsError: As for :func:`read_manifest`.
+    """
+    try:
+        data = json.loads(text.decode("utf-8"))
         entries = [Entry(**entry) for entry in data["files"]]
-        for entry in entries:
-            safe_name(path, entry.file)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
-        raise WeightsError(f"{name}: its {MANIFEST} cannot be read: {error}", "fetch the bundle again") from None
-    return entries
+        listed = [(entry.file, entry.bytes, entry.sha256) for entry in entries]
+        if "pipeline" in data:
+            listed.append((PIPELINE, data["pipeline"]["bytes"], data["pipeline"]["sha256"]))
+        for file, size, sha256 in listed:
+            safe_name(Path(name), file)
+            if type(size) is not int or size < 0 or not isinstance(sha256, str):
+                raise ValueError(f"{file} has no size or no hash")
+    except RecursionError:
+        raise _unreadable(name, "it is nested too deep") from None
+    except (ValueError, KeyError, TypeError, AttributeError, DataError) as error:
+        raise _unreadable(name, error) from None
+    return Manifest(entries, {file: size for file, size, _ in listed}, {file: sha256 for file, _, sha256 in listed})
+
+
+def _unreadable(name: str, reason: object) -> WeightsError:
+    return WeightsError(f"{name}: its {MANIFEST} cannot be read: {reason}", "fetch the bundle again")
 
 
 def status_in_bundle(path: Path) -> str:
@@ -291,7 +382,7 @@ def status_in_bundle(path: Path) -> str:
             return error.message
         listed = [entry for entry in entries if entry.file == path.relative_to(folder).as_posix()]
         size = path.stat().st_size
-        if listed and (size != listed[0].bytes or (size <= _CHEAP and hash_of(path) != listed[0].sha256)):
+        if listed and (size != listed[0].bytes or (size <= _CHEAP and sha256_of(path) != listed[0].sha256)):
             return f"another file than {MANIFEST} of its bundle says; fetch the bundle again"
         return ""
     return ""
@@ -299,10 +390,4 @@ def status_in_bundle(path: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _manifest(path: Path, _modified: int) -> list[Entry]:
-    return read_manifest(path, str(path.parent))
-
-
-def hash_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return read_manifest(path, str(path.parent)).files

@@ -57,7 +57,7 @@ class Refused(RegionkitError):
 
     def __init__(self, message: str, hints: list[str], exit_code: int) -> None:
         super().__init__(message, *hints)
-        vars(self)["exit_code"] = exit_code
+        self.exit_code = exit_code
 
 
 def check_source(source: PluginSource, components: Collection[str] = (), limit: float = LIMIT) -> Iterator[Outcome]:
@@ -72,29 +72,39 @@ def check_source(source: PluginSource, components: Collection[str] = (), limit: 
         Refused: There is no such plugin or component, or the installation is at odds with itself.
     """
     done: list[str] = []
-    given_up: dict[str, str] = {}
+    cases: list[dict[str, Any]] = []
     while True:
         request = {
             **asdict(source),
             "components": list(components),
             "done": done,
-            "given_up": given_up,
             "shadowed": source.shadowed,
         }
-        broken = yield from _run_child(request, done, limit)
+        broken = yield from _run_child(request, done, cases, limit)
         if broken is None or broken["check"] == LOADS:  # without the plugin there is nothing more to check
             return
-        given_up[broken["component"]] = f"not made after what happened in the check '{broken['check']}'"
+        yield from _give_up(broken, cases, done)
+        if all(case["id"] in done for case in cases):  # a child more would find nothing to do, and take seconds for it
+            return
+
+
+def _give_up(broken: Mapping[str, Any], cases: list[dict[str, Any]], done: list[str]) -> Iterator[Outcome]:
+    """Skip what is left of a component that hung or died; checks of the plugin itself are made nevertheless."""
+    reason = f"not made after what happened in the check '{broken['check']}'"
+    for case in cases:
+        if case["component"] == broken["component"] and not case["of_plugin"] and case["id"] not in done:
+            done.append(case["id"])
+            yield Outcome(case["component"], case["check"], "skipped", reason, case["demands"])
 
 
 def _run_child(
-    request: Mapping[str, Any], done: list[str], limit: float
-) -> Generator[Outcome, None, dict[str, str] | None]:
+    request: Mapping[str, Any], done: list[str], cases: list[dict[str, Any]], limit: float
+) -> Generator[Outcome, None, dict[str, Any] | None]:
     """Run one child to its end; returns the check that ended it before its time, if one did."""
     with tempfile.TemporaryFile() as noise, tempfile.TemporaryDirectory() as folder:
         child = _start(request, folder, noise)
         try:
-            return (yield from _follow(child, noise, done, limit))
+            return (yield from _follow(child, noise, done, cases, limit))
         finally:
             with contextlib.suppress(ProcessLookupError):  # its own helpers too
                 os.killpg(child.pid, signal.SIGKILL)
@@ -121,10 +131,10 @@ def _start(request: Mapping[str, Any], folder: str, noise: IO[bytes]) -> subproc
 
 
 def _follow(
-    child: subprocess.Popen[bytes], noise: IO[bytes], done: list[str], limit: float
-) -> Generator[Outcome, None, dict[str, str] | None]:
+    child: subprocess.Popen[bytes], noise: IO[bytes], done: list[str], cases: list[dict[str, Any]], limit: float
+) -> Generator[Outcome, None, dict[str, Any] | None]:
     lines = _lines(child)
-    current: dict[str, str] = {}
+    current: dict[str, Any] = {}
     heard = 0
     while True:
         try:
@@ -145,7 +155,9 @@ def _follow(
             raise Refused(event["message"], event["hints"], event["exit_code"])
         if event["event"] == "over":
             return None
-        if event["event"] == "start":
+        if event["event"] == "cases":
+            cases[:] = event["cases"]
+        elif event["event"] == "start":
             current, heard = event, os.fstat(noise.fileno()).st_size
         else:
             outcome = Outcome(
@@ -225,19 +237,22 @@ def _check_all(names: list[str], request: Mapping[str, Any], say: Callable[..., 
 
     from regionkit.core.testing import Skip
     from regionkit.core.testing.worker import ask
-    from regionkit.registry.conformance import conformance_of
+    from regionkit.registry.conformance import Case, conformance_of
+
+    def told(case: Case) -> dict[str, Any]:
+        words = {"id": case.id, "component": case.component, "check": case.check.name, "demands": case.check.demands}
+        return {**words, "of_plugin": case.spec is None}
 
     torch.set_num_threads(1)
     ask("import", "json")  # starts the second process, whose start is no check's fault
     cases = [case for name in names for case in conformance_of(name, components=request["components"])]
+    say("cases", cases=[told(case) for case in cases])
     for case in cases:
         if case.id in request["done"]:
             continue
-        say("start", id=case.id, component=case.component, check=case.check.name, demands=case.check.demands)
+        say("start", **told(case))
         status, message = "ok", ""
         try:
-            if case.spec is not None and case.component in request["given_up"]:
-                raise Skip(request["given_up"][case.component])
             case.run()
         except Skip as skip:
             status, message = "skipped", str(skip)
@@ -254,7 +269,6 @@ def _load(name: str, module: str, request: Mapping[str, Any]) -> str:
     from regionkit.registry.discovery import describe_import
     from regionkit.registry.owners import Owner
     from regionkit.registry.registry import PluginFault, get_registry
-    from regionkit.registry.weight_index import get_index
 
     registry = get_registry()
     sys.path[:0] = [root for root in request["roots"] if root not in sys.path]
@@ -273,8 +287,6 @@ def _load(name: str, module: str, request: Mapping[str, Any]) -> str:
         return str(fault)
     except RegionkitError as error:
         return str(error)
-    vars(registry).pop("presets", None)  # both are looked up once, and it may have brought more
-    get_index.cache_clear()
     return ""
 
 

@@ -8,14 +8,22 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regionkit.core.errors import UnknownName, WeightsError, did_you_mean
+from regionkit.core.files import PICKLE_FILES
 from regionkit.core.spec import KINDS, ComponentSpec, Space
 from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader, write_weights
-from regionkit.registry.official import describe_missing, files_in, missing_roles, read_official
+from regionkit.registry.official import (
+    describe_missing,
+    files_in,
+    files_text,
+    missing_roles,
+    read_official,
+    role_of,
+    whole,
+)
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part
 
@@ -24,8 +32,6 @@ if TYPE_CHECKING:
 
 #: Classes of which a pickled config may consist; only their fields are read.
 CONFIG_CLASSES = ("transformers.*Config", "argparse.Namespace", "types.SimpleNamespace")
-#: Endings of plain pickles, which no reader of a component opens.
-PICKLES = (".pkl", ".pickle")
 _NO_LICENSE = WeightHeader("", "").license
 
 
@@ -87,7 +93,7 @@ def match_files(spec: ComponentSpec, paths: Sequence[Path], named: Mapping[str, 
     for role in named:
         if role not in roles:
             raise WeightsError(
-                f"{spec.kind} '{spec.name}' has no file '{role}'", did_you_mean(role, roles), _roles(spec)
+                f"{spec.kind} '{spec.name}' has no file '{role}'", did_you_mean(role, roles), files_text(spec)
             )
     found = dict(named)
     strange: list[Path] = []
@@ -102,15 +108,15 @@ def match_files(spec: ComponentSpec, paths: Sequence[Path], named: Mapping[str, 
                     f"say which: --role {role}=PATH",
                 )
             found[role] = one
-        if not held:
-            strange.append(path)
+        if not held and whole(path) not in strange:
+            strange.append(whole(path))
     left = [entry.role for entry in spec.checkpoints if entry.role not in found and not entry.optional]
     if len(strange) == 1 and len(left) == 1:
         found[left[0]] = strange.pop()
     if strange:
         raise WeightsError(
             f"{strange[0]} is none of the files of {spec.kind} '{spec.name}' by its name",
-            _roles(spec),
+            files_text(spec),
             f"say which it is: --role ROLE={strange[0]}",
         )
     lacking = missing_roles(spec, found)
@@ -120,23 +126,15 @@ def match_files(spec: ComponentSpec, paths: Sequence[Path], named: Mapping[str, 
 
 
 def _roles_of(spec: ComponentSpec, path: Path) -> dict[str, Path]:
-    """Return the roles that a file has by its name, or that the files in a folder have."""
-    by_name = {entry.role: path for entry in spec.checkpoints if any(_is_named(path, name) for name in entry.files)}
-    if path.is_dir() and not by_name:
-        pickles = [inner for ending in PICKLES for inner in sorted(path.rglob(f"*{ending}"))]
+    """Return the role that a file has by its name, or those of the files in a folder.
+
+    A pickle is read as the JSON that it could have been.
+    """
+    role = role_of(spec, path.with_suffix(".json") if path.suffix in PICKLE_FILES else path)
+    if role is None and path.is_dir():
+        pickles = [inner for ending in PICKLE_FILES for inner in sorted(path.rglob(f"*{ending}"))]
         return {role: pickle for pickle in pickles for role in _roles_of(spec, pickle)} | files_in(spec, path)
-    return dict(list(by_name.items())[:1])
-
-
-def _is_named(path: Path, pattern: str) -> bool:
-    """Say whether a file has a name of the release; a pickle is read as the JSON that it could have been."""
-    names = [path.name, *([f"{path.stem}.json"] if path.suffix in PICKLES else [])]
-    return any(fnmatch(name, pattern) for name in names)
-
-
-def _roles(spec: ComponentSpec) -> str:
-    listed = "; ".join(f"{entry.role}: {' or '.join(entry.files)}" for entry in spec.checkpoints)
-    return f"its files are {listed}"
+    return {} if role is None else {role: whole(path)}
 
 
 def convert(
@@ -156,7 +154,7 @@ def convert(
     """
     with readable(files) as safe:
         try:
-            read = read_official(part, safe, next(iter(safe.values())))
+            read = read_official(part, safe, next(iter(safe.values())), files)
         except WeightsError as error:
             raise _about_originals(error, files, safe) from None
     return read.tensors(), complete(part.spec, read.header, files, stated, recipe)
@@ -215,7 +213,7 @@ def readable(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
 def _readable(path: Path, folder: Path) -> Path:
     from regionkit.core.unpickling import plain, read_pickle
 
-    if path.suffix not in PICKLES:
+    if path.suffix not in PICKLE_FILES:
         return path
     value = plain(read_pickle(path, records=CONFIG_CLASSES), path)
     folder.mkdir()

@@ -15,22 +15,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
+from importlib.metadata import Distribution, entry_points
 
 import regionkit.plugins
 import regionkit.registry.commands
 from regionkit.core.plugin import PROJECT
 from regionkit.registry.asking import describe, message_lines
-from regionkit.registry.offers import place, source_file
-from regionkit.registry.owners import Loading, Owner
+from regionkit.registry.owners import Loading, Owner, Quarantined, installed_version
 from regionkit.registry.registry import DISABLE_VARIABLE, Registry, disabled_plugins
 from regionkit.registry.requirements import misfit
+from regionkit.registry.unused import place, source_file
 from regionkit.registry.watchdog import TimedOut, limit_seconds, run_limited
 
 #: The distribution that the plugins of this repository come with.
 DISTRIBUTION = "regionkit"
-#: Packages that no plugin may import before it is used: they take seconds.
-HEAVY = ("torch", "transformers", "timm", "numpy")
+#: Packages that no plugin may import before it is used: they take up to seconds, or hundreds of megabytes.
+HEAVY: tuple[str, ...] = ("torch", "transformers", "timm", "numpy", "PIL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ def discover() -> Registry:
     """
     registry, limit = Registry(), limit_seconds()
     commands = regionkit.registry.commands
-    own = Owner("registry", DISTRIBUTION, _version(DISTRIBUTION))
+    own = _own("registry")
     found = [_Found(own, commands.__name__, lambda: commands), *_in_tree(), *_outsiders()]
     disabled = disabled_plugins()
     for one in found:
         if one.owner.plugin in disabled and one.owner is not own:
             source = source_file(one.module)
-            registry.quarantine(one.owner, f"turned off by {DISABLE_VARIABLE}", disabled=True, source=source)
-            registry.describe_loading(one.owner, Loading(place(source)), source)
+            record = registry.quarantine(one.owner, f"turned off by {DISABLE_VARIABLE}", disabled=True)
+            registry.describe_loading(record, Loading(place(source)), source)
         else:
             _load(one, registry, limit)
     registry.unknown_disabled = sorted(set(disabled) - {one.owner.plugin for one in found})
@@ -69,6 +69,7 @@ def _load(found: _Found, registry: Registry, limit: float) -> None:
     """Import a plugin and register it, or quarantine it, and note what that was like."""
     before, start = set(HEAVY) & set(sys.modules), time.perf_counter()
     plugin: object = None
+    skipped: Quarantined | None
     with contextlib.redirect_stdout(sys.stderr):
         reason = _misfit(found)
         if not reason:
@@ -82,14 +83,14 @@ def _load(found: _Found, registry: Registry, limit: float) -> None:
             except BaseException as error:
                 reason = describe_import(error)
         if reason:
-            registry.quarantine(found.owner, reason)
+            skipped = registry.quarantine(found.owner, reason)
         else:
-            registry.register(plugin, found.owner, limit=limit)
+            skipped = registry.register(plugin, found.owner, limit=limit)
     seconds = time.perf_counter() - start
     heavy = [name for name in HEAVY if name in sys.modules and name not in before]
     notes = (f"imports {', '.join(heavy)}: it must not, this took {seconds:.1f} s",) if heavy else ()
     file = getattr(sys.modules.get(found.module), "__file__", None) or ("" if plugin else source_file(found.module))
-    registry.describe_loading(found.owner, Loading(place(file), seconds, notes), file)
+    registry.describe_loading(skipped or found.owner, Loading(place(file), seconds, notes), file)
 
 
 def describe_import(error: BaseException) -> str:
@@ -102,19 +103,16 @@ def _misfit(found: _Found) -> str:
     """Say that an outsider was built for another version of this toolkit; empty where it was not, or does not say."""
     if found.distribution is None:
         return ""
-    running = _version(DISTRIBUTION)
     requirements = found.distribution.requires or ()
-    return misfit(requirements, DISTRIBUTION, "" if running == "unknown" else running, found.owner.distribution)
+    return misfit(requirements, DISTRIBUTION, installed_version(DISTRIBUTION), found.owner.distribution)
 
 
 def _in_tree() -> Iterator[_Found]:
     """Yield the plugins of this repository, by name."""
-    own_version = _version(DISTRIBUTION)
     for name in sorted(module.name for module in pkgutil.iter_modules(regionkit.plugins.__path__)):
         if not name.startswith("_"):
             path = f"{regionkit.plugins.__name__}.{name}"
-            owner = Owner(name, DISTRIBUTION, own_version)
-            yield _Found(owner, path, functools.partial(importlib.import_module, path))
+            yield _Found(_own(name), path, functools.partial(importlib.import_module, path))
 
 
 def _outsiders() -> Iterator[_Found]:
@@ -126,9 +124,6 @@ def _outsiders() -> Iterator[_Found]:
         yield _Found(owner, point.value.partition(":")[0].strip(), point.load, distribution)
 
 
-@functools.cache
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "unknown"
+def _own(plugin: str) -> Owner:
+    """Return the owner of what this repository brings; a source tree that was never installed has no version."""
+    return Owner(plugin, DISTRIBUTION, installed_version(DISTRIBUTION) or "unknown")

@@ -125,7 +125,7 @@ def _read(path: Path, chain: tuple[Path, ...]) -> Document:
     return _compose(Document(path, _anchored(data, path.parent), lines, path.stem), path.parent, chain)
 
 
-def _anchored(value: Any, folder: Path, key: str = "") -> Any:
+def _anchored(value: Any, folder: Path, key: object = "") -> Any:
     """Make ``weights: file:PATH`` relative to the file that says so, as all paths in a file are.
 
     What the command line says is relative to where the user stands.
@@ -134,7 +134,7 @@ def _anchored(value: Any, folder: Path, key: str = "") -> Any:
         return {name: _anchored(inner, folder, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [_anchored(inner, folder, key) for inner in value]
-    if key.rpartition(".")[2] == "weights" and isinstance(value, str) and value.startswith("file:"):
+    if str(key).rpartition(".")[2] == "weights" and isinstance(value, str) and value.startswith("file:"):
         written = os.path.expanduser(value.removeprefix("file:"))
         return f"file:{folder / written}" if not os.path.isabs(written) else value
     return value

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from regionkit.core.errors import RegionkitError, WeightsError
-from regionkit.core.files import replacing
+from regionkit.core.archives import safe_name
+from regionkit.core.errors import DataError, RegionkitError, WeightsError
+from regionkit.core.files import replacing, sha256_of
 from regionkit.core.spec import PARTS, Checkpoint, ComponentSpec
 from regionkit.registry.bundles import verify
-from regionkit.registry.official import HUB_WEIGHTS, cached, files_in, spec_for
+from regionkit.registry.official import HUB_WEIGHTS, cached, files_in, pin_of, spec_for
 from regionkit.registry.references import (
     Reference,
     check_hash,
@@ -113,6 +115,9 @@ def _need(spec: ComponentSpec, entry: Checkpoint, path: Path | None, out: Path |
     from_hub = entry.source.startswith("hub:")
     if path is not None and out is not None and from_hub and not path.resolve().is_relative_to(out.resolve()):
         path = None
+    pin = pin_of(entry)
+    if path is not None and not _has(path, pin, f"{spec.kind} {spec.name}, {entry.role}", fetchable=from_hub):
+        path = None
     return Need(
         f"{spec.kind} {spec.name}",
         spec.kind,
@@ -120,28 +125,48 @@ def _need(spec: ComponentSpec, entry: Checkpoint, path: Path | None, out: Path |
         entry.files,
         entry.source,
         entry.license,
-        entry.sha256 or (parse_reference(entry.source).sha256 if from_hub else ""),
+        pin,
         entry.optional,
         entry.shared,
         path,
     )
 
 
+def _has(path: Path, sha256: str, what: str, *, fetchable: bool) -> bool:
+    """Say whether what is here has the hash that is asked for; empty asks for none.
+
+    Raises:
+        WeightsError: It has not, and no other can be fetched in its place.
+    """
+    try:
+        if sha256:
+            check_hash(path, sha256, what)
+    except WeightsError:
+        if fetchable and not is_offline():
+            return False
+        raise
+    return True
+
+
 def needs_of_reference(text: str, out: Path | None = None) -> list[Need]:
     """Return the one need that a reference is.
 
-    Of a whole repository the cache may hold a part, so that it counts as here only where the hub cannot be asked.
+    Of a repository, or a folder of one, the cache may hold a part, so that it counts as here only where the hub cannot
+    be asked.
     """
     reference = parse_reference(text)
     if reference.scheme != "hub":
         return [Need(str(reference), "", "weights", source=str(reference), path=locate(text))]
     need = Need(str(reference), "", "weights", source=str(reference), sha256=reference.sha256)
-    if out is not None or (not reference.inner and not is_offline()):
+    if out is not None:
         return [need]
     try:
-        return [replace(need, path=locate(str(reference)))]
+        path = locate(str(reference))
     except WeightsError:
         return [need]
+    if path.is_dir() and not is_offline():
+        return [need]
+    return [replace(need, path=path)] if _has(path, need.sha256, str(reference), fetchable=True) else [need]
 
 
 def needs_of_pipeline(data: Mapping[str, Any], out: Path | None = None) -> list[Need]:
@@ -248,8 +273,11 @@ def _chosen(reference: Reference, need: Need, files: Sequence[Remote]) -> list[R
 
 
 def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name.replace("\\", "/"))
-    return not path.is_absolute() and ".." not in path.parts and ":" not in name
+    try:
+        safe_name(Path(name), name)
+    except DataError:
+        return False
+    return True
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -261,13 +289,15 @@ def fetch(need: Need, out: Path | None) -> Path:
 
     Args:
         need: What :func:`with_remote` returned.
-        out: The folder; None for the cache. A repository becomes a folder of its name in the folder of its kind.
+        out: The folder; None for the cache. In the folder of its kind, a repository becomes a folder of its name, a
+            folder of it keeps its path, and a single file its name.
 
     Returns:
         The file, or the folder that holds the files.
 
     Raises:
-        WeightsError: It cannot be fetched, or a file has another hash; that file is taken away again.
+        WeightsError: It cannot be fetched, or a file has another hash. What was fetched is taken away again; what was
+            there before stays as it was.
     """
     reference = parse_reference(need.source)
     if need.sha256 and len(need.remote) != 1:
@@ -275,68 +305,92 @@ def fetch(need: Need, out: Path | None) -> Path:
     paths = []
     for file in need.remote:
         one = Reference("hub", reference.location, file.name, reference.revision)
-        path = locate(str(one), download=True) if out is None else _bring(one, _place(need, file, out), out)
-        for sha256 in (need.sha256, file.sha256):
-            if sha256:
-                _check(path, sha256, str(one))
-        paths.append(path)
-    if out is not None:
-        shutil.rmtree(out / _UNFINISHED, ignore_errors=True)
-    if len(paths) == 1 and reference.inner:
+        hashes = [sha256 for sha256 in (need.sha256, file.sha256) if sha256]
+        paths.append(_into_cache(one, hashes) if out is None else _bring(one, _place(need, file, out), out, hashes))
+    if len(paths) == 1 and reference.inner == need.remote[0].name:
         return paths[0]
-    folder = _common(paths, need.remote)
+    folder = paths[0].parents[len(Path(need.remote[0].name).parts) - 1] / reference.inner
     verify(folder, need.source)
     return folder
 
 
-#: Where files lie while they are fetched, so that a fetch that was broken off can go on.
-_UNFINISHED = ".fetching"
-
-
 def _place(need: Need, file: Remote, out: Path) -> Path:
+    """Return where a file goes: a file by its name, the folder of a repository by its path, the whole by its name."""
     reference = parse_reference(need.source)
     if need.kind == "":
         return out / file.name
     folder = out if need.shared else out / need.kind
-    return folder / Path(file.name).name if reference.inner else folder / reference.location.split("/")[1] / file.name
+    if reference.inner == file.name:
+        return folder / Path(file.name).name
+    return folder / file.name if reference.inner else folder / reference.location.split("/")[1] / file.name
 
 
-def _bring(reference: Reference, target: Path, out: Path) -> Path:
-    """Copy a file from the hub's cache, or fetch it; it takes its name when it is whole."""
+def _into_cache(reference: Reference, hashes: Sequence[str]) -> Path:
+    """Return a file in the hub's cache, fetched where it is not there yet."""
+    before = _cached(reference)
+    old = before.resolve() if before is not None else None
+    path = locate(str(reference), download=True)
+    try:
+        _check(path, hashes, reference)
+    except WeightsError as error:
+        if path.resolve() == old:
+            raise WeightsError(error.message, *error.hints, f"it was in the cache already: {path}") from None
+        for wrong in (path.resolve(), path):  # a link and what it points to
+            wrong.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _bring(reference: Reference, target: Path, out: Path, hashes: Sequence[str]) -> Path:
+    """Copy a file from the hub's cache, or fetch it; it takes its name when it is whole and has the right hash."""
     from huggingface_hub import hf_hub_download
 
+    if hashes and target.is_file() and _is_right(target, hashes):
+        return target
+    cached = _cached(reference)
     try:
-        cached = locate(str(reference))
-    except WeightsError:
-        cached = None
-    try:
-        if cached is not None:
+        if cached is not None and _is_right(cached, hashes):
             with replacing(target) as temporary:
                 shutil.copyfile(cached, temporary)
             return target
-        found = hf_hub_download(
-            reference.location, reference.inner, revision=reference.revision or None, local_dir=out / _UNFINISHED
-        )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(found, target)
+        out.mkdir(parents=True, exist_ok=True)
+        # A folder of this call alone: another process may be fetching into the same place.
+        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=out, ignore_cleanup_errors=True) as folder:
+            found = hf_hub_download(
+                reference.location,
+                reference.inner,
+                revision=reference.revision or None,
+                local_dir=folder,
+                force_download=cached is not None,  # the client would copy the wrong file of the cache
+            )
+            _check(Path(found), hashes, reference)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(found, target)
+    except WeightsError:
+        raise
     except Exception as error:  # the client raises its own types, those of its HTTP library, and OSError
         raise not_fetched(reference, error, download=True) from None
     return target
 
 
-def _check(path: Path, sha256: str, what: str) -> None:
+#: How the names of folders begin in which files lie while they are fetched.
+_UNFINISHED = ".fetching-"
+
+
+def _cached(reference: Reference) -> Path | None:
     try:
-        check_hash(path, sha256, what)
+        return locate(str(reference))
     except WeightsError:
-        for wrong in {path.resolve(), path}:  # in the cache a link and what it points to
-            wrong.unlink(missing_ok=True)
-        raise
+        return None
 
 
-def _common(paths: Sequence[Path], remote: Sequence[Remote]) -> Path:
-    """Return the folder that a repository became."""
-    depth = len(Path(remote[0].name).parts)
-    return paths[0].parents[depth - 1]
+def _check(path: Path, hashes: Sequence[str], reference: Reference) -> None:
+    for sha256 in hashes:
+        check_hash(path, sha256, str(reference))
+
+
+def _is_right(path: Path, hashes: Sequence[str]) -> bool:
+    return all(sha256_of(path) == sha256 for sha256 in hashes)
 
 
 def by_hand(needs: Iterable[Need], folder: Path) -> Iterator[str]:

@@ -108,16 +108,12 @@ def _load(text: str, path: Path) -> None:
         try:
             registry.admit(module, Owner(f"{OWNER} {owned}", "", f"sha256:{digest}"), limit=limit)
         except PluginFault as fault:
-            del sys.modules[name]
+            _drop(name)
             raise RegionkitError(f"{text} is no plugin that can be used: {fault}") from None
         except RegionkitError:
-            del sys.modules[name]
+            _drop(name)
             raise
     registry.local_files[owned] = digest
-    vars(registry).pop("presets", None)  # both are looked up once, and it may have brought more
-    from regionkit.registry.weight_index import get_index
-
-    get_index.cache_clear()
 
 
 def _module_file(text: str, path: Path) -> Path:
@@ -166,7 +162,7 @@ def _import(text: str, name: str, file: Path, limit: float) -> ModuleType:
     try:
         run_limited(functools.partial(spec.loader.exec_module, module), limit)
     except BaseException as error:
-        del sys.modules[name]
+        _drop(name)
         if isinstance(error, TimedOut):
             raise RegionkitError(f"{text}: its import {error}") from None
         if isinstance(error, KeyboardInterrupt):
@@ -175,6 +171,13 @@ def _import(text: str, name: str, file: Path, limit: float) -> ModuleType:
         at = f", at {file}:{lines[-1]}" if lines else ""
         raise RegionkitError(f"{text} cannot be imported: {describe_import(error)}{at}") from error
     return module
+
+
+def _drop(name: str) -> None:
+    """Forget a module that failed and all below it, so that the next try runs the code that is there then."""
+    for known in list(sys.modules):
+        if known == name or known.startswith(f"{name}."):
+            sys.modules.pop(known, None)  # it may have taken itself out
 
 
 def _place_of(name: str) -> str | None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections import OrderedDict
+import json
+import re
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regionkit.core.errors import RegionkitError, WeightsError
+from regionkit.core.files import is_file
 from regionkit.core.spec import PARTS, Checkpoint, ComponentSpec
 from regionkit.core.weights import WeightFile, WeightHeader
-from regionkit.registry.references import locate
+from regionkit.registry.references import check_hash, is_reference, locate, parse_reference
 from regionkit.registry.registry import user_weight_folders
 from regionkit.registry.schema import Part, owner_text
 from regionkit.registry.weight_index import files_of
@@ -24,11 +27,30 @@ if TYPE_CHECKING:
 
     from regionkit.core.contracts import WeightArtifact
 
-#: What a reader is asked for: its name, the config, role, path and version of each file, and who brings it.
-_Question = tuple[str, Any, tuple[tuple[str, Path, int, int], ...], str]
-
 #: Weights of a repository, the surest first, under the names that the hub's own libraries give them.
 HUB_WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin", "*.safetensors")
+#: Names of the parts of a model in several files, and of the file that says which tensor lies in which.
+_PART = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})(?P<ending>\.safetensors|\.bin)")
+_INDEX = ".index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a reader is asked for.
+
+    Attributes:
+        reader: Its name.
+        options: The options as JSON; a config may hold what cannot be hashed.
+        versions: Role, path and version of each file.
+        config: The options.
+        owner: Who brings the reader.
+    """
+
+    reader: str
+    options: str
+    versions: tuple[tuple[str, Path, int, int], ...]
+    config: Any = field(compare=False)
+    owner: str = field(compare=False)
 
 
 def spec_for(part: Part) -> ComponentSpec:
@@ -48,7 +70,7 @@ def find_official(part: Part, place: Path) -> WeightFile | None:
     Roles that the folder lacks are looked for in $REGIONKIT_WEIGHTS and in the hub's cache of their source.
 
     Args:
-        part: The component.
+        part: The component. Where it names the folder itself, and not its pipeline does, the folder may be the model.
         place: A folder, or one of the files.
 
     Returns:
@@ -60,8 +82,9 @@ def find_official(part: Part, place: Path) -> WeightFile | None:
     if not part.spec.reader:
         return None
     spec = spec_for(part)
-    files = _named_file(spec, place) if place.is_file() else files_in(spec, place)
-    if not set(files) - {entry.role for entry in spec.checkpoints if entry.optional or entry.shared}:
+    own = is_reference(str(getattr(part.config, "weights", "")))
+    files = _named_file(spec, place) if place.is_file() else _named_folder(spec, place, own=own)
+    if not any(entry.role in files for entry in _telling(spec)):
         return None
     return read_official(part, _completed(spec, files), place)
 
@@ -69,29 +92,39 @@ def find_official(part: Part, place: Path) -> WeightFile | None:
 def find_installed(part: Part) -> WeightFile | None:
     """Return official checkpoints from $REGIONKIT_WEIGHTS and the hub's cache, where all of them are there.
 
-    Files that do not say their space are not taken without being named: they might be for another backbone.
-
     Raises:
         WeightsError: The reader refuses a file.
     """
-    if not part.spec.reader:
+    if not part.spec.reader or missing_installed(part):
         return None
+    files = _installed(spec_for(part))
+    return read_official(part, files, next(iter(files.values())))
+
+
+def missing_installed(part: Part) -> list[Checkpoint]:
+    """Return the files of a component that are neither in $REGIONKIT_WEIGHTS nor in the hub's cache."""
     spec = spec_for(part)
-    files = _elsewhere(spec, [entry for entry in spec.checkpoints if not entry.optional])
-    if not files or missing_roles(spec, files):
-        return None
-    file = read_official(part, files, next(iter(files.values())))
-    return file if file.says_space else None
+    return missing_roles(spec, _installed(spec))
+
+
+def _installed(spec: ComponentSpec) -> dict[str, Path]:
+    return _elsewhere(spec, [entry for entry in spec.checkpoints if not entry.optional])
+
+
+def _telling(spec: ComponentSpec) -> list[Checkpoint]:
+    """Return the files that show that a component is there: what it needs and shares with none, else what it needs."""
+    required = [entry for entry in spec.checkpoints if not entry.optional]
+    return [entry for entry in required if not entry.shared] or required
 
 
 def files_in(spec: ComponentSpec, folder: Path) -> dict[str, Path]:
-    """Return the files of a component in a folder, by role; a sub-folder named after its kind or name goes first."""
-    places = [
-        folder / spec.kind,
-        folder / spec.name,
-        folder,
-        *sorted(path for path in folder.glob("*") if path.is_dir()),
-    ]
+    """Return the files of a component in a folder, by role; a sub-folder named after its kind or name goes first.
+
+    Of a model in several files it is the folder that holds them.
+    """
+    own = [folder / spec.kind, folder / spec.name]
+    inner = [path for place in (*own, folder) for path in sorted(place.glob("*"))]
+    places = [*own, folder, *(path for path in inner if path.is_dir() and not path.name.startswith("."))]
     found: dict[str, Path] = {}
     for entry in spec.checkpoints:
         matches = (path for place in places if place.is_dir() for path in _matching(entry, place))
@@ -99,6 +132,12 @@ def files_in(spec: ComponentSpec, folder: Path) -> dict[str, Path]:
         if first is not None:
             found[entry.role] = first
     return found
+
+
+def role_of(spec: ComponentSpec, path: Path) -> str | None:
+    """Return the role that a file or folder has by its name; an index has that of the file that it stands for."""
+    path = path.with_name(path.name.removesuffix(_INDEX))
+    return next((entry.role for entry in spec.checkpoints if any(map(path.match, entry.files))), None)
 
 
 def missing_roles(spec: ComponentSpec, files: Mapping[str, Path]) -> list[Checkpoint]:
@@ -114,7 +153,26 @@ def describe_missing(entries: Iterable[Checkpoint]) -> list[str]:
     ]
 
 
-def read_official(part: Part, files: Mapping[str, Path], place: Path) -> WeightFile:
+def check_pins(spec: ComponentSpec, files: Mapping[str, Path]) -> None:
+    """Check that files have the hashes that their component pins; each version of a file is read once.
+
+    Raises:
+        WeightsError: One has another hash.
+    """
+    for entry in spec.checkpoints:
+        pin = pin_of(entry)
+        if pin and entry.role in files:
+            check_hash(files[entry.role], pin, f"{spec.kind} '{spec.name}', {entry.role}")
+
+
+def pin_of(entry: Checkpoint) -> str:
+    """Return the hash that a file must have, as it is written beside its source or in it; empty for any."""
+    return entry.sha256 or (parse_reference(entry.source).sha256 if entry.source.startswith("hub:") else "")
+
+
+def read_official(
+    part: Part, files: Mapping[str, Path], place: Path, originals: Mapping[str, Path] | None = None
+) -> WeightFile:
     """Read official checkpoints with the component's own reader.
 
     The header is kept while the files stay as they are. The tensors are kept until they are taken, and made again for
@@ -124,12 +182,15 @@ def read_official(part: Part, files: Mapping[str, Path], place: Path) -> WeightF
         part: The component.
         files: Paths by role.
         place: The file or folder that they are known by.
+        originals: What they were made of, where they are no released files themselves.
 
     Raises:
-        WeightsError: The reader refuses a file.
+        WeightsError: A file has another hash than the component pins, or the reader refuses one.
     """
+    check_pins(spec_for(part), originals or files)
     versions = tuple((role, path, *_version(path)) for role, path in sorted(files.items()))
-    question = (part.spec.reader, part.config, versions, owner_text(part.spec))
+    options = json.dumps(part.to_dict(), default=str)
+    question = _Question(part.spec.reader, options, versions, part.config, owner_text(part.spec))
     return WeightFile(place, _header(question), dict(files), functools.partial(_take, question))
 
 
@@ -150,34 +211,73 @@ def _take(question: _Question) -> Mapping[str, Tensor]:
 
 
 def _ask(question: _Question) -> WeightArtifact:
-    reader, config, versions, owner = question
-    module, _, name = reader.partition(":")
-    files = {role: path for role, path, *_ in versions}
+    module, _, name = question.reader.partition(":")
+    files = {role: path for role, path, *_ in question.versions}
     try:
-        artifact: WeightArtifact = getattr(importlib.import_module(module), name)(files, config)
+        artifact: WeightArtifact = getattr(importlib.import_module(module), name)(files, question.config)
     except RegionkitError:
         raise
     except Exception as error:  # a stranger's reader, or a checkpoint of a shape that it never met
         raise WeightsError(
             f"{', '.join(str(path) for path in files.values())}: cannot be read: {type(error).__name__}: {error}",
-            f"the files may be damaged or of another model; otherwise this is a fault of {owner}: {reader}",
+            "the files may be damaged or of another model; "
+            f"otherwise this is a fault of {question.owner}: {question.reader}",
         ) from error
     return artifact
 
 
 def _named_file(spec: ComponentSpec, path: Path) -> dict[str, Path]:
     """Return the role of one file by its name, or the only one that is needed, with what lies beside it."""
-    required = [entry for entry in spec.checkpoints if not entry.optional and not entry.shared]
-    roles = [entry for entry in spec.checkpoints if any(fnmatch(path.name, pattern) for pattern in entry.files)]
-    chosen = roles[0] if roles else required[0] if len(required) == 1 else None
+    telling = _telling(spec)
+    chosen = role_of(spec, path)
+    chosen = telling[0].role if chosen is None and len(telling) == 1 else chosen
     if chosen is None:
-        listed = "; ".join(f"{entry.role}: {' or '.join(entry.files)}" for entry in spec.checkpoints)
         raise WeightsError(
             f"{path.name} is none of the files of {spec.kind} '{spec.name}'",
-            f"its files are {listed}",
+            files_text(spec),
             "give it one of these names, or convert it: toolkit weights convert --help",
         )
-    return {**files_in(spec, path.parent), chosen.role: path}
+    return {**files_in(spec, path.parent), chosen: whole(path)}
+
+
+def _named_folder(spec: ComponentSpec, folder: Path, *, own: bool) -> dict[str, Path]:
+    """Return the files in a folder, by role; a model may be the folder itself.
+
+    Args:
+        spec: The component.
+        folder: The folder.
+        own: True where the folder was named for this component alone. It then is the only file that is needed, whatever
+            it is called; otherwise it has to be called as the file is.
+    """
+    found, telling = files_in(spec, folder), _telling(spec)
+    if any(entry.role in found for entry in telling):
+        return found
+    role = role_of(spec, folder.absolute())
+    if role is None and own and len(telling) == 1:
+        role = telling[0].role
+    if role is not None and _is_model(folder):
+        found[role] = folder
+    return found
+
+
+def _is_model(folder: Path) -> bool:
+    """Say whether a folder holds weights under the names that the hub's own libraries give them."""
+    single = ("model.safetensors", "pytorch_model.bin")
+    names = [*single, *(f"{name}{_INDEX}" for name in single)]
+    return any((folder / name).is_file() for name in names) or any(
+        _PART.fullmatch(one.name) for one in folder.iterdir()
+    )
+
+
+def whole(path: Path) -> Path:
+    """Return the folder for the index or a part of a model in several files, and any other path as it is."""
+    return path.parent if path.name.endswith(_INDEX) or _PART.fullmatch(path.name) else path
+
+
+def files_text(spec: ComponentSpec) -> str:
+    """List the roles of a component with the names of their files."""
+    listed = "; ".join(f"{entry.role}: {' or '.join(entry.files)}" for entry in spec.checkpoints)
+    return f"its files are {listed}"
 
 
 def _completed(spec: ComponentSpec, files: Mapping[str, Path]) -> dict[str, Path]:
@@ -206,7 +306,7 @@ def _elsewhere(spec: ComponentSpec, wanted: Iterable[Checkpoint]) -> dict[str, P
 
 
 def cached(entry: Checkpoint) -> Path | None:
-    """Return where the hub's cache has a file; a repository of which it has other files alone does not count."""
+    """Return where the hub's cache has a file; a repository of which it lacks the weights or some does not count."""
     try:
         path = locate(entry.source) if entry.source.startswith("hub:") else None
     except WeightsError:
@@ -214,12 +314,23 @@ def cached(entry: Checkpoint) -> Path | None:
     if path is not None and path.is_dir():
         names = [inner.name for inner in path.iterdir()]
         wanted = (*entry.files, *HUB_WEIGHTS)
-        return path if any(fnmatch(name, pattern) for name in names for pattern in wanted) else None
+        there = any(fnmatch(name, pattern) for name in names for pattern in wanted)
+        return path if there and not _lacks_parts(names) else None
     return path
 
 
+def _lacks_parts(names: Iterable[str]) -> bool:
+    """Say whether of a model in several files only some are there."""
+    counts = Counter(match.group("stem", "total", "ending") for name in names if (match := _PART.fullmatch(name)))
+    return any(count != int(total) for (_, total, _), count in counts.items())
+
+
 def _matching(entry: Checkpoint, folder: Path) -> list[Path]:
-    return [path for pattern in entry.files for path in sorted(folder.glob(pattern)) if not path.name.startswith(".")]
+    """Return what has a name of a file in a folder; a file in several parts has that of its index."""
+    named = [path for name in entry.files for end in ("", _INDEX) for path in sorted(folder.glob(name + end))]
+    # A link that leads nowhere is not there; a pipe or a device would be waited for.
+    there = [path for path in named if not path.name.startswith(".") and (is_file(path) or path.is_dir())]
+    return [whole(path) for path in there]
 
 
 def _version(path: Path) -> tuple[int, int]:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
-from regionkit.registry.offers import offers_of_source
+from regionkit.registry.unused import offers_of_source
+
+
+@functools.cache
+def installed_version(distribution: str) -> str:
+    """Return the version of an installed distribution; empty where it is not installed, as a bare source tree is."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

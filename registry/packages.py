@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 
 from regionkit.core.errors import MissingExtra
@@ -14,6 +15,14 @@ def is_installed(package: str) -> bool:
         return find_spec(package) is not None
     except (ImportError, ValueError):  # a parent package is missing, or half removed
         return False
+
+
+def missing_module(spec: ComponentSpec) -> str:
+    """Return the module of a component's code where it is not there; empty where it is, or cannot be told lightly."""
+    module = spec.target.partition(":")[0]
+    parent = module.rpartition(".")[0]
+    # Looking into a package imports it; only what is imported already is looked into.
+    return module if (not parent or parent in sys.modules) and not is_installed(module) else ""
 
 
 def missing_package(spec: ComponentSpec) -> str:

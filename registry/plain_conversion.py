@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from regionkit.core.errors import WeightsError
-from regionkit.core.files import replacing, write_text
-from regionkit.core.unpickling import is_torchscript, plain, read_pickle, read_torch, read_torchscript
-from regionkit.registry.conversion import CONFIG_CLASSES, PICKLES
+from regionkit.core.files import PICKLE_FILES, TORCH_FILES, replacing, write_text
+from regionkit.core.pickle_values import printable, shown
+from regionkit.core.unpickling import as_list, is_torchscript, plain, read_pickle, read_torch, read_torchscript
+from regionkit.registry.conversion import CONFIG_CLASSES
 
-#: Endings of files that torch writes.
-CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt")
 #: Key of the one tensor of a file that holds a single one, such as the embeddings of a vocabulary.
 ONLY_TENSOR = "embeddings"
 #: Numbers of a tensor that JSON is fit for.
 _FEW = 100_000
+#: Times that the tensors of a file may repeat its numbers: tied weights are there twice or thrice.
+_MAX_COPIES, _TRIFLE = 8, 64 << 20
 
 
 def convert_plain(path: Path, out: Path, *, records: Collection[str] = (), names: Path | None = None) -> str:
@@ -48,11 +49,11 @@ def convert_plain(path: Path, out: Path, *, records: Collection[str] = (), names
 def _read(path: Path, records: Collection[str]) -> Any:
     if not path.is_file():
         raise WeightsError(f"{path} is {'a folder' if path.is_dir() else 'not there'}, and one pickle is read here")
-    if path.suffix in PICKLES:
+    if path.suffix in PICKLE_FILES:
         return read_pickle(path, records=records)
-    if path.suffix in CHECKPOINTS:
+    if path.suffix in TORCH_FILES:
         return read_torchscript(path) if is_torchscript(path) else read_torch(path, records=records)
-    known = ", ".join((*PICKLES, *CHECKPOINTS))
+    known = ", ".join((*PICKLE_FILES, *TORCH_FILES))
     raise WeightsError(
         f"{path}: files that can be converted alone end in {known}",
         "for the weights of a component name it first: toolkit weights convert COMPONENT FILE --out X.safetensors",
@@ -66,7 +67,7 @@ def _write_json(value: Any, path: Path, out: Path) -> str:
             raise WeightsError(
                 f"{path}: it holds {size:,} numbers, which JSON is not made for", "write them as --out X.safetensors"
             )
-        return found.tolist() if hasattr(found, "tolist") else str(getattr(found, "name", found))
+        return as_list(found)
 
     content = plain(value, path, leaf)
     try:
@@ -81,9 +82,8 @@ def _write_json(value: Any, path: Path, out: Path) -> str:
 
 def _described(content: Any) -> str:
     if isinstance(content, dict):
-        return f"an object of {_counted(len(content), 'key')}: {', '.join(list(content)[:5])}" + (
-            ", ..." if len(content) > 5 else ""
-        )
+        keys = ", ".join(printable(key) for key in list(content)[:5])
+        return f"an object of {_counted(len(content), 'key')}: {keys}" + (", ..." if len(content) > 5 else "")
     return f"a list of {_counted(len(content), 'value')}" if isinstance(content, list) else "one value"
 
 
@@ -95,17 +95,26 @@ def _write_tensors(value: Any, path: Path, out: Path, names: Path | None) -> str
     metadata = {"source": path.name}
     if words is not None:
         if list(tensors) != [ONLY_TENSOR] or len(words) != len(tensors[ONLY_TENSOR]):
-            rows = {name: tuple(tensor.shape) for name, tensor in list(tensors.items())[:3]}
+            rows = {printable(name): tuple(tensor.shape) for name, tensor in list(tensors.items())[:3]}
             raise WeightsError(f"{names or path}: {len(words)} names do not go with tensors of {rows}")
         metadata["names"] = json.dumps(list(words), ensure_ascii=False)
+    _check_size(tensors, path)
     whole = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(out) as temporary:
         save_file(whole, temporary, metadata=metadata)
-    shown = [
-        f"{name} {tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for name, tensor in whole.items()
+    first = [
+        f"{printable(name)} {tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+        for name, tensor in list(whole.items())[:3]
     ]
-    text = f"{_counted(len(shown), 'tensor')}: {', '.join(shown[:3])}" + (", ..." if len(shown) > 3 else "")
+    text = f"{_counted(len(whole), 'tensor')}: {', '.join(first)}" + (", ..." if len(whole) > 3 else "")
     return text + (f", with {len(words)} names" if words is not None else "")
+
+
+def _check_size(tensors: Mapping[str, Any], path: Path) -> None:
+    """Refuse tensors that share their numbers so often that writing each by itself makes a huge file of a small one."""
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if size > _MAX_COPIES * path.stat().st_size + _TRIFLE:
+        raise WeightsError(f"{path}: its tensors share their numbers, and written one by one they have {size:,} bytes")
 
 
 def _tensors(value: Any, path: Path) -> tuple[dict[str, Any], Sequence[str] | None]:
@@ -119,8 +128,8 @@ def _tensors(value: Any, path: Path) -> tuple[dict[str, Any], Sequence[str] | No
             return {ONLY_TENSOR: tensor}, words
     if isinstance(value, Mapping):
         nested = [value[key] for key in ("state_dict", "model") if isinstance(value.get(key), Mapping)]
-        items = {str(name): _as_tensor(item) for name, item in (nested[0] if nested else value).items()}
-        others = [name for name, item in items.items() if not _is_tensor(item)]
+        items = _named(nested[0] if nested else value, path)
+        others = [printable(name) for name, item in items.items() if not _is_tensor(item)]
         if items and not others:
             return items, None
         if others:
@@ -128,6 +137,20 @@ def _tensors(value: Any, path: Path) -> tuple[dict[str, Any], Sequence[str] | No
                 f"{path}: not everything in it is a tensor: {', '.join(others[:3])}", "write it as --out X.json"
             )
     raise WeightsError(f"{path}: it holds no tensors", "write it as --out X.json")
+
+
+def _named(value: Mapping[Any, Any], path: Path) -> dict[str, Any]:
+    items: dict[str, Any] = {}
+    for key, item in value.items():
+        if not isinstance(key, (str, int)):
+            raise WeightsError(f"{path}: a {type(key).__name__} is no name of a tensor", "write it as --out X.json")
+        name = str(key)
+        if name in items:
+            raise WeightsError(f"{path}: two keys are both written {shown(name)}")
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise WeightsError(f"{path}: the name {shown(name)} is no Unicode")
+        items[name] = _as_tensor(item)
+    return items
 
 
 def _is_tensor(value: Any) -> bool:
@@ -141,7 +164,7 @@ def _as_tensor(value: Any) -> Any:
     import numpy as np
     import torch
 
-    if isinstance(value, np.ndarray) and value.dtype.kind in "bif":
+    if isinstance(value, np.ndarray) and value.dtype.kind in "bif" and value.dtype.itemsize <= 8:
         return torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
     return value
 

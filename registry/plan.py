@@ -13,10 +13,20 @@ from regionkit.core.errors import ConfigError, MissingExtra, Problem, RegionkitE
 from regionkit.core.spec import PARTS
 from regionkit.core.weights import WeightFile
 from regionkit.registry.misspelt import as_meant
-from regionkit.registry.packages import missing_package, require_packages
+from regionkit.registry.packages import missing_module, missing_package, require_packages
 from regionkit.registry.references import is_reference, locate
 from regionkit.registry.registry import get_registry, plural
-from regionkit.registry.schema import Part, Where, by_line, check_keys, fill, fill_options, nowhere, with_defaults
+from regionkit.registry.schema import (
+    Part,
+    Where,
+    by_line,
+    check_keys,
+    fill,
+    fill_options,
+    nowhere,
+    owner_text,
+    with_defaults,
+)
 from regionkit.registry.trace import Fault, Trace, trace_parts
 from regionkit.registry.weight_index import content_hash
 
@@ -128,6 +138,7 @@ def plan_pipeline(
     folder = _folder(data.get("weights"), where, found)
     parts = {kind: replace(part, folder=folder) for kind, part in filled.items() if part is not None}
     found += [_missing_problem(error, kind, where) for kind, error in _missing_packages(parts)]
+    found += [_missing_code(part, where) for part in parts.values() if missing_module(part.spec)]
     trace = Trace()
     # Ports of a pipeline with a hole or a wrong option would be guesses; the mistakes found so far are told first.
     if len(parts) == len(PARTS):
@@ -218,6 +229,12 @@ def _missing_packages(parts: Mapping[str, Part]) -> list[tuple[str, MissingExtra
         except MissingExtra as error:
             missing.append((kind, error))
     return missing
+
+
+def _missing_code(part: Part, where: Where) -> Problem:
+    message = f"the code of {part.kind} '{part.name}' is not there: no module named '{missing_module(part.spec)}'"
+    fault = f"this is a fault of {owner_text(part.spec)}, which names it as {part.spec.target}"
+    return Problem(where(f"{part.kind}.name"), part.kind, message, (fault,))
 
 
 def _missing_problem(error: MissingExtra, kind: str, where: Where) -> Problem:

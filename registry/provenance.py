@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regionkit.core.spec import ComponentSpec
+from regionkit.registry.owners import installed_version
 from regionkit.registry.registry import get_registry
 from regionkit.registry.weight_index import content_hash
 
@@ -59,13 +59,10 @@ def pipeline_record(plan: PipelinePlan) -> dict[str, Any]:
 
 
 def provenance(plan: PipelinePlan) -> dict[str, Any]:
-    """Return the version of regionkit, the records of all parts, and ``notes``, what whoever reads it has to know."""
-    return {"regionkit": toolkit_version(), **pipeline_record(plan), "notes": plan.notes()}
+    """Return who and what a pipeline is made of.
 
-
-def toolkit_version() -> str:
-    """Return the version of regionkit; empty in a source tree that was not installed."""
-    try:
-        return version("regionkit")
-    except PackageNotFoundError:
-        return ""
+    Returns:
+        ``regionkit``, its version (empty where it is not installed), the records of all parts by kind, and ``notes``,
+        what whoever reads it has to know.
+    """
+    return {"regionkit": installed_version("regionkit"), **pipeline_record(plan), "notes": plan.notes()}

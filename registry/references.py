@@ -5,7 +5,6 @@ Any of them may end in ``#sha256=HEX``, and is then refused unless the file has 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from regionkit.core.errors import WeightsError, did_you_mean
-from regionkit.core.files import is_file
+from regionkit.core.files import is_file, sha256_of
 from regionkit.core.files import is_folder as is_folder_path
 
 _HUB = re.compile(r"(?P<location>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?(/(?P<inner>.+))?")
@@ -40,6 +39,7 @@ class Reference:
     sha256: str = ""
 
     def __str__(self) -> str:
+        """Write it without its hash, as messages name it."""
         inner = f"/{self.inner}" if self.inner else ""
         if self.scheme != "hub":
             return f"{self.scheme}:{self.location}{inner}"
@@ -69,8 +69,9 @@ def parse_reference(text: str) -> Reference:
         package, _, inner = rest.partition("/")
         return Reference("pkg", package, inner, sha256=sha256)
     hub = _HUB.fullmatch(rest.removeprefix("//"))
-    if scheme == "hub" and hub and ".." not in (hub["inner"] or "").split("/"):
-        return Reference("hub", hub["location"], hub["inner"] or "", hub["revision"] or "", sha256)
+    inner = (hub["inner"] or "").rstrip("/") if hub else ""
+    if scheme == "hub" and hub and not inner.startswith("/") and ".." not in inner.split("/"):
+        return Reference("hub", hub["location"], inner, hub["revision"] or "", sha256)
     if scheme == "hub":
         raise WeightsError(
             f"weights '{text}' name no repository", "write hub://ORG/NAME, with @REVISION and /PATH if needed"
@@ -118,15 +119,14 @@ def is_offline() -> bool:
 
 
 def check_hash(path: Path, sha256: str, what: str) -> None:
-    """Check that a file has a hash.
+    """Check that a file has a hash; each version of a file is read once.
 
     Raises:
         WeightsError: It has another one, or is a folder.
     """
     if path.is_dir():
         raise WeightsError(f"{what} is a folder, and a hash can be pinned for a file only")
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != sha256.lower():
         raise WeightsError(
             f"{what}: the file {path} has another hash than was asked for",
@@ -162,11 +162,15 @@ def _package_path(reference: Reference) -> Path:
 
 
 def _hub_path(reference: Reference, *, download: bool) -> Path:
-    """Return the path of a repository, or of one of its files, in the hub's cache."""
+    """Return the path of a repository, or of one of its files or folders, in the hub's cache."""
     from huggingface_hub import hf_hub_download, snapshot_download
 
     name, revision, cached = reference.location, reference.revision or None, not download
     try:
+        if reference.inner and cached:
+            folder = Path(snapshot_download(name, revision=revision, local_files_only=True)) / reference.inner
+            if folder.is_dir():
+                return folder
         if reference.inner:
             return Path(hf_hub_download(name, reference.inner, revision=revision, local_files_only=cached))
         return Path(snapshot_download(name, revision=revision, local_files_only=cached))

@@ -20,8 +20,8 @@ from regionkit.core.errors import RegionkitError, RunFailed, UnknownName, did_yo
 from regionkit.core.spec import KINDS, CommandSpec, ComponentSpec, PaperSpec
 from regionkit.registry.asking import Offer, ask_plugin, describe, file_key
 from regionkit.registry.clashes import Claim, clash_error
-from regionkit.registry.offers import close_names
 from regionkit.registry.owners import Loading, Owner, Quarantined
+from regionkit.registry.unused import close_names
 
 #: Plugins named here, separated by commas, are not loaded.
 DISABLE_VARIABLE = "REGIONKIT_DISABLE"
@@ -57,13 +57,16 @@ class Registry:
         self._silenced: set[str] = set()
         self._preset_folders: list[tuple[Path, Owner]] = []
 
-    def register(self, plugin: object, owner: Owner, *, limit: float = 0) -> None:
+    def register(self, plugin: object, owner: Owner, *, limit: float = 0) -> Quarantined | None:
         """Take in what a plugin brings, or quarantine it with the reason where anything about it is wrong.
 
         Args:
             plugin: The module, or another object with hooks.
             owner: Who it is.
             limit: Seconds that each of its hooks may take; 0 is no limit.
+
+        Returns:
+            The record of a plugin that was quarantined; None of one that is used.
 
         Raises:
             RegionkitError: A component, a command or a key of a command's files belongs to another plugin already.
@@ -72,7 +75,8 @@ class Registry:
         try:
             self.admit(plugin, owner, limit=limit, seen=seen)
         except PluginFault as fault:
-            self.quarantine(owner, str(fault), seen=tuple(seen))
+            return self.quarantine(owner, str(fault), seen=tuple(seen))
+        return None
 
     def admit(
         self, plugin: object, owner: Owner, *, limit: float = 0, seen: list[tuple[str, str]] | None = None
@@ -106,6 +110,12 @@ class Registry:
             self._forget(plugin)
             raise
         self.plugins[owner.plugin] = owner
+        # Presets and weights are looked up once, and it may have brought more. Who has not imported the index has no
+        # old one; importing it here would slow down every listing.
+        vars(self).pop("presets", None)
+        index = sys.modules.get("regionkit.registry.weight_index")
+        if index is not None:
+            index.get_index.cache_clear()
 
     def quarantine(
         self,
@@ -113,21 +123,27 @@ class Registry:
         reason: str,
         *,
         disabled: bool = False,
-        source: str = "",
         seen: tuple[tuple[str, str], ...] = (),
-    ) -> None:
-        """Record a plugin that is not used."""
-        self.quarantined.append(
-            Quarantined(owner.plugin, reason, owner.distribution, owner.version, disabled, source, seen)
-        )
+    ) -> Quarantined:
+        """Record a plugin that is not used, and return the record."""
+        record = Quarantined(owner.plugin, reason, owner.distribution, owner.version, disabled, seen=seen)
+        self.quarantined.append(record)
+        return record
 
-    def describe_loading(self, owner: Owner, loading: Loading, source: str) -> None:
-        """Keep what loading a plugin was like, whether it is used or was quarantined just now."""
-        last = self.quarantined[-1] if self.quarantined else None
-        if last is not None and (last.plugin, last.distribution) == (owner.plugin, owner.distribution):
-            self.quarantined[-1] = replace(last, loading=loading, source=source)
-        else:
-            self.loadings[owner.plugin] = loading
+    def describe_loading(self, plugin: Owner | Quarantined, loading: Loading, source: str) -> None:
+        """Keep what loading a plugin was like.
+
+        Args:
+            plugin: Its owner where it is used, else the record of :meth:`quarantine`.
+            loading: What it was like.
+            source: File of its module; kept of a plugin that is not used, which has no module to ask.
+        """
+        if isinstance(plugin, Owner):
+            self.loadings[plugin.plugin] = loading
+            return
+        # By identity: two plugins may have the same name, distribution and fault.
+        place = next(index for index, record in enumerate(self.quarantined) if record is plugin)
+        self.quarantined[place] = replace(plugin, loading=loading, source=source)
 
     def _forget(self, plugin: object) -> None:
         if self.manager.is_registered(plugin):

@@ -49,7 +49,8 @@ def misfit(requirements: Iterable[str], toolkit: str, running: str, distribution
 def _plainly_fits(line: str, running: str) -> bool:
     """Say that a requirement such as ``name>=1.2,<2`` holds; False where it does not, or is any less plain than that.
 
-    Nearly every plugin states just that, and importing ``packaging`` takes longer than all the rest of a listing.
+    Nearly every plugin states just that. ``packaging`` would say the same, but importing it takes 0.06 to 0.1 s, half
+    of what a whole listing takes, and every command would pay that.
     """
     match = _PLAIN.fullmatch(line.replace(" ", ""))
     if match is None or not _NUMBERS.fullmatch(running):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import keyword
-import os
 import re
 import shlex
-import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
 from regionkit.core.errors import RegionkitError, UnknownName, did_you_mean
+from regionkit.core.files import is_free, replacing_folder
 from regionkit.registry.registry import get_registry
 
 _TEMPLATES = Path(__file__).parent / "templates" / "plugin"
@@ -96,7 +94,7 @@ def write_plugin(name: str, kind: str, folder: Path) -> Scaffold:
             "for another kind, start from one of these or from the nearest part: toolkit list-components",
         )
     package = _package(name, kind)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise RegionkitError(
             f"{folder} is there already, and nothing is overwritten", "choose another folder with --out DIR"
         )
@@ -107,17 +105,10 @@ def write_plugin(name: str, kind: str, folder: Path) -> Scaffold:
             f"{folder} cannot be written: {nearest.name} is no folder", "choose another folder with --out DIR"
         )
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with replacing_folder(folder) as draft:
             for file, content in contents.items():
                 (draft / file).parent.mkdir(parents=True, exist_ok=True)
                 (draft / file).write_text(content, encoding="utf-8")
-            draft.chmod(0o777 & ~_umask())  # temporary folders are made for their owner alone
-            os.replace(draft, folder)
-        except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
     except OSError as error:
         raise RegionkitError(
             f"{folder} cannot be written: {error.strerror or error}", "choose another folder with --out DIR"
@@ -194,9 +185,3 @@ def _render(name: str, package: str, kind: str) -> dict[str, str]:
         file: Template((_TEMPLATES / f"{source}.tmpl").read_text(encoding="utf-8")).substitute(words)
         for file, source in files.items()
     }
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

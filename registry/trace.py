@@ -9,8 +9,8 @@ from regionkit.core.errors import PortError, RegionkitError, WeightsError
 from regionkit.core.spec import Port
 from regionkit.core.weights import WeightFile
 from regionkit.registry.ports import Ends, Spaces, ends, mismatch, resolve, spaces_of, spelled
-from regionkit.registry.schema import Part, with_defaults
-from regionkit.registry.weight_choice import Wanted, choose_bank, choose_weights
+from regionkit.registry.schema import Part
+from regionkit.registry.weight_choice import Wanted, choose_bank, choose_weights, settle_backbone
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +86,9 @@ class _Tracer:
         return self.trace
 
     def _backbone(self, part: Part) -> None:
-        file = choose_weights(part, Wanted(spaces_of(part).image, any_width=True))
-        self.trace.weights["backbone"] = file
-        if file is not None and file.header.config:
-            part = with_defaults(part, file.header.config)  # the sizes of the model decide how wide its spaces are
+        part, self.trace.weights["backbone"] = settle_backbone(part)
         self.spaces = spaces_of(part)
         self.trace.text = self.spaces.text
-        if file is not None and file.says_space and file.header.space != self.spaces.image:
-            raise PortError(
-                f"backbone '{part.name}' writes {self.spaces.image} with these options, "
-                f"and its weights '{file.label}' were trained in {file.header.space}",
-                "leave out the options that shape the model: the weights say them",
-            )
         self._pass(part, None, Port(self.spaces.image))
 
     def _region_encoder(self, part: Part) -> None:

@@ -72,8 +72,8 @@ def run_limited(call: Callable[[], _T], seconds: float) -> _T:
 
 
 def _watched(call: Callable[[], _T], watch: _Watch) -> _T:
-    watch.start()
     try:
+        watch.start()  # inside: a very short limit bites before it is over, and SIGINT must be given back then too
         result = call()
         watch.over = True
         return result

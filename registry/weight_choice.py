@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from regionkit.core.errors import WeightsError, did_you_mean
+from regionkit.core.errors import PortError, WeightsError, did_you_mean
 from regionkit.core.spec import Space
 from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader
-from regionkit.registry.official import describe_missing, find_installed, find_official, spec_for
+from regionkit.registry.official import describe_missing, find_installed, find_official, missing_installed, spec_for
+from regionkit.registry.ports import spaces_of
 from regionkit.registry.references import is_reference, locate
 from regionkit.registry.registry import get_registry
-from regionkit.registry.schema import Part, fill
+from regionkit.registry.schema import Part, fill, with_defaults
 from regionkit.registry.weight_index import WeightIndex, get_index, open_file, sound
 
 
@@ -78,8 +79,8 @@ def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
     matches = _find(part, wanted) if reference == "auto" else _named(part, reference, wanted)
     if not matches:
         installed = find_installed(part)
-        if installed is None or not wanted.takes(installed.header, trust=False):
-            raise missing(part, wanted)
+        if installed is None or not wanted.takes(installed.header, trust=True):
+            raise missing(part, wanted, installed)
         return installed
     if len(matches) > 1:
         names = ", ".join(f"{file.label} ({_described(file.header)})" for file in matches)
@@ -90,13 +91,40 @@ def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
     return matches[0]
 
 
+def settle_backbone(part: Part) -> tuple[Part, WeightFile | None]:
+    """Choose the weights of a backbone and lay the sizes that they say under its options.
+
+    The sizes of a model decide how wide its spaces are, so this comes before anything is said of those.
+
+    Raises:
+        WeightsError: As :func:`choose_weights`.
+        PortError: With these options it writes another space than its weights were trained in.
+    """
+    file = choose_weights(part, Wanted(spaces_of(part).image, any_width=True))
+    if file is None:
+        return part, None
+    part = with_defaults(part, file.header.config)
+    space = spaces_of(part).image
+    if file.says_space and file.header.space != space:
+        raise PortError(
+            f"backbone '{part.name}' writes {space} with these options, and its weights '{file.label}' were trained in "
+            f"{file.header.space}",
+            "leave out the options that shape the model: the weights say them",
+        )
+    return part, file
+
+
 def _find(part: Part, wanted: Wanted) -> list[WeightFile]:
-    """Return what fits in the folder that the pipeline names, else in the index."""
+    """Return what fits in the folder that the pipeline names, else in the index.
+
+    What the user installed is trusted where it does not say its space, if nothing that does will do.
+    """
     if part.folder:
         found = _in_folder(part, locate(part.folder), wanted)
         if found:
             return found
-    return _indexed(get_index(), part, wanted, trust=False)
+    index = get_index()
+    return _indexed(index, part, wanted, trust=False) or _indexed(index, part, wanted, trust=True)
 
 
 def _indexed(index: WeightIndex, part: Part, wanted: Wanted, *, trust: bool) -> list[WeightFile]:
@@ -181,35 +209,48 @@ def _check_named(part: Part, file: WeightFile, wanted: Wanted) -> None:
         )
 
 
-def missing(part: Part, wanted: Wanted) -> WeightsError:
-    """Return the error of weights that are not there: what there is, and which recipe would make them."""
+def missing(part: Part, wanted: Wanted, installed: WeightFile | None = None) -> WeightsError:
+    """Return the error of weights that are not there: what there is, and which recipe would make them.
+
+    Args:
+        part: The component.
+        wanted: What its weights must have been trained for.
+        installed: Official ones that are there and were trained for something else.
+    """
     index = get_index()
     broken = [str(file.error.message) for file in index.damaged if file.header is None]
     return WeightsError(
         f"no weights of {part.kind} '{part.name}' for {wanted}",
         _exist(part) or f"there are no weights of {part.kind} '{part.name}' at all",
         *_recipes(part),
-        *_official_hints(part),
+        *_official_hints(part, installed),
         *broken,
         f"in a recipe it may start untrained: {part.kind}.weights: none" if hasattr(part.config, "weights") else "",
     )
 
 
-def _official_hints(part: Part) -> list[str]:
-    """Say how the released weights of a component are had."""
-    if not part.spec.checkpoints:
+def _official_hints(part: Part, installed: WeightFile | None) -> list[str]:
+    """Say what of a component's release is here, and how the rest is had."""
+    if installed is not None:
+        return [f"the released ones that are here ({installed.label}) are for {installed.header.space}"]
+    lacking = missing_installed(part)
+    if not lacking:
         return []
-    return [
-        f"fetch the released ones: toolkit weights pull {part.name}; or name their folder: --weights file:DIR",
-        *describe_missing(entry for entry in spec_for(part).checkpoints if not entry.optional),
-    ]
+    how = f"fetch the released ones: toolkit weights pull {part.name}; or name their folder: --weights file:DIR"
+    return [how, *describe_missing(lacking)]
 
 
 def _exist(part: Part) -> str:
     """List what the weights of this component that exist were trained for."""
     headers = [file.header for file in get_index().find(part.kind, part.name)]
-    listed = sorted({_described(header) for header in headers})
-    return f"there are weights for: {'; '.join(listed)}" if listed else ""
+    listed = _few(sorted({_described(header) for header in headers}))
+    return f"there are weights for: {listed}" if listed else ""
+
+
+def _few(texts: Sequence[str], count: int = 4) -> str:
+    """Join the first few of many."""
+    more = [f"and {len(texts) - count} more: toolkit weights list"] if len(texts) > count else []
+    return "; ".join([*texts[:count], *more])
 
 
 def _described(header: WeightHeader) -> str:
@@ -224,7 +265,7 @@ def _recipes(part: Part) -> tuple[str, ...]:
     files = index.find(part.kind, part.name)
     made = sorted({file.header.recipe for file in files if file.header.recipe})
     if made:
-        return (f"the others were made with: {'; '.join(made)}",)
+        return (f"the others were made with: {_few(made, 2)}",)
     registry = get_registry()
     # Weights that were released are not made by whatever recipe trains that kind of part.
     home = registry.owner(part.spec) if part.spec.checkpoints else None
@@ -266,7 +307,7 @@ def choose_bank(part: Part, space: str, decoder: WeightFile | None) -> BankChoic
         return BankChoice(banks[0])
     if not banks and name == "auto":
         installed = find_installed(part)
-        if installed is not None and Wanted(space).takes(installed.header, trust=False):
+        if installed is not None and Wanted(space).takes(installed.header, trust=True):
             return BankChoice(installed)
     corpora = [known for known in get_registry().names("corpus") if fill("corpus", known, problems=[]) is not None]
     wanted = own if name == "auto" else name

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from regionkit.core.errors import WeightsError, did_you_mean
+from regionkit.core.files import is_file, sha256_of
 from regionkit.core.weights import METADATA_KEY, WeightFile, WeightHeader, read_header
 from regionkit.registry.registry import get_registry, user_weight_folders
 
@@ -41,12 +43,15 @@ class WeightIndex:
         """Read the headers of all ``.safetensors`` files in and below these folders; a missing folder is empty."""
         files: list[WeightFile] = []
         damaged: list[DamagedFile] = []
-        seen: set[Path] = set()
+        seen: set[str] = set()
         for folder in folders:
             for path in sorted(folder.rglob("*.safetensors")):
-                if path.resolve() in seen or path.name.startswith("."):
+                # What is hidden is being made or fetched just now; a pipe would be waited for.
+                hidden = any(name.startswith(".") for name in path.relative_to(folder).parts)
+                real = os.path.realpath(path)
+                if hidden or real in seen or (os.path.exists(path) and not is_file(path)):
                     continue
-                seen.add(path.resolve())
+                seen.add(real)
                 try:
                     header = read_header(path)
                 except WeightsError as error:
@@ -141,7 +146,9 @@ def sound(files: Sequence[WeightFile | DamagedFile]) -> list[WeightFile]:
         WeightsError: One of those is damaged. Other weights are never taken in its place.
     """
     folders = [folder.resolve() for folder in user_weight_folders()]
-    own = [file for file in files if any(file.path.resolve().is_relative_to(folder) for folder in folders)]
+    own = [
+        file for file in files if any(Path(os.path.realpath(file.path)).is_relative_to(folder) for folder in folders)
+    ]
     for file in own or files:
         if isinstance(file, DamagedFile):
             raise with_recipe(file)
@@ -173,24 +180,13 @@ def open_file(path: Path) -> WeightFile | None:
 
 
 def content_hash(file: WeightFile) -> str:
-    """Return 16 hexadecimal digits over the content of weights; every file is read once for each version of it."""
+    """Return 16 hexadecimal digits over the content of weights; each version of a file is read once."""
     if not file.files:
-        return _hash_of(file.path)
+        return sha256_of(file.path)[:16]
     inner = [(role, one) for role, path in sorted(file.files.items()) for one in files_of(path)]
-    return hashlib.sha256("".join(f"{role}={_hash_of(path)};" for role, path in inner).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(f"{role}={sha256_of(path)[:16]};" for role, path in inner).encode()).hexdigest()[:16]
 
 
 def files_of(path: Path) -> list[Path]:
     """Return a file itself, or all files of a folder."""
     return sorted(inner for inner in path.rglob("*") if inner.is_file()) if path.is_dir() else [path]
-
-
-def _hash_of(path: Path) -> str:
-    status = path.stat()
-    return _content_hash(path, status.st_mtime_ns, status.st_size)
-
-
-@functools.cache
-def _content_hash(path: Path, modified: int, size: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]

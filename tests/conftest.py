@@ -1,5 +1,11 @@
-"""What holds for every test: property tests draw the same examples in every run."""
+"""What holds for every test: property tests draw the same examples in every run, and no test changes the next one's
+environment.
+"""
 
+import os
+from collections.abc import Iterator
+
+import pytest
 import torch
 from hypothesis import settings
 
@@ -8,3 +14,15 @@ settings.load_profile("same")
 
 # The models of these tests are tiny: more threads only wait for each other, and one thread sums in one order.
 torch.set_num_threads(1)
+
+
+def _variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(("REGIONKIT_", "HF_"))}
+
+
+@pytest.fixture(autouse=True)
+def _same_environment() -> Iterator[None]:
+    """Name the test that leaves a variable of ours or of the hub behind: commands run in this very process."""
+    before = _variables()
+    yield
+    assert _variables() == before

@@ -54,10 +54,10 @@ HUGE = 10**400
     ],
 )
 def test_records_that_cannot_be(record: dict[str, Any], message: str, tmp_path: Path) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(RegionError, match=message):
         region_io.read_record(record, tmp_path)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.timeout(30)

@@ -1,4 +1,7 @@
-"""Parts without parameters that behave like real ones, for tests."""
+"""Parts to run others on: they see and read as real ones do, without weights, so their answers can be told by hand.
+
+What only has to be there, around a part that is checked, is in ``stand_ins``.
+"""
 
 from __future__ import annotations
 

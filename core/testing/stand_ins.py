@@ -1,4 +1,7 @@
-"""Stand-ins around the part under test: a backbone in another precision, texts, data, a decoder that can be trained."""
+"""Fillers around the part under test: a backbone in another precision, texts, data, a decoder that can be trained.
+
+They only have to be there; nothing is compared with their answers. Parts whose answers can be told are in ``fakes``.
+"""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def as_json(
     plan: AblationPlan, store: ResultStore, summary: Summary, verdicts: list[Verdict], folder: Path | None
 ) -> dict[str, Any]:
     """Return everything that the tables say in plain values."""
-    from regionkit.plugins.ablation.makers import trial_provenance
+    from regionkit.plugins.ablation.provenance_tables import trial_provenance
     from regionkit.plugins.ablation.tables import trial_record
 
     trials = [

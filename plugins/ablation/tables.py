@@ -13,7 +13,7 @@ from typing import Any
 
 from regionkit.core.errors import RunFailed
 from regionkit.core.files import write_text
-from regionkit.plugins.ablation.makers import provenance_table
+from regionkit.plugins.ablation.provenance_tables import provenance_table
 from regionkit.plugins.ablation.statistics import LEVEL
 from regionkit.plugins.ablation.store import ResultStore
 from regionkit.plugins.ablation.trials import AblationPlan, Trial

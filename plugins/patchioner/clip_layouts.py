@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from regionkit.core.checkpoints import read_checkpoint, rename
+from regionkit.core.checkpoints import as_floats, read_checkpoint, rename
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
 from regionkit.core.weights import WeightHeader, check_fit
@@ -27,12 +27,13 @@ from regionkit.plugins.patchioner.backbone_configs import (
     Talk2DinoConfig,
     clip_spaces,
 )
-from regionkit.plugins.patchioner.clip import skeleton
+from regionkit.plugins.patchioner.clip import Clip
 from regionkit.plugins.patchioner.vit import square_side
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
 Config = TypeVar("Config", ClipConfig, Talk2DinoConfig)
 
+_AGAIN = "fetch it again, or name another file"
 _BLOCK = r"(\d+)\.{}\.(weight|bias)"
 
 
@@ -141,9 +142,9 @@ def read_clip(files: Mapping[str, Path], config: ClipConfig) -> WeightArtifact:
     _check_model(config, patch, source)
     tokenizer = merges_tokenizer(files, sizes["vocabulary"], "clip")
     if sizes.pop("text_dim") != sizes["dim"]:
-        raise WeightsError(f"{source}: the two towers are projected to spaces of different width")
-    whole = with_sizes(config, side * patch, sizes)
-    check_fit(skeleton(whole, tokenizer), tensors, source)
+        raise WeightsError(f"{source}: the two towers are projected to spaces of different width", _AGAIN)
+    whole = with_sizes(config, side * patch, sizes, source)
+    check_fit(Clip.skeleton(whole, tokenizer), tensors, source)
     header = WeightHeader(
         "backbone",
         "clip",
@@ -166,7 +167,7 @@ def read_clip_towers(path: Path, *, vision: bool = True, text: bool = True) -> d
     Raises:
         WeightsError: The layout is unknown, or a tensor is not accounted for.
     """
-    tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in _read(path).items()}
+    tensors = read_checkpoint(path)
     if any(name in tensors for name in ("visual.conv1.weight", "token_embedding.weight")):
         layout, finish = (OPENAI_VISION, OPENAI_TEXT), _finish_openai
     elif any(name.startswith(("text_model.", "vision_model.")) for name in tensors):
@@ -179,7 +180,7 @@ def read_clip_towers(path: Path, *, vision: bool = True, text: bool = True) -> d
     wanted = [rules for rules, want in zip(layout, (vision, text), strict=True) if want]
     aside = [pattern for rules, want in zip(layout, (vision, text), strict=True) if not want for pattern in rules]
     renamed = rename(tensors, {old: new for rules in wanted for old, new in rules.items()}, path, (*_ASIDE, *aside))
-    return _shaped(finish(renamed, path))
+    return _shaped(finish(as_floats(renamed, path), path))
 
 
 def read_timm_vision(path: Path) -> dict[str, Tensor]:
@@ -188,12 +189,11 @@ def read_timm_vision(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: A tensor is not accounted for, or the projection has a bias, which CLIP has not.
     """
-    tensors = _read(path)
+    tensors = read_checkpoint(path)
     bias = tensors.pop("head.bias", None)
     if bias is not None and bool(bias.any()):
         raise WeightsError(f"{path}: head.bias is not zero: this is no projection of CLIP but a classifier")
-    renamed = rename({name: tensor.float() for name, tensor in tensors.items()}, TIMM_VISION, path)
-    return _shaped(renamed)
+    return _shaped(as_floats(rename(tensors, TIMM_VISION, path), path))
 
 
 def merges_tokenizer(files: Mapping[str, Path], vocabulary: int, name: str) -> ClipTokenizer:
@@ -216,10 +216,17 @@ def merges_tokenizer(files: Mapping[str, Path], vocabulary: int, name: str) -> C
     return tokenizer
 
 
-def with_sizes(config: Config, side: int, sizes: Mapping[str, int]) -> Config:
-    """Return options with the sizes of a checkpoint, at the resolution that its positions were learned at."""
+def with_sizes(config: Config, side: int, sizes: Mapping[str, int], source: str) -> Config:
+    """Return options with the sizes of a checkpoint, at the resolution that its positions were learned at.
+
+    Raises:
+        WeightsError: The options do not allow such sizes.
+    """
     more: dict[str, Any] = {"resolution": side, **sizes}
-    return dataclasses.replace(config, **more)
+    try:
+        return dataclasses.replace(config, **more)
+    except ValueError as error:
+        raise WeightsError(f"{source}: the checkpoint has impossible sizes: {error}", _AGAIN) from None
 
 
 def vision_sizes(tensors: Mapping[str, Tensor], source: str) -> dict[str, int]:
@@ -264,10 +271,10 @@ def shape_of(tensors: Mapping[str, Tensor], name: str, source: str, dims: int = 
         WeightsError: There is no such tensor, or it has another number of dimensions.
     """
     if name not in tensors:
-        raise WeightsError(f"{source}: the checkpoint has no {name}", "fetch it again, or name another file")
+        raise WeightsError(f"{source}: the checkpoint has no {name}", _AGAIN)
     shape = tuple(tensors[name].shape)
     if len(shape) != dims:
-        raise WeightsError(f"{source}: {name} is {shape}, and should have {dims} dimensions")
+        raise WeightsError(f"{source}: {name} is {shape}, and should have {dims} dimensions", _AGAIN)
     return shape
 
 
@@ -281,13 +288,11 @@ def first(tensors: Mapping[str, Tensor]) -> str:
     return ", ".join(list(tensors)[:3]) or "nothing"
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    return read_checkpoint(path)
-
-
 def _check_heads(width: int, source: str) -> None:
     if not width or width % HEAD_WIDTH:
-        raise WeightsError(f"{source}: a tower of width {width} has no heads of {HEAD_WIDTH}, as CLIP and DINOv2 have")
+        raise WeightsError(
+            f"{source}: a tower of width {width} has no heads of {HEAD_WIDTH}, as CLIP and DINOv2 have", _AGAIN
+        )
 
 
 def _check_model(config: ClipConfig, patch: int, source: str) -> None:
@@ -296,9 +301,14 @@ def _check_model(config: ClipConfig, patch: int, source: str) -> None:
     others = [name for name, size in CLIP_PATCHES.items() if size == patch]
     raise WeightsError(
         f"{source}: this model has patches of {patch} pixels, {config.model} has {config.patch}",
-        f"write backbone.model: {others[0]}, or name the other file: backbone.weights: file:PATH"
-        if others
-        else f"models are: {', '.join(CLIP_PATCHES)}",
+        *(
+            (
+                f"write backbone.model: {others[0]}, or name the other file: backbone.weights: file:PATH",
+                f"to convert it: --set model={others[0]}",
+            )
+            if others
+            else (f"models are: {', '.join(CLIP_PATCHES)}",)
+        ),
     )
 
 
@@ -326,7 +336,7 @@ def _finish_hf(tensors: dict[str, Tensor], source: Path) -> dict[str, Tensor]:
 
 def _thirds(tensor: Tensor, name: str, source: Path) -> tuple[Tensor, ...]:
     if not tensor.ndim or len(tensor) % 3:
-        raise WeightsError(f"{source}: {name} is {tuple(tensor.shape)}, which is not query, key and value")
+        raise WeightsError(f"{source}: {name} is {tuple(tensor.shape)}, which is not query, key and value", _AGAIN)
     return tensor.chunk(3)
 
 

@@ -27,7 +27,8 @@ class PatchPoolConfig:
             ``per_box`` in compat ``reference``.
         mask_rule: ``any`` patch that the mask touches, or the share of its ``area``.
         compat: ``reference`` also keeps two scales of the released code, which matter where nothing normalises later: a
-            trace, and attention over the whole image, are divided by the number of all patches.
+            trace, and attention over the whole image, are divided by the number of all patches. With ``attention``,
+            each box of a set leaves the map normalised within itself for the boxes after it, as the released code does.
     """
 
     weighting: Literal["uniform", "gaussian", "attention", "cls", "central"] = "uniform"  # main tables of the paper

@@ -6,9 +6,8 @@ the procedure are those that Patch-ioner (arXiv 2510.02898) releases. Names of t
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from regionkit.core.spec import Space
 from regionkit.core.weights import WeightHeader, load_into
 from regionkit.plugins.patchioner.decap_config import ARCHITECTURE, DecapConfig
 from regionkit.plugins.patchioner.greedy import CachedBlocks, Generated, greedy
+from regionkit.plugins.patchioner.stored import with_stored
 from regionkit.plugins.patchioner.vocabulary import MERGES, ClipTokenizer, Tokenizer, WordTokenizer, tokenizer_from
 
 #: Sequences scored together: their logits over the whole vocabulary are held at once.
@@ -97,7 +97,7 @@ class Decap(nn.Module, Decoder):
             if file is None:
                 return cls(config, context.reads, _fresh_tokenizer(config, context))
             header, tensors = file.header, file.tensors()
-            config = _with_architecture(config, header.config, str(file.path))
+            config = with_stored(config, header.config, ARCHITECTURE, str(file.path), "decoder")
             # Official decoders do not say their space: it is that of the pipeline, on trust, if the width is right.
             space = header.space if file.says_space else context.reads
             _check_width(tensors, space, str(file.path))
@@ -315,23 +315,6 @@ def _check_width(tensors: Mapping[str, Tensor], space: str, source: str) -> None
         f"{source}: this decoder reads vectors of width {weight.shape[-1]}, and {space} is needed here",
         "name a decoder that was trained for this backbone: decoder.weights: file:PATH",
     )
-
-
-def _with_architecture(config: DecapConfig, stored: Mapping[str, Any], source: str) -> DecapConfig:
-    """Lay the stored sizes under the given options.
-
-    Raises:
-        WeightsError: An option was set to another size than the weights have.
-    """
-    defaults = DecapConfig()
-    for name in ARCHITECTURE:
-        given = getattr(config, name)
-        if name in stored and given not in (stored[name], getattr(defaults, name)):
-            raise WeightsError(
-                f"decoder.{name}: {given} was asked for, the weights {source} have {stored[name]}",
-                f"leave {name} out, or train a decoder of that size",
-            )
-    return dataclasses.replace(config, **{name: stored[name] for name in ARCHITECTURE if name in stored})
 
 
 def _official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
+from regionkit.core.errors import FeatureError
+
 #: On an accelerator, asking whether all rows are done makes the host wait; it is asked once in so many steps.
 STEPS_BETWEEN_CHECKS = 8
 #: Finished rows leave the batch once they are at least this share of it: moving the cache costs about one step.
@@ -89,6 +91,9 @@ def greedy(
         stop: Stop when every row has written its end token. Otherwise all rows make all steps and go on writing after
             the end token, as the released code does.
         all_rows: Normalise probabilities over all rows of the embedding, unknown ids included.
+
+    Raises:
+        FeatureError: The decoder computed NaN, from which no word follows.
     """
     rows = prefix.shape[0]
     words = transformer.wte.weight
@@ -118,6 +123,14 @@ def greedy(
                 blocks.keep(left)
                 active, done, token = active[left], done[left], token[left]
         embeddings = words[token]
+    # Once at the end: what is NaN at any step makes the sum NaN, and asking at each would make the host wait for it.
+    broken = total.isnan().nonzero().flatten().tolist()
+    if broken:
+        raise FeatureError(
+            f"decoder 'decap' computed NaN for {len(broken)} of {rows} regions, so it wrote no caption",
+            "its weights are damaged, or numbers were too large for the type that it computes in",
+            "check them with: toolkit weights list; or compute in float32",
+        )
     return Generated(ids, total)
 
 

@@ -22,6 +22,8 @@ from regionkit.plugins.patchioner.configs import MemoryConfig
 
 #: Bank rows looked at together: similarities of a block fit into a processor's cache with those of many regions.
 _BLOCK = 4096
+#: A bank of at most so many values is projected in double precision.
+_SMALL = 1 << 20
 #: Region vectors projected together, so that memory stays at 16 MB however many regions there are.
 _QUERIES = 1024
 
@@ -29,7 +31,7 @@ _QUERIES = 1024
 class Memory(nn.Module, GapBridge):
     """Project region tokens onto the bank of n text embeddings that a decoder's training texts make.
 
-    p = sum_j alpha_j m_j with alpha = softmax(cos(v, m_j) / temperature), over the whole bank, in float32. The
+    p = sum_j alpha_j m_j with alpha = softmax(cos(v, m_j) / temperature), over the whole bank. The
     softmax runs over blocks of the bank and keeps a running maximum, so that nothing of size (r, n) is ever made.
 
     Args:
@@ -170,11 +172,12 @@ class Memory(nn.Module, GapBridge):
             lengths = self.norms[rows, None].float()
             unit = self.config.normalise_bank or self.config.normalise_output
             return self._rows(rows) * (torch.ones_like(lengths) if unit else lengths)
+        queries = queries.to(self._precision())
         total = torch.zeros_like(queries)
         mass = queries.new_zeros(len(queries), 1)
         peak = queries.new_full((len(queries), 1), -torch.inf)
         for block in iter_batches(len(self.unit), _BLOCK):
-            bank = self.unit[block].to(queries)  # float32 even where the bridge was moved to half precision
+            bank = self.unit[block].to(queries)  # also where the bridge was moved to half precision
             similarity = queries @ bank.T
             higher = torch.maximum(peak, similarity.amax(1, keepdim=True))
             shrink = ((peak - higher) / self.config.temperature).exp()
@@ -184,4 +187,10 @@ class Memory(nn.Module, GapBridge):
                 shares *= self.norms[block]
             total = torch.addmm(total * shrink, shares, bank)
             peak = higher
-        return normalize(total, dim=-1) if self.config.normalise_output else total / mass
+        projected = normalize(total, dim=-1) if self.config.normalise_output else total / mass
+        return projected.float()
+
+    def _precision(self) -> torch.dtype:
+        """Return float64 for a small bank, where it costs nothing: a low temperature magnifies what float32 rounds."""
+        small = self.unit.numel() <= _SMALL and self.unit.device.type != "mps"
+        return torch.float64 if small else torch.float32

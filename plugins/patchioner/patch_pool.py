@@ -99,7 +99,9 @@ class PatchPool(RegionEncoder):
         parts = patch_parts(region, frame, self.rules)
         totals = parts.sum((1, 2), keepdims=True)
         shaped = parts
-        if attention is not None:
+        if attention is not None and self._reuses_map(parts):
+            shaped = _one_after_another(parts, attention)
+        elif attention is not None:
             shaped = parts * attention
         elif self.weighting in ("gaussian", "central") and not isinstance(region, Point | Trace):
             shaped = np.stack([_windowed(part, self.weighting, self.config.variance) for part in parts])
@@ -114,6 +116,10 @@ class PatchPool(RegionEncoder):
             shaped = shaped / len(parts)
         weights: NDArray[np.float64] = shaped.sum(0)
         return weights
+
+    def _reuses_map(self, parts: NDArray[np.float64]) -> bool:
+        """Say whether the boxes of a set share one attention map that each of them changes, as in the released code."""
+        return self.config.compat == "reference" and self.rules.set_weighting == "per_box" and len(parts) > 1
 
     def _check_has(self, features: Features) -> None:
         for weighting, what in (("cls", features.cls), ("attention", features.attention)):
@@ -138,6 +144,20 @@ def _effective(config: PatchPoolConfig) -> str:
 def _left_unnormalised(region: Region, attention: NDArray[np.float64] | None) -> bool:
     """Say whether the released code takes a mean over all patches of the image for this region."""
     return isinstance(region, Trace) or (isinstance(region, WholeImage) and attention is not None)
+
+
+def _one_after_another(parts: NDArray[np.float64], attention: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weigh the boxes of a set by a map that each box leaves normalised within itself, for the boxes after it.
+
+    The released code divides a view of its map by the sum over the box. We do so on a copy for each set, so that a
+    region still depends on nothing but itself.
+    """
+    left, shaped = attention.copy(), np.zeros_like(parts)
+    for part, own in zip(parts, shaped, strict=True):
+        own[:] = part * left
+        if own.sum() > 0:
+            left = np.where(part > 0, own / own.sum(), left)
+    return shaped
 
 
 def _windowed(part: NDArray[np.float64], weighting: str, variance: float) -> NDArray[np.float64]:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regionkit.core.checkpoints import read_checkpoint, rename
+from regionkit.core.checkpoints import as_floats, read_checkpoint, rename
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import DataError, WeightsError
+from regionkit.core.files import is_file
 from regionkit.core.released_banks import read_released_bank
 from regionkit.core.texts import bank_tensors
 from regionkit.core.weights import UNNAMED, WeightHeader
@@ -21,6 +22,7 @@ from regionkit.plugins.patchioner.configs import MemoryConfig
 from regionkit.plugins.patchioner.decap_config import DecapConfig
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
+_AGAIN = "fetch it again, or name another file"
 _HEAD = "decoder.lm_head.weight"
 _WORDS = "decoder.transformer.wte.weight"
 _BLOCK_PARTS = r"ln_[12]|attn\.c_(?:attn|proj)|mlp\.c_(?:fc|proj)"
@@ -42,6 +44,7 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "add_cross_attention": (False,),
     "tie_word_embeddings": (True,),
     "n_inner": (None,),
+    "layer_norm_epsilon": (1e-5,),
 }
 
 
@@ -62,8 +65,7 @@ def read_decap(files: Mapping[str, Path], config: DecapConfig) -> WeightArtifact
         if role not in files:
             raise WeightsError(f"decoder 'decap' needs {what}", f"the file with the role '{role}'")
     source = str(files["model"])
-    tensors = {name: tensor.float() for name, tensor in read_checkpoint(files["model"]).items()}
-    tensors = rename(tensors, DECAP, source, _MASKS)
+    tensors = as_floats(rename(read_checkpoint(files["model"]), DECAP, source, _MASKS), source)
     vocabulary, hidden = shape_of(tensors, _WORDS, source)
     _check_tied(tensors, source)
     stored = _read_config(files["config"]) if "config" in files else {}
@@ -75,7 +77,7 @@ def read_decap(files: Mapping[str, Path], config: DecapConfig) -> WeightArtifact
         "vocabulary": vocabulary,
     }
     _check_sizes(sizes, stored, source)
-    _check_complete(tensors, sizes["layers"], source)
+    _check_complete(tensors, sizes, source)
     tokenizer = ClipTokenizer(files["merges"])
     if tokenizer.size > vocabulary:
         raise WeightsError(
@@ -108,7 +110,7 @@ def read_memory(files: Mapping[str, Path], config: MemoryConfig) -> WeightArtifa
     try:
         bank = read_released_bank(files["bank"])
     except DataError as error:
-        raise WeightsError(error.message, *error.hints) from None
+        raise WeightsError(error.message, *(error.hints or (_AGAIN,))) from None
     space = f"{UNNAMED}[{bank.embeddings.shape[1]}]"
     header = WeightHeader("bridge", "memory", space, corpus=bank.name, license="see its release")
     return WeightArtifact(bank_tensors(bank.embeddings, bank.texts), header)
@@ -117,19 +119,23 @@ def read_memory(files: Mapping[str, Path], config: MemoryConfig) -> WeightArtifa
 def _read_config(path: Path) -> dict[str, Any]:
     """Read the fields of a GPT2Config, which a pickle holds in the release and `toolkit weights convert` writes out."""
     try:
+        if not is_file(path):  # a pipe would be waited for without end
+            raise ValueError("it is no file")
         fields = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(fields, dict):
             raise ValueError("it holds no mapping")
-    except (OSError, ValueError) as error:  # a decoding error is a ValueError too
+    except (OSError, ValueError, RecursionError) as error:  # a decoding error is a ValueError too
+        if isinstance(error, RecursionError):
+            error = ValueError("it is nested too deep")
         raise WeightsError(
             f"{path}: the decoder's config cannot be read: {error}",
             "it is made of decoder_config.pkl with: toolkit weights convert",
         ) from None
-    if not isinstance(fields.get("n_head", 1), int):
-        raise WeightsError(f"{path}: n_head is {fields['n_head']!r}, not a number of heads")
+    if type(fields.get("n_head", 1)) is not int:  # true is an int to isinstance
+        raise WeightsError(f"{path}: n_head is {fields['n_head']!r}, not a number of heads", _AGAIN)
     wrong = [name for name, allowed in _FIXED.items() if name in fields and fields[name] not in allowed]
     if wrong:
-        raise WeightsError(f"{path}: {wrong[0]} is {fields[wrong[0]]!r}, which decoder 'decap' does not know")
+        raise WeightsError(f"{path}: {wrong[0]} is {fields[wrong[0]]!r}, which decoder 'decap' does not know", _AGAIN)
     return fields
 
 
@@ -137,7 +143,7 @@ def _check_tied(tensors: dict[str, Tensor], source: str) -> None:
     """Take the output layer away where it is the word embedding again."""
     head = tensors.pop(_HEAD, None)
     if head is not None and not torch.equal(head, tensors[_WORDS]):
-        raise WeightsError(f"{source}: its output layer is not its word embedding, as decoder 'decap' has it")
+        raise WeightsError(f"{source}: its output layer is not its word embedding, as decoder 'decap' has it", _AGAIN)
 
 
 def _check_sizes(sizes: Mapping[str, int], stored: Mapping[str, Any], source: str) -> None:
@@ -155,14 +161,34 @@ def _check_sizes(sizes: Mapping[str, int], stored: Mapping[str, Any], source: st
         )
 
 
-def _check_complete(tensors: Mapping[str, Tensor], layers: int, source: str) -> None:
-    parts = ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
-    modules = [f"decoder.transformer.h.{layer}.{part}" for layer in range(layers) for part in parts]
-    modules += ["decoder.transformer.ln_f", "clip_project.model.0"]
-    wanted = [f"{module}.{end}" for module in modules for end in ("weight", "bias")]
-    missing = [name for name in wanted if name not in tensors]
+def _check_complete(tensors: Mapping[str, Tensor], sizes: Mapping[str, int], source: str) -> None:
+    """Check that every tensor is there, in the shape that the width of the word embedding asks for."""
+    width, layers = sizes["hidden"], sizes["layers"]
+    parts: dict[str, tuple[int, ...]] = {  # transformers' Conv1D keeps its weight as (in, out)
+        "ln_1": (width,),
+        "attn.c_attn": (width, 3 * width),
+        "attn.c_proj": (width, width),
+        "ln_2": (width,),
+        "mlp.c_fc": (width, 4 * width),
+        "mlp.c_proj": (4 * width, width),
+    }
+    wanted: dict[str, tuple[int, ...]] = {}
+    for layer in range(layers):
+        for part, shape in parts.items():
+            wanted[f"decoder.transformer.h.{layer}.{part}.weight"] = shape
+            wanted[f"decoder.transformer.h.{layer}.{part}.bias"] = shape[-1:]
+    wanted |= dict.fromkeys(("decoder.transformer.ln_f.weight", "decoder.transformer.ln_f.bias"), (width,))
+    wanted["decoder.transformer.wpe.weight"] = (sizes["positions"], width)
+    wanted["clip_project.model.0.bias"] = (width,)
+    missing = [name for name in (*wanted, "clip_project.model.0.weight") if name not in tensors]
     if missing or not layers:
         raise WeightsError(
             f"{source}: the checkpoint of the decoder is not complete",
             f"missing: {', '.join(missing[:3])}" if missing else "it has no blocks",
+            _AGAIN,
         )
+    wanted["clip_project.model.0.weight"] = (width, *tensors["clip_project.model.0.weight"].shape[1:])
+    wrong = [name for name, shape in wanted.items() if tuple(tensors[name].shape) != shape]
+    if wrong:
+        found, shape = tuple(tensors[wrong[0]].shape), wanted[wrong[0]]
+        raise WeightsError(f"{source}: {wrong[0]} is {found}, and should be {shape}", _AGAIN)

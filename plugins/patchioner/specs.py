@@ -82,8 +82,8 @@ TALK2DINO = ComponentSpec(
             source=_CLIP_HUB,
             license="MIT",
         ),
-        # Two different files share this name; the copy in Patch-ioner's repository (md5 5250b546...) fits the
-        # released decoders, that of Talk2DINO's own (md5 ccd4242b...) does not. See talk2dino_layouts.py.
+        # Two different files share this name, so no hash is pinned; the copy in Patch-ioner's repository fits the
+        # released decoders, that of Talk2DINO's own does not. The header says which it was: see talk2dino_layouts.py.
         Checkpoint(
             role="projection",
             files=("vitb_mlp_infonce*.pth", "talk2dino*.pth", "vitb_mlp_infonce*", "talk2dino*"),

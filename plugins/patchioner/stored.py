@@ -16,23 +16,27 @@ Config = TypeVar("Config")
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def with_stored(config: Config, stored: Mapping[str, Any], names: Sequence[str], source: str) -> Config:
-    """Lay the sizes of weights under the given options; 0 asks for nothing in particular.
+def with_stored(config: Config, stored: Mapping[str, Any], names: Sequence[str], source: str, kind: str) -> Config:
+    """Lay the sizes of weights under the given options; a size at its default asks for nothing in particular.
 
     Args:
         config: The options.
         stored: ``config`` of the weights' header.
         names: The options that weights decide.
         source: The weights, for messages.
+        kind: Kind of the component, for messages.
 
     Raises:
-        WeightsError: An option asks for another size than the weights have.
+        WeightsError: An option asks for another size, or by its name for another model, than the weights have; or what
+            they have does not go with the other options.
     """
+    defaults = type(config)()
     for name in names:
         given = getattr(config, name)
-        if name in stored and given and given != stored[name]:
+        silent = not isinstance(given, str) and given == getattr(defaults, name)
+        if name in stored and not silent and given != stored[name]:
             raise WeightsError(
-                f"backbone.{name}: {given} was asked for, the weights {source} have {stored[name]}",
+                f"{kind}.{name}: {given} was asked for, the weights {source} have {stored[name]}",
                 f"write {name}: {stored[name]}, or name other weights: toolkit weights list",
             )
     found = {name: stored[name] for name in names if name in stored}

@@ -6,17 +6,18 @@ Segmentation, arXiv 2411.19331; the backbone of Patch-ioner's main rows (arXiv 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from regionkit.core.contracts import BuildContext, WeightArtifact
+from regionkit.core.contracts import WeightArtifact
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
-from regionkit.core.weights import WeightHeader, load_into
+from regionkit.core.weights import WeightHeader
 from regionkit.plugins.patchioner.backbone_configs import (
     HEAD_WIDTH,
     TALK2DINO_SIZES,
@@ -24,14 +25,8 @@ from regionkit.plugins.patchioner.backbone_configs import (
     size,
     talk2dino_spaces,
 )
-from regionkit.plugins.patchioner.clip_text import text_tower
-from regionkit.plugins.patchioner.stored import untrained, with_memory, with_stored
-from regionkit.plugins.patchioner.vit import IMAGENET_PIXELS, Preprocessing, ViTBackbone, at_grid, vision_transformer
-from regionkit.plugins.patchioner.vocabulary import MERGES, ClipTokenizer, clip_tokenizer_from
-
-#: Options that weights decide.
-ARCHITECTURE = tuple(TALK2DINO_SIZES)
-_POSITIONS = "vision.pos_embed"
+from regionkit.plugins.patchioner.vit import IMAGENET_PIXELS, ViTBackbone, vision_transformer
+from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
 
 class TextProjection(nn.Module):
@@ -58,7 +53,7 @@ class TextProjection(nn.Module):
         return linear(hidden, second.weight.float(), second.bias.float())
 
 
-class Talk2Dino(ViTBackbone):
+class Talk2Dino(ViTBackbone[Talk2DinoConfig]):
     """DINOv2 with registers for pictures, CLIP's text tower and a projection for sentences; nothing is normalised.
 
     The attention map is that of the class token in the last block, its logits averaged over heads before the softmax,
@@ -69,53 +64,29 @@ class Talk2Dino(ViTBackbone):
         tokenizer: Of the text tower.
     """
 
+    architecture = tuple(TALK2DINO_SIZES)
+    text_dim = "text_dim"
+    pixels = IMAGENET_PIXELS
+    position_prefix = 0
+
     def __init__(self, config: Talk2DinoConfig, tokenizer: ClipTokenizer) -> None:
-        width = size(config, "width")
-        vision = vision_transformer(
+        super().__init__(config, tokenizer)
+        self.projection = TextProjection(size(config, "text_dim"), size(config, "width"))
+        self.space, self.text_space = talk2dino_spaces(config)
+
+    @staticmethod
+    def vision_tower(config: Talk2DinoConfig) -> VisionTransformer:
+        """Make DINOv2 with registers."""
+        return vision_transformer(
             img_size=config.resolution,
             patch_size=size(config, "patch"),
-            embed_dim=width,
+            embed_dim=size(config, "width"),
             depth=size(config, "layers"),
             num_classes=0,
             init_values=1e-5,
             reg_tokens=size(config, "registers"),
             no_embed_class=True,
         )
-        text = text_tower(
-            width=size(config, "text_width"),
-            layers=size(config, "text_layers"),
-            dim=size(config, "text_dim"),
-            context=size(config, "context"),
-            vocabulary=size(config, "vocabulary"),
-            tokenizer=tokenizer,
-        )
-        preprocessing = Preprocessing(
-            config.resolution, size(config, "patch"), config.fit, config.compat, IMAGENET_PIXELS
-        )
-        super().__init__(vision, text, tokenizer, preprocessing, config.batch)
-        self.projection = TextProjection(size(config, "text_dim"), width)
-        self.config = config
-        self.space, self.text_space = talk2dino_spaces(config)
-
-    @classmethod
-    def build(cls, config: Talk2DinoConfig, context: BuildContext) -> Self:
-        """Make the backbone with the weights of the context; without any it starts from ``context.seed``.
-
-        Raises:
-            WeightsError: The weights are damaged, or of another size than the options ask for.
-        """
-        file = context.weights
-        if file is None:
-            with untrained(context.seed):
-                return cls(config, ClipTokenizer()).eval()
-        config = with_stored(config, file.header.config, ARCHITECTURE, str(file.path))
-        tensors = file.tensors()
-        tokenizer = clip_tokenizer_from(file.header.extra, file.path, tensors)
-        with torch.device("meta"):
-            hollow = cls(config, tokenizer)
-        backbone = with_memory(hollow)
-        load_into(backbone, _placed(tensors, backbone.preprocessing.grid), file.path)
-        return backbone.eval()
 
     def read(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Features:
         """Return patches (b, h, w, width), class tokens (b, width) and attention (b, h, w) of pixels (b, 3, s, s)."""
@@ -158,7 +129,7 @@ class Talk2Dino(ViTBackbone):
             "backbone",
             "dinov2-talk2dino",
             self.space,
-            config={name: size(self.config, name) for name in ARCHITECTURE},
+            config={name: size(self.config, name) for name in self.architecture},
             extra={"tokenizer": self.tokenizer.to_extra()},
         )
         return WeightArtifact({**self.state_dict(), **self.tokenizer.to_tensors()}, header)
@@ -179,17 +150,3 @@ def class_attention(query: Tensor, keys: Tensor, heads: int) -> Tensor:
     logits = torch.einsum("bd,bnd->bn", query, keys) * (HEAD_WIDTH**-0.5 / heads)
     weights: Tensor = logits.softmax(dim=-1)
     return weights
-
-
-def _placed(tensors: Mapping[str, Tensor], grid: int) -> dict[str, Tensor]:
-    """Return the network's own tensors, positions resampled to the grid."""
-    own = {name: tensor for name, tensor in tensors.items() if name != MERGES}
-    if _POSITIONS in own:
-        own[_POSITIONS] = at_grid(own[_POSITIONS], grid, prefix=0)
-    return own
-
-
-def skeleton(config: Talk2DinoConfig, tokenizer: ClipTokenizer) -> Talk2Dino:
-    """Return the network without memory for its weights, to hold the names and shapes of a checkpoint against."""
-    with torch.device("meta"):
-        return Talk2Dino(config, tokenizer)

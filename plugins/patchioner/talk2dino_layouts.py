@@ -2,14 +2,16 @@
 
 Two different projections are released under the one name ``vitb_mlp_infonce.pth``:
 
-==================================  ================================================================================
-md5                                 where, and for what
-==================================  ================================================================================
-ccd4242bfc5486d91c72d971aca3d637    Talk2DINO's own repository
-5250b546d0ff468ed1775161c75d8f02    the copy in Patch-ioner's repository; it fits the released vocabulary of ViECap in
-                                    this space (cosine 0.996, against 0.905 of the other) and so, almost certainly, the
-                                    released decoders and memories
-==================================  ================================================================================
+================  ==================================================================================================
+sha256            where, and for what
+================  ==================================================================================================
+5f6efcc520f22916  Talk2DINO's own repository (md5 ccd4242bfc5486d91c72d971aca3d637)
+5db3e85d8745a621  the copy in Patch-ioner's repository (md5 5250b546d0ff468ed1775161c75d8f02); it fits the released
+                  vocabulary of ViECap in this space (cosine 0.996, against 0.905 of the other) and so, almost
+                  certainly, the released decoders and memories
+================  ==================================================================================================
+
+The header says which one was read: ``extra["projection_sha256"]``, all 64 digits.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from regionkit.core.checkpoints import read_checkpoint, rename
+from regionkit.core.checkpoints import as_floats, read_checkpoint, rename
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
+from regionkit.core.files import sha256_of
 from regionkit.core.weights import WeightHeader, check_fit
 from regionkit.plugins.patchioner.backbone_configs import Talk2DinoConfig, talk2dino_spaces
 from regionkit.plugins.patchioner.clip_layouts import (
@@ -33,7 +36,7 @@ from regionkit.plugins.patchioner.clip_layouts import (
     vision_sizes,
     with_sizes,
 )
-from regionkit.plugins.patchioner.talk2dino import skeleton
+from regionkit.plugins.patchioner.talk2dino import Talk2Dino
 
 _BLOCK_PARTS = (
     r"norm[12]\.(?:weight|bias)|attn\.(?:qkv|proj)\.(?:weight|bias)|mlp\.fc[12]\.(?:weight|bias)|ls[12]\.gamma"
@@ -78,14 +81,16 @@ def read_talk2dino(files: Mapping[str, Path], config: Talk2DinoConfig) -> Weight
     sizes["registers"] = shape_of(tensors, "vision.reg_token", str(files["vision"]), 3)[1]
     side = sizes.pop("side")
     tokenizer = merges_tokenizer(files, sizes["vocabulary"], "dinov2-talk2dino")
-    whole = with_sizes(config, side * sizes["patch"], sizes)
-    check_fit(skeleton(whole, tokenizer), tensors, source)
+    whole = with_sizes(config, side * sizes["patch"], sizes, source)
+    check_fit(Talk2Dino.skeleton(whole, tokenizer), tensors, source)
+    projection = files["projection"]
+    known = {"projection_sha256": sha256_of(projection)} if projection.is_file() else {}
     header = WeightHeader(
         "backbone",
         "dinov2-talk2dino",
         talk2dino_spaces(whole)[0],
         config=sizes,
-        extra={"tokenizer": tokenizer.to_extra()},
+        extra={"tokenizer": tokenizer.to_extra(), **known},
         license="Apache-2.0 (DINOv2), MIT (CLIP), Talk2DINO: see its repository",
     )
     return WeightArtifact({**tensors, **tokenizer.to_tensors()}, header)
@@ -100,16 +105,16 @@ def read_dinov2(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: It is no DINOv2 with registers, or a tensor is not accounted for.
     """
-    tensors = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
+    tensors = read_checkpoint(path)
     if "register_tokens" in tensors:
-        renamed = rename(tensors, FACEBOOK, path, (r"mask_token",))
+        renamed = as_floats(rename(tensors, FACEBOOK, path, (r"mask_token",)), path)
         positions = renamed.get("vision.pos_embed")
         if positions is not None and positions.ndim == 3 and "vision.cls_token" in renamed:
             renamed["vision.cls_token"] = renamed["vision.cls_token"] + positions[:, :1]
             renamed["vision.pos_embed"] = positions[:, 1:].contiguous()
         return renamed
     if "reg_token" in tensors:
-        return rename(tensors, TIMM, path)
+        return as_floats(rename(tensors, TIMM, path), path)
     raise WeightsError(
         f"{path}: this is no DINOv2 with registers; it holds {first(tensors)}",
         "Talk2DINO was trained with dinov2_vitb14_reg4_pretrain.pth, or vit_base_patch14_reg4_dinov2 of timm",
@@ -122,8 +127,7 @@ def read_projection(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: A tensor is not accounted for.
     """
-    tensors = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
-    return rename(tensors, PROJECTION, path)
+    return as_floats(rename(read_checkpoint(path), PROJECTION, path), path)
 
 
 def _with_class(tensors: Mapping[str, Tensor], source: str) -> Tensor:

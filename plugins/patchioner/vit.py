@@ -1,12 +1,12 @@
-"""What the two ViT backbones share: pictures into pixels, timm's network block by block, and a text tower of CLIP."""
+"""What the two ViT backbones share: pictures into pixels, timm's network, CLIP's text tower, building with weights."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -15,19 +15,24 @@ from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from regionkit.core.contracts import Backbone, iter_batches
+from regionkit.core.contracts import Backbone, BuildContext, iter_batches
 from regionkit.core.errors import WeightsError
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame, crop_corner, resized
-from regionkit.plugins.patchioner.backbone_configs import HEAD_WIDTH
-from regionkit.plugins.patchioner.clip_text import encode_texts
-from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
+from regionkit.core.weights import load_into
+from regionkit.plugins.patchioner.backbone_configs import HEAD_WIDTH, ClipConfig, Talk2DinoConfig, size
+from regionkit.plugins.patchioner.clip_text import encode_texts, text_tower
+from regionkit.plugins.patchioner.stored import untrained, with_memory, with_stored
+from regionkit.plugins.patchioner.vocabulary import MERGES, ClipTokenizer, clip_tokenizer_from
+
+Config = TypeVar("Config", bound=ClipConfig | Talk2DinoConfig)
 
 #: Mean and deviation of the pixels that the models were trained with, RGB in 0..1.
 CLIP_PIXELS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 IMAGENET_PIXELS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 #: A picture this many times longer than wide is cropped before it is scaled, so that memory stays in bounds.
 _ELONGATED = 16
+_POSITIONS = "vision.pos_embed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +90,75 @@ class Preprocessing:
         return image.resize(square, Image.Resampling.BICUBIC, box=box)
 
 
-class ViTBackbone(nn.Module, Backbone):
-    """A vision transformer of timm with a text tower of CLIP.
+class ViTBackbone(nn.Module, Backbone, Generic[Config]):
+    """A vision transformer of timm with a text tower of CLIP, as ``vision`` and ``text``.
 
     Args:
-        vision: The vision transformer, square pictures.
-        text: transformers' ``CLIPTextModelWithProjection``.
+        config: Options and sizes.
         tokenizer: Of the text tower.
-        preprocessing: How pictures become pixels.
-        batch: Pictures that go through the network at once.
     """
 
-    def __init__(
-        self,
-        vision: VisionTransformer,
-        text: nn.Module,
-        tokenizer: ClipTokenizer,
-        preprocessing: Preprocessing,
-        batch: int,
-    ) -> None:
+    #: Options that weights decide.
+    architecture: ClassVar[tuple[str, ...]]
+    #: The size that says the width of the text tower's features.
+    text_dim: ClassVar[str]
+    #: Mean and deviation of the pixels that the vision tower was trained with.
+    pixels: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]]
+    #: Learned positions in front that belong to no patch.
+    position_prefix: ClassVar[int]
+
+    def __init__(self, config: Config, tokenizer: ClipTokenizer) -> None:
         super().__init__()
-        self.vision = vision
-        self.text = text
+        self.config = config
         self.tokenizer = tokenizer
-        self.preprocessing = preprocessing
-        self.batch = batch
+        self.preprocessing = Preprocessing(
+            config.resolution, size(config, "patch"), config.fit, config.compat, self.pixels
+        )
+        self.vision = self.vision_tower(config)
+        self.text = text_tower(
+            width=size(config, "text_width"),
+            layers=size(config, "text_layers"),
+            dim=size(config, self.text_dim),
+            context=size(config, "context"),
+            vocabulary=size(config, "vocabulary"),
+            tokenizer=tokenizer,
+        )
+
+    @classmethod
+    def build(cls, config: Config, context: BuildContext) -> Self:
+        """Make the backbone with the weights of the context; without any it starts from ``context.seed``.
+
+        Raises:
+            WeightsError: The weights are damaged, or of another model or size than the options ask for.
+        """
+        file = context.weights
+        if file is None:
+            with untrained(context.seed):
+                return cls(config, ClipTokenizer()).eval()
+        config = with_stored(config, file.header.config, cls.architecture, str(file.path), "backbone")
+        tensors = file.tensors()
+        tokenizer = clip_tokenizer_from(file.header.extra, file.path, tensors)
+        backbone = with_memory(cls.skeleton(config, tokenizer))
+        load_into(backbone, backbone._placed(tensors), file.path)
+        return backbone.eval()
+
+    @classmethod
+    def skeleton(cls, config: Config, tokenizer: ClipTokenizer) -> Self:
+        """Return the network without memory for its weights, to hold the names and shapes of a checkpoint against."""
+        with torch.device("meta"):
+            return cls(config, tokenizer)
+
+    @staticmethod
+    @abstractmethod
+    def vision_tower(config: Any) -> VisionTransformer:
+        """Make the vision transformer for square pictures, untrained."""
+
+    def _placed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the network's own tensors, positions resampled to its grid."""
+        own = {name: tensor for name, tensor in tensors.items() if name != MERGES}
+        if _POSITIONS in own:
+            own[_POSITIONS] = at_grid(own[_POSITIONS], self.preprocessing.grid, self.position_prefix)
+        return own
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
@@ -132,10 +181,10 @@ class ViTBackbone(nn.Module, Backbone):
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image]) -> Features:
-        """Encode pictures, ``batch`` at a time; nothing is normalised."""
+        """Encode pictures, ``config.batch`` at a time; nothing is normalised."""
         weight = self.vision.patch_embed.proj.weight
         parts = []
-        for part in iter_batches(len(images), self.batch) if images else [slice(0, 0)]:
+        for part in iter_batches(len(images), self.config.batch) if images else [slice(0, 0)]:
             pixels, frames = self.preprocess(images[part])
             parts.append(self.read(pixels.to(weight), frames))
         return Features.cat(parts)

@@ -27,6 +27,9 @@ MERGES = "merges"
 
 _MERGES = "it is merges.txt of any CLIP checkpoint, or bpe_simple_vocab_16e6.txt.gz of CLIP's code"
 
+#: Bytes of a merges file, unpacked: CLIP's has three million, and a small ``.gz`` may hold a thousand times its size.
+_MAX_MERGES = 64 << 20
+
 #: A word with inner apostrophes and hyphens, or a single sign.
 _WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 
@@ -242,10 +245,12 @@ def split_words(text: str) -> list[str]:
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
     try:
-        raw = path.read_bytes()
-        data = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            data = stream.read(_MAX_MERGES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise WeightsError(f"{path}: the merges file of CLIP's tokenizer cannot be read: {error}", _MERGES) from None
+    if len(data) > _MAX_MERGES:
+        raise WeightsError(f"{path}: this is no merges file: it has more than {_MAX_MERGES} bytes", _MERGES)
     pairs = _parse_merges(data, str(path))
     if not pairs:
         raise WeightsError(f"{path}: this is no merges file: it holds no pair", _MERGES)

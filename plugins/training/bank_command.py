@@ -196,12 +196,9 @@ def _embed(part: Any, texts: list[str], device: str) -> tuple[Any, str]:
     from regionkit.core.texts import embed_texts
     from regionkit.registry.assembly import build_part, pick_device, place
     from regionkit.registry.ports import spaces_of
-    from regionkit.registry.schema import with_defaults
-    from regionkit.registry.weight_choice import Wanted, choose_weights
+    from regionkit.registry.weight_choice import settle_backbone
 
-    weights = choose_weights(part, Wanted(spaces_of(part).image, any_width=True))
-    if weights is not None and weights.header.config:
-        part = with_defaults(part, weights.header.config)  # the sizes of the model decide how wide its spaces are
+    part, weights = settle_backbone(part)
     writes = spaces_of(part).image
     backbone = place(build_part(part, BuildContext(writes=writes, weights=weights)), pick_device(device))
     assert isinstance(backbone, Backbone)

@@ -16,7 +16,7 @@ from regionkit.registry.packages import require_packages
 from regionkit.registry.ports import Spaces, spaces_of
 from regionkit.registry.registry import get_registry, plural
 from regionkit.registry.schema import Part, by_line, check_keys, fill
-from regionkit.registry.weight_choice import Wanted, choose_weights, reference_of
+from regionkit.registry.weight_choice import Wanted, choose_weights, reference_of, settle_backbone
 from regionkit.registry.weight_folders import default_folder
 from regionkit.registry.weight_index import content_hash
 
@@ -104,8 +104,9 @@ def _plan(document: Document, folder: Path, command: str) -> TrainingPlan:
     parts = {kind: part for kind in kinds if (part := _part(document, kind, spec, problems)) is not None}
     seed, half = _seed(document, problems), _half(document, problems)
     out = _out(document, problems)
+    weights = _settle(document, parts, spec, problems)
     spaces = _spaces(document, parts, problems)
-    weights = {kind: _weights(document, part, spaces, problems) for kind, part in parts.items()}
+    weights |= {kind: _weights(document, part, spaces, problems) for kind, part in parts.items() if kind not in weights}
     if problems or recipe is None:
         raise ConfigError(sorted(dict.fromkeys(problems), key=by_line))
     return TrainingPlan(
@@ -152,6 +153,20 @@ def _part(document: Document, kind: str, recipe: ComponentSpec | None, problems:
         if recipe is not None and kind == recipe.trains and reference_of(part) == "auto":
             part = replace(part, config=replace(part.config, weights="none"))
     return part
+
+
+def _settle(
+    document: Document, parts: dict[str, Part], recipe: ComponentSpec | None, problems: list[Problem]
+) -> dict[str, WeightFile | None]:
+    """Choose the weights of the backbone that a recipe trains with; the sizes they say are put into ``parts``."""
+    if "backbone" not in parts or (recipe is not None and recipe.trains == "backbone"):
+        return {}
+    try:
+        parts["backbone"], file = settle_backbone(parts["backbone"])
+    except RegionkitError as error:
+        problems.append(Problem(document.line("backbone.weights"), "backbone", error.message, error.hints))
+        return {"backbone": None}
+    return {"backbone": file}
 
 
 def _spaces(document: Document, parts: Mapping[str, Part], problems: list[Problem]) -> Spaces | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from regionkit.core.features import Caption
     from regionkit.core.pipeline import Pipeline
     from regionkit.core.regions import Region
+    from regionkit.registry.plan import PipelinePlan
 
 _PICTURE_OUT = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -99,7 +100,8 @@ def caption(source: Path, **options: Any) -> None:
     alone = len(jobs) == 1
     _check_out(options["out"], alone)
     _check_inputs_stay(options["out"], source, jobs)
-    pipeline, made_by = _load(options)
+    pipeline, plan = _load(options)
+    made_by = _made_by(plan) if _is_recorded(options["out"], options["as_json"]) else None
     writer = _Writer(options["out"], options["as_json"], alone, options["preset"], made_by)
     failures: list[tuple[Job, RegionkitError]] = []
     try:
@@ -133,12 +135,11 @@ def _by_reason(failures: Sequence[tuple[Job, RegionkitError]]) -> Iterator[str]:
         yield f"{places[0]}{others}: {reason}"
 
 
-def _load(options: dict[str, Any]) -> tuple[Pipeline, dict[str, Any]]:
-    """Build the pipeline, and say for results who and what it is made of."""
+def _load(options: dict[str, Any]) -> tuple[Pipeline, PipelinePlan]:
+    """Plan and build the pipeline."""
     from regionkit.registry.assembly import build_pipeline
     from regionkit.registry.document import read_pipeline
     from regionkit.registry.plan import plan_pipeline
-    from regionkit.registry.provenance import provenance
     from regionkit.registry.references import is_folder
 
     overrides = list(options["overrides"])
@@ -151,7 +152,19 @@ def _load(options: dict[str, Any]) -> tuple[Pipeline, dict[str, Any]]:
     plan = plan_pipeline(document.data, document.line)
     for note in plan.notes():
         click.echo(f"note: {note}", err=True)
-    return build_pipeline(plan, device=options["device"]), provenance(plan)
+    return build_pipeline(plan, device=options["device"]), plan
+
+
+def _is_recorded(out: Path | None, as_json: bool) -> bool:
+    """Say whether captions become lines of JSON: printed, or written to a JSONL or beside the drawings of a folder."""
+    return as_json or (out is not None and out.suffix in ("", ".jsonl"))
+
+
+def _made_by(plan: PipelinePlan) -> dict[str, Any]:
+    """Say for results who and what a pipeline is made of, which reads every weight file to its end."""
+    from regionkit.registry.provenance import provenance
+
+    return provenance(plan)
 
 
 def _flag_regions(options: dict[str, Any]) -> list[Region]:
@@ -315,9 +328,11 @@ def _writing(target: Path) -> Iterator[None]:
 
 
 class _Writer:
-    """Prints captions, and writes them where ``--out`` says."""
+    """Prints captions, and writes them where ``--out`` says; without ``made_by`` nothing is recorded."""
 
-    def __init__(self, out: Path | None, as_json: bool, alone: bool, preset: str, made_by: dict[str, Any]) -> None:
+    def __init__(
+        self, out: Path | None, as_json: bool, alone: bool, preset: str, made_by: dict[str, Any] | None
+    ) -> None:
         self.out = out
         self.as_json = as_json
         self.alone = alone
@@ -355,6 +370,8 @@ class _Writer:
             write_text(target, "".join(f"{line}\n" for line in self.lines))
 
     def _record(self, record: dict[str, Any]) -> None:
+        if self.made_by is None:
+            return
         line = json.dumps({**record, "provenance": self.made_by}, ensure_ascii=False)
         self.lines.append(line)
         if self.as_json:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import click
-
-from regionkit.registry.commands.tables import text_table
 
 if TYPE_CHECKING:
     from regionkit.registry.checking import Outcome
 
 _SHOWN = {"ok": "ok", "failed": "FAILED", "skipped": "skipped"}
+#: Widths of the columns COMPONENT and CHECK: rows are printed as they come, before the longest one is known.
+_WIDTHS = (28, 28)
 
 
 @click.command()
@@ -35,20 +37,38 @@ def check_plugin(
 
     if limit <= 0:
         raise RegionkitError(f"--limit: {limit:g} must be more than 0 seconds")
-    outcomes = list(check_source(find_source(source), components, limit))
+    outcomes: list[Outcome] = []
+    try:
+        for outcome in check_source(find_source(source), components, limit):
+            if not as_json:
+                if not outcomes:
+                    click.echo(_row("COMPONENT", "CHECK", "RESULT"))
+                click.echo(_row(outcome.component, outcome.check, _shown(outcome)))
+            outcomes.append(outcome)
+    except KeyboardInterrupt:
+        if outcomes and not as_json:
+            click.echo(_summary(outcomes))
+        raise
     if as_json:
         import json
         from dataclasses import asdict
 
         click.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
     else:
-        click.echo(_report(outcomes))
+        click.echo(_summary(outcomes))
     context.exit(1 if any(outcome.status == "failed" for outcome in outcomes) else 0)
 
 
-def _report(outcomes: list[Outcome]) -> str:
-    rows = [(one.component, one.check, _shown(one)) for one in outcomes]
-    lines = [text_table(("COMPONENT", "CHECK", "RESULT"), rows)]
+def _row(component: str, check: str, result: str) -> str:
+    """Return a row of the table; on a terminal it is cut to its width."""
+    line = f"{component:<{_WIDTHS[0]}}  {check:<{_WIDTHS[1]}}  {result}"
+    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    return line if not limit or len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def _summary(outcomes: list[Outcome]) -> str:
+    """Return what is broken, in full, and how many checks ended how."""
+    lines: list[str] = []
     failed = [one for one in outcomes if one.status == "failed"]
     for one in failed:
         lines += ["", f"FAILED {one.component}, {one.check}", f"  {one.message}"]

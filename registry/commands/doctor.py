@@ -8,7 +8,7 @@ import platform
 import re
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires
 from pathlib import Path
 
 import click
@@ -17,6 +17,7 @@ from regionkit.core.errors import RunFailed
 from regionkit.registry.asking import describe
 from regionkit.registry.commands.plugins import unknown_disabled
 from regionkit.registry.commands.tables import text_table
+from regionkit.registry.owners import installed_version
 from regionkit.registry.registry import DISABLE_VARIABLE, get_registry
 
 _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?P<rest>[^;]*)(;.*extra\s*==\s*['\"](?P<extra>[\w-]+)['\"])?")
@@ -54,11 +55,12 @@ def doctor(as_json: bool) -> None:
 
 
 def _python() -> list[Finding]:
+    own = installed_version("regionkit") or "run from a source tree that was not installed"
     system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"
     return [
         Finding("system", "python", "ok", f"{platform.python_version()} at {sys.executable}"),
         Finding("system", "machine", "ok", system),
-        Finding("system", "regionkit", "ok", _version("regionkit") or "run from a source tree that was not installed"),
+        Finding("system", "regionkit", "ok", own),
     ]
 
 
@@ -79,11 +81,11 @@ def _packages() -> list[Finding]:
         if extra:
             extras.setdefault(extra, []).append(name)
             continue
-        found = _version(name)
+        found = installed_version(name)
         detail = found or f"not installed; install it with: pip install '{name}{match['rest'].strip()}'"
         findings.append(Finding("package", name, "ok" if found else "bad", detail))
     for extra in known:
-        lacking = [name for name in extras.get(extra, []) if not _version(name)]
+        lacking = [name for name in extras.get(extra, []) if not installed_version(name)]
         detail = f"lacks {', '.join(lacking)}: pip install 'regionkit[{extra}]'" if lacking else "installed"
         findings.append(Finding("extra", extra, "note" if lacking else "ok", detail))
     return findings
@@ -160,10 +162,3 @@ def _folders() -> list[Finding]:
 
 def _megabytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6 if folder.is_dir() else 0.0
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""

@@ -15,7 +15,7 @@ def new() -> None:
     """Write something to start from, complete and working."""
 
 
-@new.command("plugin")
+@new.command("plugin", short_help="A package with one component, its options and tests.")
 @click.argument("name")
 @click.option("--kind", default=DEFAULT_KIND, show_default=True, help="What it brings: region_encoder, metric, bridge.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write.  [default: NAME]")

@@ -34,6 +34,9 @@ def plugins(context: click.Context, /, as_json: bool, strict: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
     else:
         click.echo(_table(rows))
+        remarks = _remarks(rows)
+        if remarks:
+            click.echo("\n".join(["", *remarks]))
     for note in unknown_disabled(registry):
         click.echo(f"note: {note}", err=True)
     context.exit(1 if strict and any(row["status"] == "skipped" for row in rows) else 0)
@@ -74,7 +77,15 @@ def _table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         source = " ".join(word for word in (row["distribution"], row["version"]) if word)
         counts = (str(len(row["components"])), str(len(row["commands"])))
-        told = "; ".join(word for word in (row["reason"], *row["notes"], row["where"]) if word)
-        cells.append((row["name"], source, row["status"], *counts, f"{row['seconds']:.3f}", told))
-    header = ("PLUGIN", "FROM", "STATUS", "COMPONENTS", "COMMANDS", "SECONDS", "REASON, NOTES, PLACE")
-    return text_table(header, cells)
+        cells.append((row["name"], source, row["status"], *counts, f"{row['seconds']:.3f}", row["where"]))
+    return text_table(("PLUGIN", "FROM", "STATUS", "COMPONENTS", "COMMANDS", "SECONDS", "PLACE"), cells)
+
+
+def _remarks(rows: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each reason and note: under the table, where no terminal is too narrow for them."""
+    lines = []
+    for row in rows:
+        was = " was skipped" if row["status"] == "skipped" else ""
+        lines += [f"plugin '{row['name']}'{was}: {row['reason']}"] if row["reason"] else []
+        lines += [f"plugin '{row['name']}': {note}" for note in row["notes"]]
+    return lines

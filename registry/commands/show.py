@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from regionkit.core.errors import ConfigError, RegionkitError, UnknownName, did_you_mean
-from regionkit.core.spec import KINDS, ComponentSpec
+from regionkit.core.spec import KINDS, Checkpoint, ComponentSpec
 from regionkit.registry.registry import Registry, get_registry
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def component_facts(spec: ComponentSpec) -> dict[str, Any]:
 
     registry = get_registry()
     owner, paper = registry.owner(spec), registry.papers.get(spec.paper)
+    reads, writes, text = _ports(spec)
     return {
         "kind": spec.kind,
         "name": spec.name,
@@ -81,9 +83,9 @@ def component_facts(spec: ComponentSpec) -> dict[str, Any]:
         "version": owner.version,
         "license": spec.license,
         "paper": paper.title if paper else spec.paper,
-        "reads": str(spec.reads) if spec.reads else "",
-        "writes": str(spec.writes) if spec.writes else "",
-        "text": spec.text,
+        "reads": reads,
+        "writes": writes,
+        "text": text,
         "accepts": list(spec.accepts),
         "needs": list(spec.needs),
         "trains": spec.trains,
@@ -94,7 +96,18 @@ def component_facts(spec: ComponentSpec) -> dict[str, Any]:
             for o in options(spec)
         ],
         "weights": [_weights_facts(file) for file in get_index().find(spec.kind, spec.name)],
+        "checkpoints": [asdict(entry) for entry in spec.checkpoints],
     }
+
+
+def _ports(spec: ComponentSpec) -> tuple[str, str, str]:
+    """Return what a component reads and writes, and its space of sentences, with its default options."""
+    from regionkit.registry.ports import Ends, ends
+    from regionkit.registry.schema import fill_options, nowhere
+
+    part = fill_options(spec, {}, nowhere, spec.kind, []) if spec.ports else None
+    own = ends(part) if part else Ends(spec.reads, spec.writes, spec.text)
+    return str(own.reads or ""), str(own.writes or ""), own.text
 
 
 def _weights_facts(file: WeightFile) -> dict[str, Any]:
@@ -110,6 +123,13 @@ def _weights_facts(file: WeightFile) -> dict[str, Any]:
     }
 
 
+def _released(entry: Checkpoint) -> str:
+    """Describe one file of a release: its role, its names, and where it is had."""
+    words = [*(["optional"] if entry.optional else []), *([f"for {entry.when}"] if entry.when else [])]
+    note = f" ({', '.join(words)})" if words else ""
+    return f"{entry.role}{note}: {' or '.join(entry.files)}; licence {entry.license or 'unknown'}; {entry.source}"
+
+
 def _component_text(spec: ComponentSpec) -> str:
     facts = component_facts(spec)
     lines = [f"{spec.kind} {spec.name}: {spec.summary}"]
@@ -117,7 +137,7 @@ def _component_text(spec: ComponentSpec) -> str:
         f"{facts['plugin']} ({facts['distribution']} {facts['version']})" if facts["distribution"] else facts["plugin"]
     )
     rows = {"from": f"{source}, {spec.license}", "paper": facts["paper"], "reads": facts["reads"]}
-    rows |= {"writes": facts["writes"], "sentences": spec.text, "trains": spec.trains}
+    rows |= {"writes": facts["writes"], "sentences": facts["text"], "trains": spec.trains}
     rows["tasks" if spec.kind == "dataset" else "regions"] = ", ".join(spec.accepts)
     rows |= {"needs": ", ".join(spec.needs), "packages": ", ".join(spec.requires)}
     lines += [f"  {label + ':':<11}{text}" for label, text in rows.items() if text]
@@ -130,6 +150,9 @@ def _component_text(spec: ComponentSpec) -> str:
         lines.append("  weights:" if facts["weights"] else "  weights:   none installed")
         for file in facts["weights"]:
             lines.append(f"    {file['name']}: {_trained_for(file)}")
+    if spec.checkpoints:
+        lines.append(f"  released:  (toolkit weights pull {spec.name})")
+        lines += [f"    {_released(entry)}" for entry in spec.checkpoints]
     return "\n".join(lines)
 
 

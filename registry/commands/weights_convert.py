@@ -28,14 +28,16 @@ from regionkit.core.spec import ComponentSpec
 @click.option("--record", "records", multiple=True, metavar="MODULE.CLASS", help="Read the fields of such objects.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object about the file that was made.")
 def convert(what: str, files: tuple[Path, ...], **options: Any) -> None:
-    """Convert official weights, without running anything that is inside them.
+    """Turn released weights into a file of ours, without running anything that is inside them.
 
-    For a component, named as NAME or KIND/NAME, give the files of its release, or their folder: they become one file
-    of ours. They are known by the names under which they were released, and every tensor is accounted for, or the
-    file is refused: toolkit weights convert decap coco-009.pt merges.txt --out decap.safetensors
+    toolkit weights convert COMPONENT FILE... --out X.safetensors
 
-    Without a component, a single pickle of words, tensors or settings becomes a .json or .safetensors file:
-    toolkit weights convert vocabulary.pickle --out vocabulary.json
+    COMPONENT is NAME or KIND/NAME. Its files, or their folder, are known by the names of their release, or by --role;
+    a file with a tensor that is not accounted for is refused.
+
+    toolkit weights convert PICKLE --out X.json
+
+    A single PICKLE of words, tensors or settings becomes .json or .safetensors and needs no component.
     """
     from regionkit.registry.conversion import find_component, unknown_component
 

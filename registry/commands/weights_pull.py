@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 @click.command("pull")
 @click.argument("what")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="A folder.  [the cache of the hub]")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Put files here.  [the cache of the hub]")
 @click.option("--yes", is_flag=True, help="Fetch without asking.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; fetches only together with --yes.")
 def pull(what: str, out: Path | None, yes: bool, as_json: bool) -> None:
-    """Fetch the released weights of WHAT: a preset, a pipeline file, a component, hub://ORG/NAME, or file:BUNDLE.zip.
+    """Fetch released weights.
 
-    Every file is listed with its source, licence and size before anything is fetched, and its hash is checked after. A
-    bundle is unpacked into a folder of its name among your weights. Ends with 1 where something is still missing.
+    WHAT is a preset, a pipeline file, a component, hub://ORG/NAME[@REVISION][/PATH][#sha256=HEX], or file:BUNDLE.zip.
+
+    Sources, licences and sizes are shown first, hashes are checked after. A bundle is unpacked into --out, or into a
+    folder of its name among your weights. Ends with 1 where something is missing.
     """
     from regionkit.core.archives import is_archive
 
@@ -187,14 +189,13 @@ def _record(need: Need, fetched: Sequence[Need]) -> dict[str, Any]:
 
 def _unpack(archive: Path, out: Path | None, as_json: bool) -> None:
     """Unpack a bundle, check it, and say how it is used."""
+    from regionkit.core.archives import ENDINGS
     from regionkit.registry.bundles import MANIFEST, PIPELINE, unpack_bundle
     from regionkit.registry.weight_folders import default_folder, is_searched
     from regionkit.registry.weight_index import get_index
 
-    stem = archive.name
-    for ending in (".zip", ".tar.gz", ".tgz", ".tar"):
-        stem = stem.removesuffix(ending)
-    folder = out or default_folder() / stem
+    ending = next(ending for ending in ENDINGS if archive.name.lower().endswith(ending))
+    folder = out or default_folder() / archive.name[: -len(ending)]
     entries = unpack_bundle(archive, folder)
     get_index.cache_clear()
     if as_json:

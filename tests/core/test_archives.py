@@ -1,7 +1,9 @@
+import gzip
 import io
 import os
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -189,3 +191,112 @@ def test_a_folder_that_is_there_is_never_overwritten(tmp_path):
     assert [file.name for file in Path(tmp_path / "out").iterdir()] == ["mine"]
     with pytest.raises(DataError, match="there is no archive"):
         unpack(tmp_path / "none.zip", tmp_path / "other")
+
+
+def pax(name, content, kind=tarfile.XHDTYPE):
+    """Return an extended header of a tar with any content, as tarfile itself would never write it."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, len(content)
+    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+
+def written_tar(path, *parts):
+    file = tarfile.TarInfo("a").tobuf(tarfile.USTAR_FORMAT)
+    data = b"".join(parts) + file + bytes(1024)
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def record(key, value):
+    """Return one attribute as a header holds it: its own length, a blank, key and value."""
+    rest = f" {key}={value}\n"
+    length = len(rest) + 1
+    while len(f"{length}{rest}") != length:
+        length += 1
+    return f"{length}{rest}".encode()
+
+
+TARS = [pytest.param(kind, id=kind) for kind in ("tar", "tar.gz")]
+
+
+@pytest.mark.parametrize("kind", TARS)
+@pytest.mark.parametrize("member", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_tar_whose_headers_are_megabytes_is_refused_before_they_are_read(tmp_path, kind, member):
+    path = written_tar(tmp_path / f"in.{kind}", pax("x", record("comment", "z" * (40 << 20)), member))
+    tracemalloc.start()
+    try:
+        assert refusal(path, tmp_path) == f"{path}: the archive is refused: it has more than 16,384 bytes before a file"
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", TARS)
+def test_a_tar_of_headers_without_a_file_is_refused(tmp_path, kind):
+    path = written_tar(tmp_path / f"in.{kind}", pax("x", record("comment", "z" * 400)) * 100)
+    assert refusal(path, tmp_path) == f"{path}: the archive is refused: it has more than 16,384 bytes before a file"
+
+
+@pytest.mark.parametrize("kind", TARS)
+def test_a_tar_with_a_long_row_of_digits_before_a_file_is_refused(tmp_path, kind):
+    path = written_tar(tmp_path / f"in.{kind}", pax("x", b"1" * 15_000))
+    message = f"{path}: the archive is refused: it has a number of more than 200 digits before a file"
+    assert refusal(path, tmp_path) == message
+
+
+@pytest.mark.parametrize("kind", TARS)
+def test_a_tar_with_many_attributes_for_all_its_files_is_refused(tmp_path, kind):
+    common = b"".join(record(f"key{number}", "x") for number in range(100))
+    path = written_tar(tmp_path / f"in.{kind}", pax("x", common, tarfile.XGLTYPE))
+    message = f"{path}: the archive is refused: it has more than 64 attributes for all its files"
+    assert refusal(path, tmp_path) == message
+
+
+@pytest.mark.parametrize("kind", TARS)
+def test_what_a_tar_unpacks_to_is_counted_beside_its_files_too(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(archives, "_MAX_HEADERS", 8 << 10)
+    monkeypatch.setattr(archives, "_TRIFLE", 1 << 10)
+    monkeypatch.setattr(archives, "MAX_RATIO", 1)
+    path = make_tar(tmp_path / f"in.{kind}", [(str(number), b"") for number in range(900)], f"w:{kind[4:]}")
+    if kind == "tar":  # which is as large as what it holds
+        assert len(unpack(path, tmp_path / "out")) == 900
+        return
+    allowed = path.stat().st_size + (8 << 10)
+    assert refusal(path, tmp_path) == f"{path}: the archive is refused: it holds more than {allowed:,} bytes"
+
+
+@pytest.mark.parametrize("kind", TARS)
+def test_long_names_and_attributes_that_tars_do_have_are_read(tmp_path, kind):
+    name = "/".join(["folder" * 10] * 8) + "/ü.txt"
+    for number, form in enumerate((tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)):
+        path = tmp_path / f"in{number}.{kind}"
+        with tarfile.open(path, f"w:{kind[4:]}", format=form, pax_headers={"comment": "c" * 100}) as archive:
+            for entry in (name, "b.txt"):
+                info = tarfile.TarInfo(entry)
+                info.size = 1300
+                archive.addfile(info, io.BytesIO(b"1" * 1300))
+        files = unpack(path, tmp_path / f"out{number}")
+        assert [file.relative_to(tmp_path / f"out{number}").as_posix() for file in files] == ["b.txt", name]
+        assert all(file.read_bytes() == b"1" * 1300 for file in files)
+
+
+@pytest.mark.parametrize("kind", TARS)
+def test_the_table_of_a_tar_is_never_held_in_memory(tmp_path, monkeypatch, kind):
+    path = make_tar(tmp_path / f"in.{kind}", [(str(number), b"x") for number in range(50)], f"w:{kind[4:]}")
+    held = []
+
+    class Watched(tarfile.TarFile):
+        def next(self):
+            held.append(len(self.members))
+            return super().next()
+
+    monkeypatch.setattr(tarfile, "TarFile", Watched)
+    assert len(unpack(path, tmp_path / "out")) == 50
+    assert len(held) > 50
+    assert max(held) <= 1
+
+
+def test_a_gzip_file_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "in.tar.gz"
+    path.write_bytes(b"\x1f\x8b\x07" + bytes(100))
+    assert refusal(path, tmp_path).startswith(f"{path}: the archive is refused: it is damaged: ")

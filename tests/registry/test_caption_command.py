@@ -215,3 +215,18 @@ def test_normalised_coordinates_are_noticed(scenes):
     folder, _ = scenes
     output = caption(folder / "0.png", "--box", "0.1,0.2,0.5,0.6")
     assert "note: all coordinates of a box are at most 1; they are read as pixels" in output
+
+
+def test_weight_files_are_hashed_only_for_results_that_say_what_made_them(scenes, tmp_path, monkeypatch):
+    folder, _ = scenes
+    asked = []
+    monkeypatch.setattr("regionkit.registry.provenance.provenance", lambda plan: asked.append(plan) or {"by": "us"})
+    caption(folder / "0.png")
+    caption(folder / "0.png", "--out", tmp_path / "drawn.png")
+    assert not asked
+    assert json.loads(caption(folder / "0.png", "--json"))["provenance"] == {"by": "us"}
+    caption(folder / "0.png", "--out", tmp_path / "lines.jsonl")
+    caption(folder, "--out", tmp_path / "drawings")
+    assert len(asked) == 3
+    for path in (tmp_path / "lines.jsonl", tmp_path / "drawings" / "captions.jsonl"):
+        assert all(json.loads(line)["provenance"] == {"by": "us"} for line in path.read_text().splitlines())

@@ -7,6 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from regionkit.core.errors import RegionkitError, RunFailed
+from regionkit.registry import checking
+from regionkit.registry.checking import Outcome
 from regionkit.registry.cli import root
 from regionkit.registry.plugin_source import find_source
 
@@ -117,23 +119,55 @@ def test_a_project_is_checked_without_being_installed(check, tmp_path):
     assert " 0 failed" in lines[-1]
 
 
-def test_hangs_crashes_and_deaths_are_lines_and_the_others_go_on(check, tmp_path):
-    targets = {"a-hang": "Hanging", "b-crash": "Crashing", "c-death": "Dying", "d-good": "Good"}
+def test_hangs_crashes_and_deaths_are_lines_and_the_others_go_on(check, tmp_path, monkeypatch):
+    starts = []
+    start = checking._start
+    monkeypatch.setattr(checking, "_start", lambda *given: (starts.append(given), start(*given))[1])
+    targets = {"a-hang": "Hanging", "b-crash": "Crashing", "c-good": "Good", "d-death": "Dying"}
     folder = write_project(tmp_path / "project", targets, root=".")
-    names = [word for name in ("a-hang", "b-crash", "c-death", "d-good") for word in ("--component", name)]
-    result = check(folder, "--json", "--limit", 5, *names)
+    result = check(folder, "--json", "--limit", 2, *(word for name in targets for word in ("--component", name)))
     assert result.exit_code == 1, result.output
     found = statuses(result.output)
-    assert found["corpus a-hang", "sentences"] == ("failed", "it does not end within 5 s")
+    assert found["corpus a-hang", "sentences"] == ("failed", "it does not end within 2 s")
     assert found["corpus b-crash", "sentences"] == (
         "failed", "it crashed with ZeroDivisionError: division by zero (code.py:29)"
     )  # fmt: skip
-    assert found["corpus c-death", "sentences"] == ("failed", "it ends the process with status 7")
+    assert found["corpus d-death", "sentences"] == ("failed", "it ends the process with status 7")
     given_up = ("skipped", "not made after what happened in the check 'sentences'")
-    assert found["corpus a-hang", "pickles"] == found["corpus c-death", "deterministic"] == given_up
-    assert found["corpus d-good", "sentences"] == ("ok", "")
-    assert found["corpus d-good", "deterministic"] == ("ok", "")
+    assert found["corpus a-hang", "pickles"] == found["corpus d-death", "deterministic"] == given_up
+    assert found["corpus c-good", "sentences"] == ("ok", "")
+    assert found["corpus c-good", "deterministic"] == ("ok", "")
+    checks = [check for component, check in found if component == "corpus c-good"]
+    assert all([check for component, check in found if component == f"corpus {name}"] == checks for name in targets)
     assert "Traceback" not in result.output
+    assert len(starts) == 2  # one more after the hang; after the death of the last component nothing is left to do
+
+
+def test_rows_are_printed_as_they_come_and_counted_when_the_user_has_enough(check, monkeypatch):
+    told = []
+
+    def checked(*_):
+        yield Outcome("metric a", "shapes", "ok")
+        told.append("second")
+        yield Outcome("metric a", "order", "failed", "a and b differ", "The order does not matter")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checking, "check_source", checked)
+    monkeypatch.setattr("click.echo", lambda text, **_: told.append(text))
+    result = check("baselines")
+    assert result.exit_code == 130
+    header, first, second, row, summary, interrupted = told
+    assert (header.split(), first.split()) == (["COMPONENT", "CHECK", "RESULT"], ["metric", "a", "shapes", "ok"])
+    assert second == "second", "the first row was printed before the second check was made"
+    assert row.split() == ["metric", "a", "order", "FAILED:", "a", "and", "b", "differ"]
+    assert summary.splitlines() == [
+        "", "FAILED metric a, order", "  a and b differ", "  demanded: The order does not matter", "",
+        "1 ok, 1 failed, 0 skipped",
+    ]  # fmt: skip
+    assert interrupted == "interrupted"
+    told.clear()
+    assert check("baselines", "--json").exit_code == 130
+    assert told == ["second", "interrupted"], "half a list is no JSON"
 
 
 @pytest.mark.parametrize(

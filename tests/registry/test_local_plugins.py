@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -206,6 +207,45 @@ def test_what_is_wrong_with_a_local_plugin_is_told_with_file_and_line(local, mon
     with pytest.raises(UnknownName):
         get_registry().find("bridge", "mine")
     assert not [name for name in get_registry().plugins if name.startswith("local file")]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        pytest.param(
+            {"lab/my.py": "import sys\ndel sys.modules[__name__]\nraise RuntimeError('gone')\n"},
+            "./my.py cannot be imported: RuntimeError: gone",
+            id="import",
+        ),
+        pytest.param(
+            {"lab/my.py": "import sys\ndel sys.modules[__name__]\n"},
+            "./my.py is no plugin that can be used: it implements no hook of regionkit",
+            id="no-hook",
+        ),
+        pytest.param(
+            {"lab/my.py": "import sys\ndel sys.modules[__name__]\n" + LOCAL.replace('"mine"', '"none"')},
+            "two plugins both register bridge 'none'",
+            id="clash",
+        ),
+    ],
+)
+def test_a_plugin_that_takes_itself_out_of_the_modules_is_refused_like_any_other(local, files, message):
+    local(files)
+    (problem,) = validate("lab/x.yaml", allow_local_plugins=True)
+    assert message in problem.message
+
+
+def test_of_a_package_that_failed_no_module_is_left(local):
+    local({"lab/my_parts/__init__.py": "from my_parts.inner import VALUE\n", "lab/my_parts/inner.py": "VALUE = 1\n"})
+    local({"lab/x.yaml": PIPELINE.replace("./my.py", "my_parts")})
+    (problem,) = validate("lab/x.yaml", allow_local_plugins=True)
+    assert "it implements no hook of regionkit" in problem.message
+    assert not [name for name in sys.modules if name.split(".")[0] == "my_parts"]
+    # Mended, it is what it is now, its inner modules too.
+    source = LOCAL.replace('f"{__name__}:Mine"', '"my_parts.inner:Mine"')
+    inner = "from toy_plugin.parts import ToyBridge\n\n\nclass Mine(ToyBridge):\n    pass\n"
+    local({"lab/my_parts/__init__.py": f"import my_parts.inner\n{source}", "lab/my_parts/inner.py": inner})
+    assert type(load("lab/x.yaml", allow_local_plugins=True).bridge).__module__ == "my_parts.inner"
 
 
 def test_plugins_cannot_be_brought_by_an_override(local):

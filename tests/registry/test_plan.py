@@ -500,3 +500,22 @@ def test_the_users_weights_stand_in_for_damaged_ones_of_a_plugin(trained, monkey
     assert "mine/words-a-none.safetensors: the weight file is damaged" in refusal(
         decoder={"name": "toy-words", "weights": weights}
     )
+
+
+LOSING = """
+from regionkit.core.plugin import hookimpl
+from regionkit.core.spec import ComponentSpec, Port
+
+
+@hookimpl
+def regionkit_components():
+    return [ComponentSpec(kind="bridge", name="lost", target="nowhere_code:Lost", reads=Port("image"),
+                          writes=Port("text"))]
+"""
+
+
+def test_code_that_is_not_there_is_told_before_anything_is_built(toy):
+    toy.plugin("losing", LOSING, module="losing_plugin")
+    text = refusal(bridge="lost")
+    assert "the code of bridge 'lost' is not there: no module named 'nowhere_code'" in text
+    assert "this is a fault of plugin losing (losing 0.3), which names it as nowhere_code:Lost" in text

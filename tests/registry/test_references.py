@@ -35,6 +35,7 @@ def hub(tmp_path, monkeypatch):
         param("pkg:my_pkg/w/x.safetensors", Reference("pkg", "my_pkg", "w/x.safetensors"), id="package"),
         param("hub://org/name", Reference("hub", "org/name"), id="repository"),
         param("hub://org/name@v1.0/sub/x.pt", Reference("hub", "org/name", "sub/x.pt", "v1.0"), id="hub-file"),
+        param("hub://org/name/sub/dir", Reference("hub", "org/name", "sub/dir"), id="hub-folder"),
         param(f"file:x.pt#sha256={HEX}", Reference("file", "x.pt", sha256=HEX), id="hash"),
     ],
 )
@@ -50,6 +51,7 @@ def test_forms(text, wanted):
         param("file:", "'file:' is not supported", id="nothing"),
         param("hub://name", "name no repository\n  write hub://ORG/NAME", id="no-organisation"),
         param("hub://org/name/../../etc/passwd", "name no repository", id="out-of-the-repository"),
+        param("hub://org/name//etc/passwd", "name no repository", id="absolute-in-the-repository"),
         param("file:x#sha256=12", "what follows # must be sha256= and 64 hexadecimal digits", id="short-hash"),
         param("file:x#md5=12", "what follows # must be sha256= and 64 hexadecimal digits", id="other-hash"),
     ],
@@ -94,6 +96,8 @@ def test_a_cached_repository_is_found_without_a_network(hub):
     hub("org/name", "sub/x.pt", b"weights")
     assert locate("hub://org/name").name == COMMIT
     assert locate("hub://org/name/sub/x.pt").read_bytes() == b"weights"
+    assert [path.name for path in locate("hub://org/name/sub").iterdir()] == ["x.pt"]
+    assert locate("hub://org/name/sub/") == locate("hub://org/name/sub")
     assert is_folder("hub://org/name")
 
 

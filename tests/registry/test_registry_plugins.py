@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import shutil
 import sys
@@ -11,6 +12,8 @@ import regionkit.core.plugin as hooks
 import regionkit.plugins
 from regionkit.core.errors import RegionkitError, UnknownName
 from regionkit.registry import get_registry
+from regionkit.registry.owners import Owner
+from regionkit.registry.weight_index import get_index
 
 SPEC = """
 from regionkit.core.plugin import hookimpl
@@ -430,3 +433,21 @@ def test_same_preset_twice_names_both_owners_and_files(toy):
         f"  second: toy (toys 1.2), in {toy.folder / 'toy_plugin/presets/toy.yaml'}",
         "  rename one of them, or turn one plugin off with REGIONKIT_DISABLE=toy",
     ]
+
+
+def test_a_plugin_that_comes_later_brings_its_presets_and_weights(project):
+    """Both are looked up once: whoever admits a plugin need not know that."""
+    project.weights("late/weights/decoder-late.safetensors", kind="decoder", name="late", space="x[2]")
+    project({"late/presets/late-one.yaml": "backbone: mini\n"})
+    project({"late/late.py": "from pathlib import Path\nfrom regionkit.core.plugin import hookimpl\n\n"
+             "@hookimpl\ndef regionkit_presets():\n    return [Path(__file__).parent / 'presets']\n\n"
+             "@hookimpl\ndef regionkit_weights():\n    return [Path(__file__).parent / 'weights']\n"})  # fmt: skip
+    registry = get_registry()
+    assert "late-one" not in registry.presets
+    assert not get_index().find("decoder", "late")
+    spec = importlib.util.spec_from_file_location("late", project.folder / "late/late.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    registry.admit(module, Owner("late"))
+    assert registry.presets["late-one"] == project.folder / "late/presets/late-one.yaml"
+    assert [file.path.stem for file in get_index().find("decoder", "late")] == ["decoder-late"]

@@ -1,4 +1,6 @@
+import hashlib
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -7,8 +9,9 @@ import torch
 import weight_toys
 from PIL import Image
 
+from regionkit.core.errors import DataError
 from regionkit.core.weights import read_header
-from regionkit.registry import load
+from regionkit.registry import bundles, load
 from regionkit.registry.assembly import build
 
 
@@ -64,9 +67,7 @@ def test_a_bundle_unpacked_elsewhere_captions_exactly_as_the_preset(project, pic
 def test_a_folder_holds_the_files_a_manifest_and_the_pipeline_without_paths(project):
     result = project.run("weights", "bundle", "mini", "--out", "mine", "--set", "bridge.temperature=0.02")
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-1] == (
-        "use it with: toolkit caption PICTURE --preset mine/pipeline.yaml"
-    )
+    assert result.stdout.splitlines()[-1] == ("use it with: toolkit caption PICTURE --preset mine/pipeline.yaml")
     manifest = json.loads(Path("mine/weights.json").read_text())
     assert manifest["version"] == 1
     assert manifest["preset"] == "mini"
@@ -206,6 +207,26 @@ DAMAGE = [
         id="a broken manifest",
     ),
     pytest.param(
+        lambda name, data: data.replace(b"temperature", b"temperaturE") if name == "pipeline.yaml" else data,
+        "bad.zip: pipeline.yaml has another hash than weights.json says\n  wanted sha256 ",
+        id="a changed pipeline",
+    ),
+    pytest.param(
+        lambda name, data: data + b"x" if "backbone" in name else data,
+        "bad.zip: the archive is refused: 'backbone/mini-dense.safetensors' has ",
+        id="a file of another size",
+    ),
+    pytest.param(
+        lambda name, data: data.replace(b'"bytes": ', b'"bytes": "9", "x": ', 1) if name == "weights.json" else data,
+        "bad.zip: its weights.json cannot be read: ",
+        id="a size that is no number",
+    ),
+    pytest.param(
+        lambda name, data: b"[" * 100_000 if name == "weights.json" else data,
+        "bad.zip: its weights.json cannot be read: it is nested too deep",
+        id="a manifest nested without end",
+    ),
+    pytest.param(
         lambda name, data: data.replace(b"backbone/mini", b"../../../mini") if name == "weights.json" else data,
         "bad.zip: its weights.json cannot be read: ",
         id="a manifest that points out of the folder",
@@ -218,6 +239,53 @@ def test_a_bundle_that_is_not_what_its_manifest_says_is_not_unpacked(project, ch
     changed(project, change)
     assert error(project.run("weights", "pull", "file:bad.zip", "--out", "mine")).startswith(message)
     assert sorted(path.name for path in project.folder.iterdir() if path.name != "cache") == ["bad.zip", "good.zip"]
+
+
+def packed(ending, extra):
+    """Write the bundle of ``mini`` and one more file of ``extra`` zeros as an archive."""
+    path = Path(f"more{ending}")
+    Path("pad.bin").write_bytes(bytes(extra))
+    files = [*sorted(inner for inner in Path("mine").rglob("*") if inner.is_file()), Path("pad.bin")]
+    names = [file.relative_to("mine").as_posix() if file.parts[0] == "mine" else file.name for file in files]
+    if ending == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file, name in zip(files, names, strict=True):
+                archive.write(file, name)
+    else:
+        with tarfile.open(path, "w:gz") as archive:
+            for file, name in zip(files, names, strict=True):
+                archive.add(file, name)
+    return path
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
+def test_what_the_manifest_does_not_list_is_not_unpacked(project, ending):
+    assert project.run("weights", "bundle", "mini", "--out", "mine").exit_code == 0
+    path = packed(ending, 5000)
+    assert error(project.run("weights", "pull", f"file:{path}", "--out", "there")) == (
+        f"{path}: the archive is refused: its weights.json does not list 'pad.bin'\n"
+        "  fetch the bundle again\n  nothing was unpacked"
+    )
+    assert not Path("there").exists()
+
+
+def test_a_zip_is_held_against_its_manifest_before_anything_is_written(project, monkeypatch):
+    assert project.run("weights", "bundle", "mini", "--out", "mine").exit_code == 0
+    path, written = packed(".zip", 1 << 20), []
+    monkeypatch.setattr(bundles, "unpack", lambda *arguments, **_: written.append(arguments))
+    with pytest.raises(DataError, match=r"its weights\.json does not list 'pad\.bin'"):
+        bundles.unpack_bundle(path, Path("there"))
+    assert not written
+
+
+def test_the_manifest_of_a_bundle_lists_its_pipeline(project):
+    assert project.run("weights", "bundle", "mini", "--out", "mine").exit_code == 0
+    pipeline = Path("mine/pipeline.yaml").read_bytes()
+    assert json.loads(Path("mine/weights.json").read_text())["pipeline"] == {
+        "file": "pipeline.yaml",
+        "sha256": hashlib.sha256(pipeline).hexdigest(),
+        "bytes": len(pipeline),
+    }
 
 
 def test_a_bundle_goes_among_the_users_weights_under_its_name(project, monkeypatch):

@@ -1,14 +1,16 @@
+import hashlib
 import json
 import os
 import pickle
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import weight_toys
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from regionkit.core.weights import read_header
 
@@ -76,6 +78,27 @@ def test_a_folder_is_searched_for_the_files(released, files):
     row = json.loads(result.stdout)
     assert row["from"] == {"vision": "files/Tower-B.pt", "merges": "files/merges.txt"}
     assert (row["kind"], row["name"], row["numbers"], row["license"]) == ("backbone", "tower", 20, "MIT")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        pytest.param(["parts"], id="folder"),
+        pytest.param(["parts/model.safetensors.index.json"], id="index"),
+        pytest.param(["parts/model-00001-of-00002.safetensors", "parts/model-00002-of-00002.safetensors"], id="parts"),
+    ],
+)
+def test_a_model_in_several_files_becomes_one(released, files, named):
+    tensors = torch.load(files / "Tower-B.pt")
+    places = {name: f"model-0000{number}-of-00002.safetensors" for number, name in enumerate(tensors, 1)}
+    Path("parts").mkdir()
+    for name, place in places.items():
+        save_file({name: tensors[name]}, Path("parts") / place)
+    Path("parts/model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    result = released.run("weights", "convert", "tower", *named, "files/merges.txt", "--out", "t.safetensors", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["from"] == {"merges": "files/merges.txt", "vision": "parts"}
+    assert sorted(load_file("t.safetensors")) == ["merges", "norm.bias", "stem.weight"]
 
 
 def test_what_was_converted_is_found_by_pipelines_where_it_goes_by_itself(released, files, monkeypatch):
@@ -148,6 +171,24 @@ def test_a_pickled_config_is_read_as_fields(released, files):
 CONFIG_PICKLE = (
     b"\x80\x02ctransformers.models.gpt2.configuration_gpt2\nGPT2Config\n)\x81}X\x06\x00\x00\x00n_headK\x0csb."
 )
+
+
+@pytest.mark.parametrize("right", [pytest.param(True, id="right"), pytest.param(False, id="wrong")])
+def test_the_hash_that_is_pinned_is_that_of_the_released_file_and_not_of_what_is_made_of_it(released, files, right):
+    pin = hashlib.sha256(CONFIG_PICKLE).hexdigest() if right else "0" * 64
+    old = '("words_config.json",), '
+    assert old in weight_toys.INIT
+    released({"released_plugin/__init__.py": weight_toys.INIT.replace(old, f'{old}sha256="{pin}", ')})
+    (files / "words_config.json").unlink()
+    (files / "words_config.pkl").write_bytes(CONFIG_PICKLE)
+    result = released.run("weights", "convert", "decoder/words", "files", "--out", "w.safetensors")
+    if right:
+        assert result.exit_code == 0, result.output
+        return
+    assert error(result).splitlines()[0] == (
+        "decoder 'words', config: the file files/words_config.pkl has another hash than was asked for"
+    )
+    assert not Path("w.safetensors").exists()
 
 
 def test_a_pickled_config_that_would_run_code_is_refused_by_name(released, files):
@@ -427,6 +468,69 @@ def test_a_single_file_that_cannot_be_converted_is_told_with_what_to_type(projec
     assert error(project.run("weights", "convert", *arguments)).startswith(message)
     assert not list(Path().glob("*.json"))
     assert not list(Path().glob("*.safetensors"))
+
+
+def views_of_one_tensor():
+    whole = torch.zeros(1_000_000)
+    return {str(number): whole[:] for number in range(30)}
+
+
+UNWRITABLE = [
+    pytest.param({1j, (1, "a")}, "x.json", "it cannot be written as JSON: it holds a complex", id="complex"),
+    pytest.param(np.array([1j]), "x.json", "it cannot be written as JSON: it holds a complex", id="complex array"),
+    pytest.param(np.array([b"a"]), "x.json", "it cannot be written as JSON: it holds bytes that are no text", id="S"),
+    pytest.param(
+        [10**5000],
+        "x.json",
+        "it cannot be written as JSON: it holds a whole number of more than 13000 bits",
+        id="a number of 5,000 digits",
+    ),
+    pytest.param({"a": torch.ones(1), ("b",): torch.ones(1)}, "x.safetensors", "a tuple is no name of", id="tuple key"),
+    pytest.param(
+        {"1": torch.ones(1), 1: torch.ones(1)}, "x.safetensors", "two keys are both written '1'", id="same name"
+    ),
+    pytest.param(
+        {"a\ud800": torch.ones(1)}, "x.safetensors", "the name 'a\\ud800' is no Unicode", id="name of no Unicode"
+    ),
+    pytest.param(
+        {"a" * 9000: 1, "\x1b[31m": 2},
+        "x.safetensors",
+        f"not everything in it is a tensor: {'a' * 120}..., \\x1b[31m",
+        id="long names",
+    ),
+    pytest.param(
+        views_of_one_tensor(),
+        "x.safetensors",
+        "its tensors share their numbers, and written one by one they have 120,000,000 bytes",
+        id="views of one tensor",
+    ),
+]
+
+
+@pytest.mark.parametrize(("value", "out", "message"), UNWRITABLE)
+def test_a_value_that_the_form_has_no_place_for_is_told_without_a_traceback(project, value, out, message):
+    name = "v.pt" if "share" in message else "v.pickle"  # in a pickle, each view has the numbers for itself
+    with open(name, "wb") as stream:
+        (torch.save if name == "v.pt" else pickle.dump)(value, stream)
+    assert error(project.run("weights", "convert", name, "--out", out)).startswith(f"{name}: {message}")
+    assert not Path(out).exists()
+
+
+def test_sets_of_unlike_members_become_lists(project):
+    Path("v.pickle").write_bytes(pickle.dumps({"pairs": {(1, "a"), ("a", 1)}, "mixed": {1, "a", None}}))
+    result = project.run("weights", "convert", "v.pickle", "--out", "v.json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path("v.json").read_text()) == {"pairs": [["a", 1], [1, "a"]], "mixed": [None, 1, "a"]}
+
+
+def test_an_array_whose_type_is_a_deep_list_is_refused_without_a_traceback(project):
+    data = b"\x80\x02cnumpy\ndtype\n" + b"]" * 5000 + b"a" * 4999 + b"\x85R."
+    Path("v.pickle").write_bytes(data)
+    text = error(project.run("weights", "convert", "v.pickle", "--out", "v.json"))
+    assert text.splitlines()[0] == (
+        "v.pickle: the pickle is damaged: it holds a numpy array of the type <list>, "
+        "which is not of plain numbers or texts"
+    )
 
 
 def test_the_fields_of_a_class_that_the_user_names_are_read(project):

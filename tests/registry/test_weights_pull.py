@@ -2,9 +2,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import huggingface_hub
@@ -16,7 +18,10 @@ from hub_server import COMMIT, Hub
 from huggingface_hub.utils import close_session
 from safetensors.torch import save
 
+from regionkit.core.spec import Checkpoint, ComponentSpec
 from regionkit.registry.cli import root
+from regionkit.registry.fetching import Need, fetch, with_remote
+from regionkit.registry.official import cached, files_in
 
 TOWER = save({"conv.weight": torch.arange(12.0).reshape(3, 4), "norm.bias": torch.ones(4)})
 
@@ -46,6 +51,9 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for variable in ("NO_PROXY", "no_proxy"):  # a proxy of the user's knows nothing of this machine's ports
+        monkeypatch.setenv(variable, "127.0.0.1")
+    close_session()  # one that was made before keeps the proxies of its time
     yield server
     close_session()
     server.close()
@@ -185,6 +193,131 @@ def test_a_file_of_another_hash_than_the_reference_pins_is_refused(released, hub
     assert result.exit_code == 0, result.output
 
 
+def test_a_file_that_was_in_the_cache_before_stays_there_when_its_hash_is_wrong(released, hub):
+    assert released.run("weights", "pull", "hub://toys/bridge/bridge.pt", "--yes").exit_code == 0
+    path = released.folder / "hub/models--toys--bridge/snapshots" / COMMIT / "bridge.pt"
+    before = path.read_bytes()
+    text = error(released.run("weights", "pull", f"hub://toys/bridge/bridge.pt#sha256={'0' * 64}", "--yes"), 1)
+    assert "has another hash than was asked for" in text
+    assert text.endswith(f"it was in the cache already: {path}")
+    assert path.read_bytes() == before
+    offline = ("weights", "pull", f"hub://toys/bridge/bridge.pt#sha256={'0' * 64}", "--offline")
+    assert "has another hash than was asked for" in error(released.run(*offline), 2)
+
+
+def test_a_file_of_another_hash_never_takes_the_place_of_one_that_is_there(released, hub):
+    (released.folder / "mine").mkdir()
+    Path("mine/bridge.pt").write_bytes(b"mine")
+    text = error(
+        released.run("weights", "pull", f"hub://toys/bridge/bridge.pt#sha256={'0' * 64}", "--yes", "--out", "mine"), 1
+    )
+    assert "has another hash than was asked for" in text
+    assert [path.name for path in Path("mine").iterdir()] == ["bridge.pt"]
+    assert Path("mine/bridge.pt").read_bytes() == b"mine"
+
+
+def test_a_damaged_file_in_the_cache_is_not_copied_but_fetched(released, hub):
+    assert released.run("weights", "pull", "hub://toys/bridge", "--yes").exit_code == 0
+    path = released.folder / "hub/models--toys--bridge/snapshots" / COMMIT / "bridge.pt"
+    path.resolve().write_bytes(b"damaged")
+    result = released.run("weights", "pull", "hub://toys/bridge", "--yes", "--out", "mine")
+    assert result.exit_code == 0, result.output
+    assert Path("mine/bridge.pt").read_bytes() == hub.repositories["toys/bridge"]["bridge.pt"]
+
+
+def test_a_component_whose_file_has_another_hash_than_is_pinned_is_not_called_complete(toy, hub):
+    pin = f'source="hub://toys/bridge/bridge.pt", sha256="{"0" * 64}"'
+    source = 'source="hub://toys/bridge/bridge.pt"'
+    assert source in weight_toys.INIT
+    weight_toys.install(toy)
+    project = toy({"released_plugin/__init__.py": weight_toys.INIT.replace(source, pin)})
+    assert project.run("weights", "pull", "hub://toys/bridge", "--yes").exit_code == 0
+    result = project.run("weights", "pull", "bridge/words", "--json")
+    assert (result.exit_code, statuses(result)) == (1, {"model": "to fetch"})
+
+
+def test_what_others_are_fetching_into_the_same_folder_stays(released, hub):
+    other = released.folder / "mine" / ".fetching-other" / "bridge.pt"
+    old = released.folder / "mine" / ".fetching" / "bridge.pt"
+    for path in (other, old):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half")
+    result = released.run("weights", "pull", "hub://toys/bridge", "--yes", "--out", "mine")
+    assert result.exit_code == 0, result.output
+    assert other.read_bytes() == old.read_bytes() == b"half"
+    assert sorted(path.name for path in Path("mine").iterdir()) == [".fetching", ".fetching-other", "bridge.pt"]
+
+
+def test_two_that_fetch_into_one_folder_do_not_disturb_each_other(released, hub):
+    needs = [
+        with_remote(Need("backbone some", "", "weights", source=f"hub://toys/{name}")) for name in ("tower", "bridge")
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda need: fetch(need, Path("mine")), needs))
+    held = hub.repositories["toys/tower"] | hub.repositories["toys/bridge"]
+    got = {path.relative_to("mine").as_posix(): path for path in Path("mine").rglob("*") if path.is_file()}
+    assert sorted(got) == sorted(name for name in held if not name.startswith("."))
+    assert all(path.read_bytes() == held[name] for name, path in got.items())
+
+
+def test_files_that_are_whole_already_are_not_fetched_again(released, hub):
+    assert released.run("weights", "pull", "hub://toys/tower", "--yes", "--out", "mine").exit_code == 0
+    Path("mine/config.json").write_bytes(b"damaged")
+    hub.requests.clear()
+    assert released.run("weights", "pull", "hub://toys/tower", "--yes", "--out", "mine").exit_code == 0
+    fetched = {
+        request.rpartition("/")[2] for request in hub.requests if request.startswith("GET") and "resolve" in request
+    }
+    assert fetched == {"config.json"}
+    assert Path("mine/config.json").read_bytes() == b"{}"
+
+
+FOLDERS = ("vision_tower", "context_provider", "mm_projector", "llm")
+
+
+@pytest.fixture
+def assembled(hub):
+    """Return a component whose weights are four folders of one repository, each of files of the same names."""
+    hub.repositories["toys/whole"] = {
+        f"{folder}/{name}": f"{folder} {name}".encode()
+        for folder in FOLDERS
+        for name in ("model.safetensors", "config.json")
+    } | {"README.md": b"#"}
+    entries = tuple(Checkpoint(folder, (folder,), source=f"hub://toys/whole/{folder}") for folder in FOLDERS)
+    return ComponentSpec(kind="backbone", name="whole", target="x:Y", checkpoints=entries)
+
+
+@pytest.mark.parametrize("out", [pytest.param(None, id="cache"), pytest.param(Path("mine"), id="folder")])
+def test_four_folders_of_one_repository_keep_their_names_and_are_found(released, hub, assembled, out):
+    for entry in assembled.checkpoints:
+        need = Need("backbone whole", "backbone", entry.role, entry.files, entry.source)
+        path = fetch(with_remote(need), out)
+        assert path.name == entry.role
+        assert sorted(inner.name for inner in path.iterdir()) == ["config.json", "model.safetensors"]
+    root = path.parent if out is None else out
+    found = files_in(assembled, root)
+    assert sorted(found) == sorted(FOLDERS)
+    for role, folder in found.items():
+        assert (folder / "model.safetensors").read_bytes() == f"{role} model.safetensors".encode()
+    assert not (root / "README.md").exists()
+    if out is None:
+        assert {cached(entry) for entry in assembled.checkpoints} == {root / name for name in FOLDERS}
+
+
+def test_a_cache_with_some_parts_of_a_model_alone_is_not_taken_for_the_weights(released, hub):
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    hub.repositories["toys/tower"] = {
+        "merges.txt": b"a b\n",
+        "model.safetensors.index.json": b"{}",
+        **dict.fromkeys(names, TOWER),
+    }
+    assert released.run("weights", "pull", f"hub://toys/tower/{names[0]}", "--yes").exit_code == 0
+    result = released.run("weights", "pull", "tower", "--json")
+    assert statuses(result)["vision"] == "to fetch"
+    assert released.run("weights", "pull", "tower", "--yes").exit_code == 0
+    assert statuses(released.run("weights", "pull", "tower", "--json"))["vision"] == "here"
+
+
 REFUSED = [
     pytest.param(
         ("hub://toys/none", "--yes"), 1, "hub://toys/none cannot be fetched: RepositoryNotFoundError", id="repo"
@@ -266,7 +399,7 @@ def test_the_command_line_honours_the_variables_of_the_hub(hub, tmp_path):
     done = subprocess.run(arguments, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mine" / "bridge.pt").read_bytes() == hub.repositories["toys/bridge"]["bridge.pt"]
-    assert not (tmp_path / "mine" / ".fetching").exists()
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["bridge.pt"]
 
 
 def test_pulling_does_not_import_torch(tmp_path):
@@ -281,3 +414,4 @@ def test_help_is_there_for_every_command():
         result = CliRunner().invoke(root, ["weights", name, "--help"])
         assert result.exit_code == 0
         assert result.output.startswith("Usage: ")
+        assert not {"decap", "clip", "coco"} & set(re.findall(r"\w+", result.output.lower()))

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
 from regionkit.core.contracts import BuildContext
-from regionkit.core.errors import MissingExtra, WeightsError
+from regionkit.core.errors import FeatureError, MissingExtra, WeightsError
 from regionkit.core.features import RegionTokens
 from regionkit.core.testing import check_bridge, check_decoder
 from regionkit.core.weights import WeightFile, WeightHeader, read_header, write_weights
@@ -23,6 +23,7 @@ from regionkit.plugins.patchioner import regionkit_components, regionkit_presets
 from regionkit.plugins.patchioner.configs import MemoryConfig, NoiseConfig, PatchPoolConfig
 from regionkit.plugins.patchioner.decap import Decap
 from regionkit.plugins.patchioner.decap_config import DecapConfig
+from regionkit.plugins.patchioner.greedy import greedy
 from regionkit.plugins.patchioner.memory import Memory
 from regionkit.plugins.patchioner.release import read_decap, read_memory
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer, tokenizer_from
@@ -85,6 +86,8 @@ def test_the_json_of_its_config_says_the_heads(tmp_path):
         param({"n_head": "four"}, "n_head is 'four', not a number of heads", id="words"),
         param({"n_head": 5}, "5 heads do not divide its width 32", id="heads"),
         param([1], "the decoder's config cannot be read: it holds no mapping", id="list"),
+        param({"n_head": True}, "n_head is True, not a number of heads", id="truth"),
+        param({"layer_norm_epsilon": 0.5}, "layer_norm_epsilon is 0.5, which decoder 'decap'", id="epsilon"),
     ],
 )
 def test_configs_that_do_not_fit_are_refused(fields, message, tmp_path):
@@ -95,6 +98,52 @@ def test_configs_that_do_not_fit_are_refused(fields, message, tmp_path):
     assert message in str(caught.value)
 
 
+def test_a_config_nested_without_end_is_refused_in_one_sentence(tmp_path):
+    files = {**write_decap(tmp_path), "config": tmp_path / "decoder_config.json"}
+    files["config"].write_text("[" * 100_000)
+    with pytest.raises(WeightsError, match="the decoder's config cannot be read: it is nested too deep"):
+        read_decap(files, DecapConfig())
+
+
+def test_a_config_with_the_epsilon_of_the_release_is_read(tmp_path):
+    files = {**write_decap(tmp_path), "config": tmp_path / "decoder_config.json"}
+    files["config"].write_text('{"n_head": 4, "layer_norm_epsilon": 1e-05}')
+    assert read_decap(files, DecapConfig()).header.config["heads"] == 4
+
+
+def test_a_tensor_of_another_shape_is_named_with_its_file(tmp_path):
+    files, state = write_decap(tmp_path), decap_state()
+    name = "decoder.transformer.h.0.attn.c_attn.weight"
+    torch.save({**state, name: state[name].T.contiguous()}, files["model"])
+    with pytest.raises(WeightsError) as caught:
+        read_decap(files, DecapConfig())
+    assert str(caught.value) == (
+        f"{files['model']}: {name} is (96, 32), and should be (32, 96)\n  fetch it again, or name another file"
+    )
+
+
+def test_a_quantised_decoder_is_refused_by_name(tmp_path):
+    files = write_decap(tmp_path)
+    torch.save({name: tensor.to(torch.int8) for name, tensor in decap_state().items()}, files["model"])
+    with pytest.raises(WeightsError, match=r"\.weight holds int8 numbers, quantised weights are not read"):
+        read_decap(files, DecapConfig())
+
+
+@pytest.mark.parametrize("all_rows", [False, True])
+def test_a_decoder_that_computes_nan_says_so_and_writes_no_caption(all_rows, tmp_path):
+    decoder = decoder_of(write_decap(tmp_path))
+    transformer = decoder.decoder.transformer
+    prefix = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    assert greedy(transformer, prefix, 4, known=520, end=519, all_rows=all_rows).ids.shape == (3, 4)
+    prefix[1] = float("nan")
+    with pytest.raises(FeatureError, match="decoder 'decap' computed NaN for 1 of 3 regions, so it wrote no caption"):
+        greedy(transformer, prefix, 4, known=520, end=519, all_rows=all_rows)
+    with torch.no_grad():
+        transformer.ln_f.weight.fill_(float("inf"))
+    with pytest.raises(FeatureError, match="computed NaN for 4 of 4 regions"):
+        decoder.generate(unit_tokens())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -102,7 +151,9 @@ def test_configs_that_do_not_fit_are_refused(fields, message, tmp_path):
         param(["decoder.transformer.h.1.ln_2.bias"], "missing: decoder.transformer.h.1.ln_2.bias", id="missing"),
         param(["clip_project.model.0.weight"], "missing: clip_project.model.0.weight", id="no-prefix"),
         param(
-            {"decoder.lm_head.weight": torch.ones(600, 32)}, "its output layer is not its word embedding", id="untied"
+            {"decoder.lm_head.weight": torch.ones(600, 32)},
+            "its output layer is not its word embedding, as decoder 'decap' has it\n  fetch it again, or name another",
+            id="untied",
         ),
         param(["decoder.transformer.wte.weight"], "has no decoder.transformer.wte.weight", id="no-words"),
     ],

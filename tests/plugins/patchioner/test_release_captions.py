@@ -82,3 +82,22 @@ def test_a_decoder_of_another_width_is_refused_by_name(tmp_path):
     assert result.exit_code == 2
     assert f"?[{WIDTH}]" in result.output
     assert f"clip-vit-b16/text[{DIM}] is needed here" in result.output
+
+
+def test_a_decoder_is_trained_behind_a_backbone_of_official_files(tmp_path, monkeypatch):
+    write_talk2dino(tmp_path / "release", "facebook")
+    (tmp_path / "texts.txt").write_text("the dog\nthe cat\na dog at the cat\n")
+    (tmp_path / "recipe.yaml").write_text(
+        "version: 1\nrecipe: {name: text-only, steps: 2, batch_size: 2}\n"
+        "backbone: {name: dinov2-talk2dino, weights: 'file:release', resolution: 56}\nbridge: none\n"
+        "decoder: {name: decap, tokenizer: clip, hidden: 16, layers: 1, heads: 2, positions: 16}\n"
+        "corpus: {name: text-lines, file: texts.txt}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(root, ["train", "recipe.yaml", "--out", "made", "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    write_rest(tmp_path / "release", WIDTH)
+    trained = f"file:{tmp_path}/made/recipe.safetensors"
+    monkeypatch.chdir("/")
+    result = caption(tmp_path / "release", "patchioner-talk2dino", "--set", f"decoder.weights={trained}")
+    assert result.exit_code == 0, result.output

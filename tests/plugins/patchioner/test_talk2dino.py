@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,7 @@ def test_header_says_space_and_architecture(tmp_path):
         "context": CONTEXT,
         "vocabulary": VOCABULARY,
     }
+    assert header.extra["projection_sha256"] == hashlib.sha256(files["projection"].read_bytes()).hexdigest()
 
 
 def test_a_converted_file_is_the_official_one(backbone, tmp_path):

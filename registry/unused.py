@@ -1,4 +1,4 @@
-"""What a plugin that is not used would bring, read from its source without running any of it."""
+"""Plugins that are not used: where their source lies and what they would bring, told without running any of it."""
 
 from __future__ import annotations
 
