@@ -105,6 +105,8 @@ def same_encoded(one: Inputs, other: Inputs, tolerance: float, message: str) -> 
 
 def well_formed(encoded: Inputs, count: int, dim: int) -> None:
     """Demand that encoded regions are as many, as wide and as finite as they have to be."""
+    kinds = (RegionTokens, RegionViews)
+    demand(isinstance(encoded, kinds), f"the result is a {type(encoded).__name__}, not RegionTokens or RegionViews")
     demand(len(encoded) == count, f"{len(encoded)} results for {count} regions")
     if isinstance(encoded, RegionViews):
         demand(all(isinstance(view, Image.Image) for view in encoded.pictures), "a view is no picture")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -265,6 +266,10 @@ def _parse_merges(data: bytes, source: str) -> list[tuple[str, str]]:
     pairs = [tuple(line.split()) for line in lines if line.strip()]
     if any(len(pair) != 2 for pair in pairs):
         raise WeightsError(f"{source}: this is no merges file: each line after the first holds two pieces", _MERGES)
+    used = pairs[: ClipTokenizer.COUNT]
+    if len(set(used)) < len(used):  # ids would shift against those that the weights were trained with
+        first = next(pair for pair, times in Counter(used).items() if times > 1)
+        raise WeightsError(f"{source}: this is no merges file: it holds '{' '.join(first)}' twice", _MERGES)
     return pairs  # type: ignore[return-value]
 
 

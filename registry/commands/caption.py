@@ -31,12 +31,19 @@ class Job:
         where: Where a mistake in it is reported, ``file`` or ``file:line``.
         path: The picture's file.
         read_regions: Makes the regions; called when the job is run, so that one bad line does not stop the others.
+        id: What a line of a JSONL calls itself; results repeat it, so that they can be joined with references.
     """
 
     name: str
     where: str
     path: Path
     read_regions: Callable[[], list[Region]]
+    id: str = ""
+
+    @property
+    def known(self) -> dict[str, str]:
+        """What a result says of where it comes from."""
+        return {**({"id": self.id} if self.id else {}), "image": self.name}
 
 
 class CaptionCommand(click.Command):
@@ -224,7 +231,8 @@ def _jsonl_jobs(source: Path) -> Iterator[Job]:
         except DataError as error:
             yield Job(str(source), where, source, _refusal(error))  # told when its turn comes, as other bad samples are
             continue
-        yield Job(record["image"], where, source.parent / record["image"], _record_reader(record, source.parent))
+        reader = _record_reader(record, source.parent)
+        yield Job(record["image"], where, source.parent / record["image"], reader, str(record.get("id", "")))
     if empty:
         raise DataError(f"{source} holds no line")
 
@@ -348,16 +356,16 @@ class _Writer:
             {"region": to_record(region), "caption": caption.text, "score": round(caption.score, 4)}
             for region, caption in zip(regions, captions, strict=True)
         ]
-        self._record({"image": job.name, "preset": self.preset, "captions": found})
+        self._record({**job.known, "preset": self.preset, "captions": found})
         if not self.as_json:
             for number, caption in enumerate(captions, 1):
-                head = f"{number}. " if self.alone and len(captions) > 1 else "" if self.alone else f"{job.name}: "
-                click.echo(f"{head}{caption.text}")
+                numbered = f"{number}. " if len(captions) > 1 else ""
+                click.echo(f"{numbered if self.alone else f'{job.id or job.name}: '}{caption.text}")
         if self.out is not None and self.out.suffix != ".jsonl":
             self._draw(job, image, regions, captions)
 
     def add_failure(self, job: Job, error: RegionkitError) -> None:
-        self._record({"image": job.name, "preset": self.preset, "error": str(error)})
+        self._record({**job.known, "preset": self.preset, "error": str(error)})
 
     def close(self) -> None:
         """Write the lines: to the JSONL that was asked for, or beside the drawings of a folder."""

@@ -230,3 +230,12 @@ def test_weight_files_are_hashed_only_for_results_that_say_what_made_them(scenes
     assert len(asked) == 3
     for path in (tmp_path / "lines.jsonl", tmp_path / "drawings" / "captions.jsonl"):
         assert all(json.loads(line)["provenance"] == {"by": "us"} for line in path.read_text().splitlines())
+
+
+def test_the_id_of_a_line_is_repeated_so_that_results_can_be_joined(folder, tmp_path):
+    lines = [{"id": "a/1", "image": str(folder / "0.png")}, {"id": "a/2", "image": "nowhere.png"}]
+    (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    result = CliRunner().invoke(root, ["caption", str(tmp_path / "in.jsonl"), "--json"])
+    records = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    assert [record["id"] for record in records] == ["a/1", "a/2"]
+    assert "error" in records[1]

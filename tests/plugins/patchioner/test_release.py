@@ -236,6 +236,15 @@ def test_merges_tensor_is_the_text_of_a_merges_file(tmp_path):
     assert bytes(stored.numpy()).decode() == MERGES
 
 
+def test_merges_that_name_a_pair_twice_are_refused_where_they_count(tmp_path, monkeypatch):
+    path = tmp_path / "merges.txt"
+    path.write_text("#v\na b\nc d\ne f\na b\n")
+    with pytest.raises(WeightsError, match=r"merges\.txt: this is no merges file: it holds 'a b' twice"):
+        ClipTokenizer(path)
+    monkeypatch.setattr(ClipTokenizer, "COUNT", 3)
+    assert ClipTokenizer(path).merges == [("a", "b"), ("c", "d"), ("e", "f")]
+
+
 def test_a_damaged_merges_tensor_is_refused():
     extra = {"tokenizer": {"type": "clip", "merges": "merges"}}
     for content, message in (
