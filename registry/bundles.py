@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from regionkit.core.archives import refused, safe_name, unpack
+from regionkit.core.archives import MAX_BYTES, refused, safe_name, unpack
 from regionkit.core.errors import DataError, RegionkitError, WeightsError
 from regionkit.core.files import is_file, is_free, replacing, replacing_folder, sha256_of
 from regionkit.core.spec import PARTS
@@ -248,18 +248,15 @@ def unpack_bundle(archive: Path, folder: Path) -> list[Entry]:
             for path in sorted(inner for inner in unpacked.rglob("*") if inner.is_file()):
                 _check_listed(archive, path.relative_to(unpacked).as_posix(), path.stat().st_size, sizes)
 
-    if limit is None:
-        unpack(archive, folder, check=check)
-    else:
-        unpack(archive, folder, check=check, max_bytes=limit)
+    unpack(archive, folder, check=check, max_bytes=limit)
     return found
 
 
-def _check_zip(archive: Path) -> int | None:
+def _check_zip(archive: Path) -> int:
     """Hold the list of a zip, which claims the size of every entry, against its manifest before anything is unpacked.
 
     Returns:
-        Bytes that its files may have; None where it is no readable zip or has no manifest, which unpacking looks into.
+        Bytes that its files may have: those of any archive where it is no readable zip or has no manifest.
 
     Raises:
         DataError: The manifest does not list an entry, or with another size.
@@ -270,15 +267,15 @@ def _check_zip(archive: Path) -> int | None:
             infos = file.infolist()
             own = [info for info in infos if info.filename == MANIFEST]
             if not own or own[0].file_size > _MAX_MANIFEST:
-                return None
+                return MAX_BYTES
             manifest = parse_manifest(file.read(own[0]), str(archive))
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError):
-        return None
+        return MAX_BYTES
     for info in infos:
         if not info.is_dir():
             name = safe_name(archive, info.filename).as_posix()
             _check_listed(archive, name, info.file_size, manifest.sizes)
-    return sum(manifest.sizes.values()) + own[0].file_size
+    return min(sum(info.file_size for info in infos), MAX_BYTES)
 
 
 def _check_listed(archive: Path, name: str, size: int, sizes: Mapping[str, int]) -> None:

@@ -195,6 +195,7 @@ def test_files_that_are_not_there_or_no_checkpoint(tmp_path):
 def test_indices_that_lie(names, message, tmp_path):
     in_parts(tmp_path, ".safetensors", names)
     assert message in refused(tmp_path)
+    assert "\n  fetch " in refused(tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")

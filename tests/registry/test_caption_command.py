@@ -232,7 +232,8 @@ def test_weight_files_are_hashed_only_for_results_that_say_what_made_them(scenes
         assert all(json.loads(line)["provenance"] == {"by": "us"} for line in path.read_text().splitlines())
 
 
-def test_the_id_of_a_line_is_repeated_so_that_results_can_be_joined(folder, tmp_path):
+def test_the_id_of_a_line_is_repeated_so_that_results_can_be_joined(scenes, tmp_path):
+    folder, _ = scenes
     lines = [{"id": "a/1", "image": str(folder / "0.png")}, {"id": "a/2", "image": "nowhere.png"}]
     (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     result = CliRunner().invoke(root, ["caption", str(tmp_path / "in.jsonl"), "--json"])

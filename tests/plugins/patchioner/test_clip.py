@@ -188,7 +188,8 @@ def test_another_model_another_vocabulary_and_missing_files_are_refused(tmp_path
         read_clip(files, ClipConfig(model="vit-b32"))
     assert str(caught.value) == (
         f"{files['model']}: this model has patches of 16 pixels, vit-b32 has 32\n"
-        "  write backbone.model: vit-b16, or name the other file: backbone.weights: file:PATH"
+        "  write backbone.model: vit-b16, or name the other file: backbone.weights: file:PATH\n"
+        "  to convert it: --set model=vit-b16"
     )
     (tmp_path / "few.txt").write_text("#version\nt h\n")
     with pytest.raises(WeightsError, match="these merges make 515 tokens, the text tower knows 520"):

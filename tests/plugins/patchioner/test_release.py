@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from official_layouts import MERGES, WIDTH, context_of, decap_state, write_merges
+from official_layouts import MERGES, WIDTH, clip_model, context_of, decap_state, openai_state, write_merges
 from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
@@ -20,6 +20,8 @@ from regionkit.core.features import RegionTokens
 from regionkit.core.testing import check_bridge, check_decoder
 from regionkit.core.weights import WeightFile, WeightHeader, read_header, write_weights
 from regionkit.plugins.patchioner import regionkit_components, regionkit_presets
+from regionkit.plugins.patchioner.backbone_configs import ClipConfig
+from regionkit.plugins.patchioner.clip_layouts import read_clip
 from regionkit.plugins.patchioner.configs import MemoryConfig, NoiseConfig, PatchPoolConfig
 from regionkit.plugins.patchioner.decap import Decap
 from regionkit.plugins.patchioner.decap_config import DecapConfig
@@ -196,6 +198,40 @@ def test_a_converted_decoder_writes_the_same_captions(tmp_path):
     assert converted.generate(unit_tokens()) == decoder_of(files).generate(unit_tokens())
 
 
+# ---------------------------------------------------------------- CLIP
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        param(
+            lambda state: {name: tensor.to(torch.int8) for name, tensor in state.items()},
+            "holds int8 numbers, quantised weights are not read",
+            id="quantised",
+        ),
+        param(
+            lambda state: {**state, "text_projection": state["text_projection"] * float("nan")},
+            "text_projection holds NaN",
+            id="nan-in-the-text-tower-alone",
+        ),
+        param(
+            lambda state: {**state, "positional_embedding": state["positional_embedding"][:1]},
+            "the checkpoint has impossible sizes: context: 1 has no room for the start and the end token",
+            id="one-position",
+        ),
+        param(lambda state: state, "  to convert it: --set model=vit-b16", id="another-patch"),
+    ],
+)
+def test_a_clip_that_cannot_be_used_is_refused_with_its_file_and_a_next_step(change, message, tmp_path):
+    files = {"model": tmp_path / "ViT-B-32.pt", "merges": write_merges(tmp_path)}
+    torch.save(change(openai_state(clip_model())), files["model"])
+    with pytest.raises(WeightsError) as caught:
+        read_clip(files, ClipConfig(model="vit-b32" if "convert" in message else "vit-b16"))
+    assert caught.value.message.startswith(f"{files['model']}: ")
+    assert message in str(caught.value)
+    assert caught.value.hints
+
+
 # ---------------------------------------------------------------- merges inside weights
 
 
@@ -297,6 +333,13 @@ def test_banks_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
     path.write_bytes(b"not a bank")
     with pytest.raises(WeightsError, match="this is no HDF5 file, or a damaged one"):
         read_memory({"bank": path}, MemoryConfig())
+    with h5py.File(tmp_path / "flat.h5", "w") as file:
+        file["coco-embeddings"] = np.ones(WIDTH, dtype=np.float32)
+        file.create_dataset("coco-text", data=["a"], dtype=h5py.string_dtype())
+    with pytest.raises(WeightsError) as caught:
+        read_memory({"bank": tmp_path / "flat.h5"}, MemoryConfig())
+    assert str(tmp_path / "flat.h5") in caught.value.message
+    assert caught.value.hints
     with pytest.raises(WeightsError, match="bridge 'memory' needs a bank"):
         read_memory({}, MemoryConfig())
     files = write_h5(path, np.ones((2, 24), dtype=np.float32), ["a", "b"])
