@@ -49,8 +49,8 @@ def load(
         ConfigError: The pipeline has mistakes; all of them are named, before any weight is read.
     """
     from regionkit.registry.assembly import build_pipeline
+    from regionkit.registry.discovery.local_plugins import allow_local_plugins as allowing
     from regionkit.registry.document import read_pipeline
-    from regionkit.registry.local_plugins import allow_local_plugins as allowing
     from regionkit.registry.plan import plan_pipeline
 
     with allowing(allow_local_plugins):
@@ -66,7 +66,7 @@ def validate(path: str | Path, *, overrides: Sequence[str] = (), allow_local_plu
         overrides: As for :func:`load`.
         allow_local_plugins: As for :func:`load`.
     """
-    from regionkit.registry.local_plugins import allow_local_plugins as allowing
+    from regionkit.registry.discovery.local_plugins import allow_local_plugins as allowing
     from regionkit.registry.validation import check_file
 
     with allowing(allow_local_plugins):

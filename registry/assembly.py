@@ -12,12 +12,12 @@ from regionkit.core.contracts import Backbone, BuildContext, Component, Corpus, 
 from regionkit.core.errors import RegionkitError, did_you_mean
 from regionkit.core.pipeline import Pipeline
 from regionkit.core.spec import KINDS, PARTS, ComponentSpec
-from regionkit.registry.banks import embed_corpus
 from regionkit.registry.packages import require_packages
 from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill, with_defaults
-from regionkit.registry.weight_choice import Wanted, choose_weights, settle_backbone
+from regionkit.registry.weights.banks import embed_corpus
+from regionkit.registry.weights.choice import Wanted, choose_weights, settle_backbone
 
 
 def build_pipeline(

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from regionkit.core.errors import RegionkitError
-from regionkit.registry.plugin_source import PluginSource, brought_by
+from regionkit.registry.discovery.plugin_source import PluginSource, brought_by
 
 #: Seconds that a check may take, and that starting Python with torch and all installed plugins may.
 LIMIT = 60.0
@@ -266,8 +266,8 @@ _LOADS = "The plugin can be imported, and everything that it brings is sound"
 
 def _load(name: str, module: str, request: Mapping[str, Any]) -> str:
     """Import and register a plugin that is not installed; returns what is wrong with it."""
-    from regionkit.registry.discovery import describe_import
-    from regionkit.registry.owners import Owner
+    from regionkit.registry.discovery.discover import describe_import
+    from regionkit.registry.discovery.owners import Owner
     from regionkit.registry.registry import PluginFault, get_registry
 
     registry = get_registry()

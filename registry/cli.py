@@ -131,7 +131,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 def root(context: click.Context, /, offline: bool, traceback: bool, allow_local_plugins: bool) -> None:
     """Caption any region of an image: assemble, train, ablate and serve captioners from YAML."""
     if allow_local_plugins:
-        from regionkit.registry.local_plugins import allow_local_plugins as allowing
+        from regionkit.registry.discovery.local_plugins import allow_local_plugins as allowing
 
         context.with_resource(allowing())
     if offline:

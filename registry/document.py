@@ -15,7 +15,7 @@ from typing import Any
 
 from regionkit.core.errors import ConfigError, Problem, UnknownName, did_you_mean
 from regionkit.core.files import is_file
-from regionkit.registry.local_plugins import FLAG, KEY, load_local_plugins
+from regionkit.registry.discovery.local_plugins import FLAG, KEY, load_local_plugins
 from regionkit.registry.merging import apply_override, merge
 from regionkit.registry.registry import get_registry
 from regionkit.registry.yaml_text import nearby, read_text, read_yaml

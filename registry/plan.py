@@ -14,7 +14,6 @@ from regionkit.core.spec import PARTS
 from regionkit.core.weights import WeightFile
 from regionkit.registry.misspelt import as_meant
 from regionkit.registry.packages import missing_module, missing_package, require_packages
-from regionkit.registry.references import is_reference, locate
 from regionkit.registry.registry import get_registry, plural
 from regionkit.registry.schema import (
     Part,
@@ -28,7 +27,8 @@ from regionkit.registry.schema import (
     with_defaults,
 )
 from regionkit.registry.trace import Fault, Trace, trace_parts
-from regionkit.registry.weight_index import content_hash
+from regionkit.registry.weights.index import content_hash
+from regionkit.registry.weights.references import is_reference, locate
 
 #: Keys of a pipeline file.
 PIPELINE_KEYS = (*PARTS, "weights", "summary")

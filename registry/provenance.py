@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regionkit.core.spec import ComponentSpec
-from regionkit.registry.owners import installed_version
+from regionkit.registry.discovery.owners import installed_version
 from regionkit.registry.registry import get_registry
-from regionkit.registry.weight_index import content_hash
+from regionkit.registry.weights.index import content_hash
 
 if TYPE_CHECKING:
     from regionkit.core.weights import WeightFile

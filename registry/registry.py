@@ -18,10 +18,10 @@ import pluggy
 import regionkit.core.plugin as hooks
 from regionkit.core.errors import RegionkitError, RunFailed, UnknownName, did_you_mean
 from regionkit.core.spec import KINDS, CommandSpec, ComponentSpec, PaperSpec
-from regionkit.registry.asking import Offer, ask_plugin, describe, file_key
-from regionkit.registry.clashes import Claim, clash_error
-from regionkit.registry.owners import Loading, Owner, Quarantined
-from regionkit.registry.unused import close_names
+from regionkit.registry.discovery.asking import Offer, ask_plugin, describe, file_key
+from regionkit.registry.discovery.clashes import Claim, clash_error
+from regionkit.registry.discovery.owners import Loading, Owner, Quarantined
+from regionkit.registry.discovery.unused import close_names
 
 #: Plugins named here, separated by commas, are not loaded.
 DISABLE_VARIABLE = "REGIONKIT_DISABLE"
@@ -113,7 +113,7 @@ class Registry:
         # Presets and weights are looked up once, and it may have brought more. Who has not imported the index has no
         # old one; importing it here would slow down every listing.
         vars(self).pop("presets", None)
-        index = sys.modules.get("regionkit.registry.weight_index")
+        index = sys.modules.get("regionkit.registry.weights.index")
         if index is not None:
             index.get_index.cache_clear()
 
@@ -375,7 +375,7 @@ def get_registry() -> Registry:
     Raises:
         RegionkitError: Two plugins register the same component or command.
     """
-    from regionkit.registry.discovery import discover
+    from regionkit.registry.discovery.discover import discover
 
     return discover()
 

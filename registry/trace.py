@@ -10,7 +10,7 @@ from regionkit.core.spec import Port
 from regionkit.core.weights import WeightFile
 from regionkit.registry.ports import Ends, Spaces, ends, mismatch, resolve, spaces_of, spelled
 from regionkit.registry.schema import Part
-from regionkit.registry.weight_choice import Wanted, choose_bank, choose_weights, settle_backbone
+from regionkit.registry.weights.choice import Wanted, choose_bank, choose_weights, settle_backbone
 
 
 @dataclass(frozen=True, slots=True)

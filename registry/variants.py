@@ -10,7 +10,7 @@ from regionkit.core.spec import PARTS, ComponentSpec
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill_options, nowhere
 from regionkit.registry.trace import trace_parts
-from regionkit.registry.weight_index import get_index
+from regionkit.registry.weights.index import get_index
 from regionkit.registry.yaml_text import read_value
 
 #: A corruption as headers spell it: ``noise(std=0.08)``.

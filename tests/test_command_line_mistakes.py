@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from regionkit.core.weights import WeightFile, read_header, write_weights
-from regionkit.registry import weight_index
 from regionkit.registry.assembly import build
 from regionkit.registry.cli import root
+from regionkit.registry.weights import index as weight_index
 
 PIPELINE = """
 version: 1

@@ -21,7 +21,7 @@ from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.registry import get_registry
 from regionkit.registry.assembly import build_pipeline
 from regionkit.registry.plan import PipelinePlan
-from regionkit.registry.weight_index import content_hash
+from regionkit.registry.weights.index import content_hash
 
 #: Bytes of features that are held for later trials.
 FEATURE_BYTES = 1 << 30

@@ -16,7 +16,7 @@ import click
 from regionkit.core.errors import DataError, RegionkitError, RunFailed
 from regionkit.core.weights import WeightHeader, write_weights
 from regionkit.registry.schema import fill
-from regionkit.registry.weight_folders import default_folder, found_text
+from regionkit.registry.weights.folders import default_folder, found_text
 
 #: Sources of sentences; exactly one is given.
 _SOURCES = ("corpus", "texts", "coco", "h5")
@@ -196,7 +196,7 @@ def _embed(part: Any, texts: list[str], device: str) -> tuple[Any, str]:
     from regionkit.core.texts import embed_texts
     from regionkit.registry.assembly import build_part, pick_device, place
     from regionkit.registry.ports import spaces_of
-    from regionkit.registry.weight_choice import settle_backbone
+    from regionkit.registry.weights.choice import settle_backbone
 
     part, weights = settle_backbone(part)
     writes = spaces_of(part).image
@@ -210,7 +210,7 @@ def _write(path: Path, embeddings: Any, texts: list[str], header: WeightHeader, 
     from safetensors import SafetensorError
 
     from regionkit.core.texts import bank_tensors
-    from regionkit.registry.weight_index import get_index
+    from regionkit.registry.weights.index import get_index
 
     try:
         write_weights(path, bank_tensors(embeddings, texts), header, half=half)

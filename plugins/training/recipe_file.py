@@ -16,9 +16,9 @@ from regionkit.registry.packages import require_packages
 from regionkit.registry.ports import Spaces, spaces_of
 from regionkit.registry.registry import get_registry, plural
 from regionkit.registry.schema import Part, by_line, check_keys, fill
-from regionkit.registry.weight_choice import Wanted, choose_weights, reference_of, settle_backbone
-from regionkit.registry.weight_folders import default_folder
-from regionkit.registry.weight_index import content_hash
+from regionkit.registry.weights.choice import Wanted, choose_weights, reference_of, settle_backbone
+from regionkit.registry.weights.folders import default_folder
+from regionkit.registry.weights.index import content_hash
 
 #: Keys of a recipe file beside the parts that it trains with.
 KEYS = ("recipe", "seed", "out", "half", "summary")

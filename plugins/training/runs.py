@@ -23,7 +23,7 @@ from regionkit.plugins.training.loop import LoopOptions, Outcome, same_everywher
 from regionkit.plugins.training.progress import Progress
 from regionkit.plugins.training.recipe_file import TrainingPlan
 from regionkit.registry.assembly import build_part, place
-from regionkit.registry.weight_index import get_index
+from regionkit.registry.weights.index import get_index
 
 #: Key of ``WeightHeader.extra`` that says how the weights were trained.
 TRAINING = "training"

@@ -96,7 +96,7 @@ def _display(plan: TrainingPlan, total: int, start: int) -> Iterator[Progress]:
 
 
 def _say(plan: TrainingPlan, report: Report) -> None:
-    from regionkit.registry.weight_folders import found_text
+    from regionkit.registry.weights.folders import found_text
 
     if report.outcome is None:
         click.echo(f"{plan.out} is finished: this set-up made it before; to make it again add --restart")

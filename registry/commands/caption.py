@@ -147,7 +147,7 @@ def _load(options: dict[str, Any]) -> tuple[Pipeline, PipelinePlan]:
     from regionkit.registry.assembly import build_pipeline
     from regionkit.registry.document import read_pipeline
     from regionkit.registry.plan import plan_pipeline
-    from regionkit.registry.references import is_folder
+    from regionkit.registry.weights.references import is_folder
 
     overrides = list(options["overrides"])
     if options["weights"]:

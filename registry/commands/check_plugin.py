@@ -33,7 +33,7 @@ def check_plugin(
     """
     from regionkit.core.errors import RegionkitError
     from regionkit.registry.checking import check_source
-    from regionkit.registry.plugin_source import find_source
+    from regionkit.registry.discovery.plugin_source import find_source
 
     if limit <= 0:
         raise RegionkitError(f"--limit: {limit:g} must be more than 0 seconds")

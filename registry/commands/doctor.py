@@ -14,10 +14,10 @@ from pathlib import Path
 import click
 
 from regionkit.core.errors import RunFailed
-from regionkit.registry.asking import describe
 from regionkit.registry.commands.plugins import unknown_disabled
 from regionkit.registry.commands.tables import text_table
-from regionkit.registry.owners import installed_version
+from regionkit.registry.discovery.asking import describe
+from regionkit.registry.discovery.owners import installed_version
 from regionkit.registry.registry import DISABLE_VARIABLE, get_registry
 
 _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?P<rest>[^;]*)(;.*extra\s*==\s*['\"](?P<extra>[\w-]+)['\"])?")
@@ -125,8 +125,8 @@ def _plugins() -> list[Finding]:
 
 
 def _weights() -> list[Finding]:
-    from regionkit.registry.bundles import status_in_bundle
-    from regionkit.registry.weight_index import get_index, with_recipe
+    from regionkit.registry.weights.bundles import status_in_bundle
+    from regionkit.registry.weights.index import get_index, with_recipe
 
     index = get_index()
     findings = []

@@ -69,7 +69,7 @@ def _unknown(registry: Registry, name: str, kind: str | None) -> RegionkitError:
 def component_facts(spec: ComponentSpec) -> dict[str, Any]:
     """Return everything about a component in plain values."""
     from regionkit.registry.schema import options
-    from regionkit.registry.weight_index import get_index
+    from regionkit.registry.weights.index import get_index
 
     registry = get_registry()
     owner, paper = registry.owner(spec), registry.papers.get(spec.paper)

@@ -23,9 +23,9 @@ def bundle(source: str, out: Path, weights: str | None, overrides: tuple[str, ..
     SOURCE is a preset or a pipeline file. Official files are converted into ours; weights.json lists every file with
     its hash, licence and source, and pipeline.yaml is the pipeline, whose weights lie beside it.
     """
-    from regionkit.registry.bundles import PIPELINE, make_bundle
     from regionkit.registry.document import check_reader, read_pipeline
     from regionkit.registry.plan import plan_pipeline
+    from regionkit.registry.weights.bundles import PIPELINE, make_bundle
 
     document = read_pipeline(source, [*overrides, *([f"weights={weights}"] if weights else [])])
     check_reader(document, "")

@@ -39,7 +39,7 @@ def convert(what: str, files: tuple[Path, ...], **options: Any) -> None:
 
     A single PICKLE of words, tensors or settings becomes .json or .safetensors and needs no component.
     """
-    from regionkit.registry.conversion import find_component, unknown_component
+    from regionkit.registry.weights.conversion import find_component, unknown_component
 
     spec = find_component(what)
     if spec is not None and (files or options["roles"] or not Path(what).exists()):
@@ -51,9 +51,9 @@ def convert(what: str, files: tuple[Path, ...], **options: Any) -> None:
 
 
 def _convert_component(spec: ComponentSpec, paths: tuple[Path, ...], options: dict[str, Any]) -> None:
-    from regionkit.registry.conversion import Stated, convert, match_files, recipe_of, save
-    from regionkit.registry.official import spec_for
-    from regionkit.registry.weight_folders import default_folder, found_text
+    from regionkit.registry.weights.conversion import Stated, convert, match_files, recipe_of, save
+    from regionkit.registry.weights.folders import default_folder, found_text
+    from regionkit.registry.weights.official import spec_for
 
     if not spec.reader:
         raise WeightsError(
@@ -115,7 +115,7 @@ def _convert_file(path: Path, files: tuple[Path, ...], options: dict[str, Any]) 
             f"say what to make of {path.name}: --out X.json or --out X.safetensors",
             "or name the component whose weights it is: toolkit weights convert COMPONENT FILE",
         )
-    from regionkit.registry.plain_conversion import convert_plain
+    from regionkit.registry.weights.pickles import convert_plain
 
     out = _out(options["out"], [".json", ".safetensors"], [path])
     text = convert_plain(path, out, records=options["records"], names=options["names"])

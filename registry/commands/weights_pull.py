@@ -16,7 +16,7 @@ from regionkit.core.errors import RegionkitError, RunFailed, UnknownName, Weight
 from regionkit.registry.commands.tables import text_table
 
 if TYPE_CHECKING:
-    from regionkit.registry.fetching import Need
+    from regionkit.registry.weights.fetching import Need
 
 
 @click.command("pull")
@@ -44,12 +44,12 @@ def pull(what: str, out: Path | None, yes: bool, as_json: bool) -> None:
 
 def _needs(what: str, out: Path | None) -> list[Need]:
     """Say what is needed, whatever WHAT is."""
-    from regionkit.registry.conversion import find_component
     from regionkit.registry.document import check_reader, read_pipeline
-    from regionkit.registry.fetching import needs_of_component, needs_of_pipeline, needs_of_reference
-    from regionkit.registry.references import is_offline, is_reference
     from regionkit.registry.registry import get_registry
     from regionkit.registry.schema import fill
+    from regionkit.registry.weights.conversion import find_component
+    from regionkit.registry.weights.fetching import needs_of_component, needs_of_pipeline, needs_of_reference
+    from regionkit.registry.weights.references import is_offline, is_reference
 
     out = None if is_offline() else out  # without a network the cache has to do
     if is_reference(what):
@@ -78,8 +78,8 @@ def _needs(what: str, out: Path | None) -> list[Need]:
 
 
 def _pull(what: str, needs: list[Need], out: Path | None, *, fetches: bool, as_json: bool) -> None:
-    from regionkit.registry.fetching import fetch, with_remote
-    from regionkit.registry.references import is_offline
+    from regionkit.registry.weights.fetching import fetch, with_remote
+    from regionkit.registry.weights.references import is_offline
 
     offline, trouble = is_offline(), None
     if not offline:
@@ -127,8 +127,8 @@ def _agreed(wanted: Sequence[Need]) -> bool:
 
 def _incomplete(what: str, missing: Sequence[Need], out: Path | None, offline: bool) -> RunFailed:
     """Say what is still missing and how it is had."""
-    from regionkit.registry.fetching import by_hand
-    from regionkit.registry.weight_folders import default_folder
+    from regionkit.registry.weights.fetching import by_hand
+    from regionkit.registry.weights.folders import default_folder
 
     folder = out or default_folder()
     hands = list(by_hand([need for need in missing if not need.from_hub], folder))
@@ -146,8 +146,8 @@ def _incomplete(what: str, missing: Sequence[Need], out: Path | None, offline: b
 
 
 def _use(what: str, out: Path | None) -> str:
-    from regionkit.registry.references import is_reference
-    from regionkit.registry.weight_folders import is_searched
+    from regionkit.registry.weights.folders import is_searched
+    from regionkit.registry.weights.references import is_reference
 
     if out is None and is_reference(what):
         return f"use the weights with --weights {what}"
@@ -190,9 +190,9 @@ def _record(need: Need, fetched: Sequence[Need]) -> dict[str, Any]:
 def _unpack(archive: Path, out: Path | None, as_json: bool) -> None:
     """Unpack a bundle, check it, and say how it is used."""
     from regionkit.core.archives import ENDINGS
-    from regionkit.registry.bundles import MANIFEST, PIPELINE, unpack_bundle
-    from regionkit.registry.weight_folders import default_folder, is_searched
-    from regionkit.registry.weight_index import get_index
+    from regionkit.registry.weights.bundles import MANIFEST, PIPELINE, unpack_bundle
+    from regionkit.registry.weights.folders import default_folder, is_searched
+    from regionkit.registry.weights.index import get_index
 
     ending = next(ending for ending in ENDINGS if archive.name.lower().endswith(ending))
     folder = out or default_folder() / archive.name[: -len(ending)]

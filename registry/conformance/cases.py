@@ -15,8 +15,8 @@ from regionkit.registry.conformance.of_specs import (
     run_function,
 )
 from regionkit.registry.conformance.subjects import CannotBuild, subject_of
+from regionkit.registry.discovery.plugin_source import brought_by
 from regionkit.registry.packages import missing_package
-from regionkit.registry.plugin_source import brought_by
 from regionkit.registry.registry import get_registry
 
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from regionkit.registry.discovery import HEAVY
+from regionkit.registry.discovery.discover import HEAVY
 
 #: Seconds that such an import may take.
 PATIENCE = 60.0
@@ -33,8 +33,8 @@ with open(json.loads(sys.argv[4]), "w") as stream:
 def light_import_faults(modules: Sequence[str]) -> list[str]:
     """Import modules in a fresh process and return what they do that they must not, one sentence a fault.
 
-    They must import none of :data:`~regionkit.registry.discovery.HEAVY`, print nothing, write no file into the current
-    folder, and leave the environment as it is.
+    They must import none of :data:`~regionkit.registry.discovery.discover.HEAVY`, print nothing, write no file into the
+    current folder, and leave the environment as it is.
     """
     return list(_faults(tuple(dict.fromkeys(modules)), tuple(sys.path)))
 

@@ -33,7 +33,7 @@ from regionkit.registry.packages import missing_package
 from regionkit.registry.ports import Spaces, ends, resolve
 from regionkit.registry.registry import Registry, get_registry, user_weight_folders
 from regionkit.registry.schema import Part, fill_options, nowhere, option_types, with_defaults
-from regionkit.registry.weight_index import get_index
+from regionkit.registry.weights.index import get_index
 from regionkit.registry.yaml_text import read_value
 
 #: Subjects, or why there is none, by spec and options: building one may take seconds, and every check needs it.

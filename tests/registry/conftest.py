@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from regionkit.registry import registry, schema, weight_index
+from regionkit.registry import registry, schema
 from regionkit.registry.cli import root
+from regionkit.registry.weights import index as weight_index
 
 TOY_INIT = """
 from pathlib import Path

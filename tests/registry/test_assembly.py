@@ -214,6 +214,6 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(toy, monkeypatch):
     def full(*_args, **_more):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("regionkit.registry.banks.save_file", full)
+    monkeypatch.setattr("regionkit.registry.weights.banks.save_file", full)
     assert load(BANK, device="cpu").bridge.fitted[1] == ("a", "bb", "ccc")
     assert cache_files(toy) == []

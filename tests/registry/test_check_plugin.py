@@ -10,7 +10,7 @@ from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.registry import checking
 from regionkit.registry.checking import Outcome
 from regionkit.registry.cli import root
-from regionkit.registry.plugin_source import find_source
+from regionkit.registry.discovery.plugin_source import find_source
 
 INIT = """
 from regionkit.core.plugin import hookimpl

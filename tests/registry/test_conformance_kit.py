@@ -290,7 +290,7 @@ def test_parts_get_what_they_work_with():
 
 def test_weights_that_the_user_keeps_do_not_decide_a_check(monkeypatch, tmp_path):
     from regionkit.registry.conformance.subjects import _shipped
-    from regionkit.registry.weight_index import get_index
+    from regionkit.registry.weights.index import get_index
 
     spec = get_registry().find("backbone", "mini-clip")
     shipped = _shipped(spec)

@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from regionkit.registry import get_registry
 from regionkit.registry.assembly import build, component_class
-from regionkit.registry.weight_index import get_index
+from regionkit.registry.weights.index import get_index
 
 EXAMPLE = Path(__file__).parents[2] / "examples/external_plugin"
 

@@ -78,7 +78,7 @@ def test_in_python_it_is_an_argument(local):
 
 
 def test_it_is_named_as_the_owner_and_in_provenance(local):
-    from regionkit.registry.local_plugins import allow_local_plugins
+    from regionkit.registry.discovery.local_plugins import allow_local_plugins
 
     with allow_local_plugins():
         document = read_pipeline("lab/x.yaml")

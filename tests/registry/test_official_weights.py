@@ -14,11 +14,11 @@ from regionkit.core.regions import WholeImage
 from regionkit.core.spec import Checkpoint, ComponentSpec
 from regionkit.registry.assembly import build_pipeline
 from regionkit.registry.document import read_pipeline
-from regionkit.registry.official import files_in
 from regionkit.registry.plan import plan_pipeline
 from regionkit.registry.schema import fill
-from regionkit.registry.weight_choice import Wanted, choose_weights
-from regionkit.registry.weight_index import content_hash
+from regionkit.registry.weights.choice import Wanted, choose_weights
+from regionkit.registry.weights.index import content_hash
+from regionkit.registry.weights.official import files_in
 
 param = pytest.param
 

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from regionkit.core.errors import WeightsError
-from regionkit.registry.references import Reference, is_folder, locate, parse_reference
+from regionkit.registry.weights.references import Reference, is_folder, locate, parse_reference
 
 param = pytest.param
 HEX = "0123456789abcdef" * 4

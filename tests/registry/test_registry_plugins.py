@@ -12,8 +12,8 @@ import regionkit.core.plugin as hooks
 import regionkit.plugins
 from regionkit.core.errors import RegionkitError, UnknownName
 from regionkit.registry import get_registry
-from regionkit.registry.owners import Owner
-from regionkit.registry.weight_index import get_index
+from regionkit.registry.discovery.owners import Owner
+from regionkit.registry.weights.index import get_index
 
 SPEC = """
 from regionkit.core.plugin import hookimpl

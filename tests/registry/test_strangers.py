@@ -16,7 +16,7 @@ import pytest
 from regionkit.core.errors import RegionkitError, UnknownName
 from regionkit.registry import get_registry
 from regionkit.registry.commands.plugins import KEYS
-from regionkit.registry.watchdog import TimedOut, run_limited
+from regionkit.registry.discovery.watchdog import TimedOut, run_limited
 
 HEAD = """
 from regionkit.core.plugin import hookimpl

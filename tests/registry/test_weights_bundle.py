@@ -11,8 +11,9 @@ from PIL import Image
 
 from regionkit.core.errors import DataError
 from regionkit.core.weights import read_header
-from regionkit.registry import bundles, load
+from regionkit.registry import load
 from regionkit.registry.assembly import build
+from regionkit.registry.weights import bundles
 
 
 def error(result, code=2):

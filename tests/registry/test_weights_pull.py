@@ -20,8 +20,8 @@ from safetensors.torch import save
 
 from regionkit.core.spec import Checkpoint, ComponentSpec
 from regionkit.registry.cli import root
-from regionkit.registry.fetching import Need, fetch, with_remote
-from regionkit.registry.official import cached, files_in
+from regionkit.registry.weights.fetching import Need, fetch, with_remote
+from regionkit.registry.weights.official import cached, files_in
 
 TOWER = save({"conv.weight": torch.arange(12.0).reshape(3, 4), "norm.bias": torch.ones(4)})
 

@@ -17,7 +17,7 @@ from regionkit.plugins.ablation.display import LiveTable
 from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.runner import Runner, RunOptions, check_weights, running_order
 from regionkit.plugins.ablation.store import ResultStore
-from regionkit.registry.weight_index import content_hash
+from regionkit.registry.weights.index import content_hash
 
 GRID = """\
 data: [box@t-colours, point@t-colours]

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from official_layouts import DIM, WIDTH, clip_model, decap_state, write_clip, write_talk2dino
 
 from regionkit.core.testing.fakes import picture
-from regionkit.registry import weight_index
 from regionkit.registry.cli import root
+from regionkit.registry.weights import index as weight_index
 
 param = pytest.param
 

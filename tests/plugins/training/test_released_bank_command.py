@@ -20,7 +20,7 @@ from regionkit.core.texts import bank_texts
 from regionkit.core.weights import read_header
 from regionkit.registry import load
 from regionkit.registry.cli import root
-from regionkit.registry.weight_index import get_index
+from regionkit.registry.weights.index import get_index
 
 h5py = pytest.importorskip("h5py")
 

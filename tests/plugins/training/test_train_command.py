@@ -22,7 +22,7 @@ from regionkit.plugins.patchioner.decap import Decap
 from regionkit.plugins.patchioner.decap_config import DecapConfig
 from regionkit.plugins.training import loop, runs
 from regionkit.registry.cli import root
-from regionkit.registry.weight_index import get_index
+from regionkit.registry.weights.index import get_index
 
 RECIPE = """\
 version: 1

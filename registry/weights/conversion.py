@@ -15,7 +15,9 @@ from regionkit.core.errors import UnknownName, WeightsError, did_you_mean
 from regionkit.core.files import PICKLE_FILES
 from regionkit.core.spec import KINDS, ComponentSpec, Space
 from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader, write_weights
-from regionkit.registry.official import (
+from regionkit.registry.registry import get_registry
+from regionkit.registry.schema import Part
+from regionkit.registry.weights.official import (
     describe_missing,
     files_in,
     files_text,
@@ -24,8 +26,6 @@ from regionkit.registry.official import (
     role_of,
     whole,
 )
-from regionkit.registry.registry import get_registry
-from regionkit.registry.schema import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -241,7 +241,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: WeightHeader, *, hal
     """
     from safetensors import SafetensorError
 
-    from regionkit.registry.weight_index import get_index
+    from regionkit.registry.weights.index import get_index
 
     try:
         write_weights(path, tensors, header, half=half)

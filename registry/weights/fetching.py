@@ -15,9 +15,13 @@ from regionkit.core.archives import safe_name
 from regionkit.core.errors import DataError, RegionkitError, WeightsError
 from regionkit.core.files import replacing, sha256_of
 from regionkit.core.spec import PARTS, Checkpoint, ComponentSpec
-from regionkit.registry.bundles import verify
-from regionkit.registry.official import HUB_WEIGHTS, cached, files_in, pin_of, spec_for
-from regionkit.registry.references import (
+from regionkit.registry.registry import user_weight_folders
+from regionkit.registry.schema import Part, fill
+from regionkit.registry.trace import trace_parts
+from regionkit.registry.weights.bundles import verify
+from regionkit.registry.weights.choice import reference_of
+from regionkit.registry.weights.official import HUB_WEIGHTS, cached, files_in, pin_of, spec_for
+from regionkit.registry.weights.references import (
     Reference,
     check_hash,
     is_offline,
@@ -25,10 +29,6 @@ from regionkit.registry.references import (
     not_fetched,
     parse_reference,
 )
-from regionkit.registry.registry import user_weight_folders
-from regionkit.registry.schema import Part, fill
-from regionkit.registry.trace import trace_parts
-from regionkit.registry.weight_choice import reference_of
 
 #: Small files that say what weights are.
 _ABOUT = ("*.json", "*.txt", "LICENSE*")

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from regionkit.registry.unused import offers_of_source
+from regionkit.registry.discovery.unused import offers_of_source
 
 
 @functools.cache

@@ -22,11 +22,11 @@ from regionkit.core.errors import DataError, RegionkitError, WeightsError
 from regionkit.core.files import is_file, is_free, replacing, replacing_folder, sha256_of
 from regionkit.core.spec import PARTS
 from regionkit.core.weights import WeightFile, write_weights
-from regionkit.registry.conversion import Stated, complete, recipe_of
 from regionkit.registry.plan import PipelinePlan, plan_pipeline
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part
-from regionkit.registry.weight_index import content_hash
+from regionkit.registry.weights.conversion import Stated, complete, recipe_of
+from regionkit.registry.weights.index import content_hash
 
 MANIFEST = "weights.json"
 PIPELINE = "pipeline.yaml"

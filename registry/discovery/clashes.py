@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regionkit.core.errors import RegionkitError
-from regionkit.registry.unused import place
+from regionkit.registry.discovery.unused import place
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from regionkit.core.errors import RegionkitError, WeightsError
 from regionkit.core.files import is_file
 from regionkit.core.spec import PARTS, Checkpoint, ComponentSpec
 from regionkit.core.weights import WeightFile, WeightHeader
-from regionkit.registry.references import check_hash, is_reference, locate, parse_reference
 from regionkit.registry.registry import user_weight_folders
 from regionkit.registry.schema import Part, owner_text
-from regionkit.registry.weight_index import files_of
+from regionkit.registry.weights.index import files_of
+from regionkit.registry.weights.references import check_hash, is_reference, locate, parse_reference
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ from regionkit.core.errors import WeightsError
 from regionkit.core.files import PICKLE_FILES, TORCH_FILES, replacing, write_text
 from regionkit.core.pickle_values import printable, shown
 from regionkit.core.unpickling import as_list, is_torchscript, plain, read_pickle, read_torch, read_torchscript
-from regionkit.registry.conversion import CONFIG_CLASSES
+from regionkit.registry.weights.conversion import CONFIG_CLASSES
 
 #: Key of the one tensor of a file that holds a single one, such as the embeddings of a vocabulary.
 ONLY_TENSOR = "embeddings"

@@ -9,12 +9,18 @@ from pathlib import Path
 from regionkit.core.errors import PortError, WeightsError, did_you_mean
 from regionkit.core.spec import Space
 from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader
-from regionkit.registry.official import describe_missing, find_installed, find_official, missing_installed, spec_for
 from regionkit.registry.ports import spaces_of
-from regionkit.registry.references import is_reference, locate
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill, with_defaults
-from regionkit.registry.weight_index import WeightIndex, get_index, open_file, sound
+from regionkit.registry.weights.index import WeightIndex, get_index, open_file, sound
+from regionkit.registry.weights.official import (
+    describe_missing,
+    find_installed,
+    find_official,
+    missing_installed,
+    spec_for,
+)
+from regionkit.registry.weights.references import is_reference, locate
 
 
 @dataclass(frozen=True, slots=True)

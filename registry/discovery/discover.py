@@ -20,12 +20,12 @@ from importlib.metadata import Distribution, entry_points
 import regionkit.plugins
 import regionkit.registry.commands
 from regionkit.core.plugin import PROJECT
-from regionkit.registry.asking import describe, message_lines
-from regionkit.registry.owners import Loading, Owner, Quarantined, installed_version
+from regionkit.registry.discovery.asking import describe, message_lines
+from regionkit.registry.discovery.owners import Loading, Owner, Quarantined, installed_version
+from regionkit.registry.discovery.requirements import misfit
+from regionkit.registry.discovery.unused import place, source_file
+from regionkit.registry.discovery.watchdog import TimedOut, limit_seconds, run_limited
 from regionkit.registry.registry import DISABLE_VARIABLE, Registry, disabled_plugins
-from regionkit.registry.requirements import misfit
-from regionkit.registry.unused import place, source_file
-from regionkit.registry.watchdog import TimedOut, limit_seconds, run_limited
 
 #: The distribution that the plugins of this repository come with.
 DISTRIBUTION = "regionkit"

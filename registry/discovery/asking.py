@@ -14,9 +14,9 @@ import pluggy
 import regionkit.core.plugin as hooks
 from regionkit.core.errors import did_you_mean
 from regionkit.core.spec import CommandSpec, ComponentSpec, PaperSpec
-from regionkit.registry.owners import Owner
-from regionkit.registry.spec_checks import check_command, check_component, check_paper
-from regionkit.registry.watchdog import TimedOut, run_limited
+from regionkit.registry.discovery.owners import Owner
+from regionkit.registry.discovery.spec_checks import check_command, check_component, check_paper
+from regionkit.registry.discovery.watchdog import TimedOut, run_limited
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from regionkit.core.errors import ConfigError, Problem, RegionkitError, did_you_mean
-from regionkit.registry.discovery import describe_import
-from regionkit.registry.owners import Owner
+from regionkit.registry.discovery.discover import describe_import
+from regionkit.registry.discovery.owners import Owner
+from regionkit.registry.discovery.watchdog import TimedOut, limit_seconds, run_limited
 from regionkit.registry.registry import PluginFault, get_registry
-from regionkit.registry.watchdog import TimedOut, limit_seconds, run_limited
 
 if TYPE_CHECKING:
     from regionkit.registry.document import Document
