@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from regionkit.core.errors import DataError, WeightsError, did_you_mean
+from regionkit.core.files import is_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -245,6 +246,8 @@ def split_words(text: str) -> list[str]:
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
+    if not is_file(path):  # a pipe would be waited for
+        raise WeightsError(f"{path}: the merges file of CLIP's tokenizer cannot be read: no such file", _MERGES)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             data = stream.read(_MAX_MERGES + 1)

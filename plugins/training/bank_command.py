@@ -13,9 +13,10 @@ from typing import Any
 
 import click
 
-from regionkit.core.errors import DataError, RegionkitError, RunFailed
-from regionkit.core.weights import WeightHeader, write_weights
+from regionkit.core.errors import DataError, RegionkitError
+from regionkit.core.weights import WeightHeader
 from regionkit.registry.schema import fill
+from regionkit.registry.weights.conversion import save
 from regionkit.registry.weights.folders import default_folder, found_text
 
 #: Sources of sentences; exactly one is given.
@@ -53,6 +54,8 @@ def build(backbone: str, out: Path | None, name: str | None, as_json: bool, **op
     Files are looked for in the working folder, then in $REGIONKIT_DATA. With --h5 the backbone only names the space of
     the embeddings, and its weights are not needed.
     """
+    from regionkit.core.texts import bank_tensors
+
     given = _given(options)
     source = options[given]
     if given == "h5":
@@ -72,7 +75,7 @@ def build(backbone: str, out: Path | None, name: str | None, as_json: bool, **op
         recipe=shlex.join(["toolkit", *sys.argv[1:]]),
         extra={"texts": len(texts)},
     )
-    _write(path, embeddings, texts, header, half=options["half"])
+    save(path, bank_tensors(embeddings, texts), header, half=options["half"])
     made = {"weights": str(path), "bank": name, "space": space, "texts": len(texts)}
     click.echo(json.dumps(made, indent=2) if as_json else f"wrote {path}: {len(texts)} sentences in {space}")
     if not as_json:
@@ -204,21 +207,6 @@ def _embed(part: Any, texts: list[str], device: str) -> tuple[Any, str]:
     assert isinstance(backbone, Backbone)
     with _display(len(texts)) as seen:
         return embed_texts(backbone, texts, seen), _text_space(part)
-
-
-def _write(path: Path, embeddings: Any, texts: list[str], header: WeightHeader, *, half: bool) -> None:
-    from safetensors import SafetensorError
-
-    from regionkit.core.texts import bank_tensors
-    from regionkit.registry.weights.index import get_index
-
-    try:
-        write_weights(path, bank_tensors(embeddings, texts), header, half=half)
-    except (OSError, SafetensorError) as error:  # safetensors wraps what the system says in a type of its own
-        raise RunFailed(
-            f"{path}: the bank could not be written: {error}", "make room, or choose another --out"
-        ) from None
-    get_index.cache_clear()
 
 
 @contextmanager

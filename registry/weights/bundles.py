@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from regionkit.core.archives import MAX_BYTES, refused, safe_name, unpack
-from regionkit.core.errors import DataError, RegionkitError, WeightsError
+from regionkit.core.errors import DataError, RegionkitError, RunFailed, WeightsError
 from regionkit.core.files import is_file, is_free, replacing, replacing_folder, sha256_of
 from regionkit.core.spec import PARTS
 from regionkit.core.weights import WeightFile, write_weights
@@ -105,7 +105,9 @@ def make_bundle(data: Mapping[str, Any], plan: PipelinePlan, out: Path, name: st
             _zip(Path(made), out)
             return entries
     except OSError as error:
-        raise WeightsError(f"{out}: the bundle could not be written: {error.strerror or error}") from None
+        raise RunFailed(
+            f"{out}: the bundle could not be written: {error.strerror or error}", "make room, or choose another --out"
+        ) from None
 
 
 def _fill(folder: Path, data: Mapping[str, Any], plan: PipelinePlan, name: str) -> list[Entry]:

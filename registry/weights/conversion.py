@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regionkit.core.errors import UnknownName, WeightsError, did_you_mean
+from regionkit.core.errors import RunFailed, UnknownName, WeightsError, did_you_mean
 from regionkit.core.files import PICKLE_FILES
 from regionkit.core.spec import KINDS, ComponentSpec, Space
 from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader, write_weights
@@ -237,7 +237,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: WeightHeader, *, hal
     """Write a weight file, and let the index find it.
 
     Raises:
-        WeightsError: The disk refuses it.
+        RunFailed: The disk refuses it.
     """
     from safetensors import SafetensorError
 
@@ -246,7 +246,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: WeightHeader, *, hal
     try:
         write_weights(path, tensors, header, half=half)
     except (OSError, SafetensorError) as error:  # safetensors wraps what the system says in a type of its own
-        raise WeightsError(
+        raise RunFailed(
             f"{path}: the weights could not be written: {error}", "make room, or choose another --out"
         ) from None
     get_index.cache_clear()
