@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -32,6 +33,14 @@ class Hub:
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server.server_port}"
+
+    def is_reachable(self) -> bool:
+        """Say whether this machine can talk to itself; a process cut off from all networks cannot."""
+        try:
+            socket.create_connection(("127.0.0.1", self.server.server_port), timeout=5).close()
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         self.server.shutdown()

@@ -36,6 +36,9 @@ def checkpoint(tensors):
 def hub(tmp_path, monkeypatch):
     """Return a hub of this machine that the client talks to, with an empty cache."""
     server = Hub()
+    if not server.is_reachable():
+        server.close()
+        pytest.skip("there is no loopback interface to serve a hub on")
     server.repositories["toys/tower"] = {
         "model.safetensors": TOWER,
         "config.json": b"{}",
