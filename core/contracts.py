@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from PIL import Image
@@ -60,6 +60,14 @@ class Component:
         takes_config = any(parameter.kind in named for parameter in signature(cls).parameters.values())
         return cls(config) if takes_config else cls()  # type: ignore[call-arg]
 
+    def artifact(self) -> WeightArtifact | None:
+        """Return the component's weights as a file holds them; None for one that has none of its own.
+
+        The header says the options that shape the architecture as ``config``, and all else that :meth:`build` needs as
+        ``extra``. Spaces, corruption and corpus may be left empty: whoever trained the component fills them in.
+        """
+        return None
+
 
 class Backbone(Component, ABC):
     """Turns pictures, and sentences where it has a text tower, into vectors.
@@ -67,21 +75,29 @@ class Backbone(Component, ABC):
     Attributes:
         space: Space of patches and class token, ``name[dim]``.
         text_space: Space of sentences, ``name[dim]``; empty without a text tower.
+        block_space: Space of what its transformer blocks hand on, ``name[dim]``; empty for a backbone that is no ViT.
+        prefix_tokens: Tokens of :meth:`embed` in front that belong to no patch: class token, registers.
     """
 
     space: str
     text_space: str = ""
+    block_space: str = ""
+    prefix_tokens: int = 0
 
     @property
     def blocks(self) -> Sequence[torch.nn.Module]:
         """Transformer blocks in order, for parts that work between them (INViTE, ProxyCLIP, DAM's adapters).
 
         Empty for a backbone that is no ViT. ``blocks`` take and give (b, n, d); :meth:`embed` makes their input.
+        Running them hands gradients through to the input, so that parts before and between them can be trained.
         """
         return ()
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """Return the tokens (b, n, d) that enter the first block, for preprocessed pixels (b, 3, height, width)."""
+        """Return the tokens (b, n, d) that enter the first block, for preprocessed pixels (b, 3, height, width).
+
+        The ``prefix_tokens`` come first, then the patches, row-major over the grid of the frame.
+        """
         raise NotImplementedError(f"{type(self).__name__} is no ViT: it has no blocks to enter")
 
     def preprocess(self, images: Sequence[Image.Image]) -> tuple[Tensor, tuple[Frame, ...]]:
@@ -133,6 +149,17 @@ class RegionEncoder(Component, ABC):
             RegionError: A region is of another kind, or lies outside its image.
         """
 
+    def attention(self, scene: Scene, regions: Regions) -> Tensor:
+        """Return (r, h, w): how much each patch of its image counts for each region, each map summing to 1.
+
+        Raises:
+            FeatureError: This encoder has no such weights.
+        """
+        raise FeatureError(
+            f"region encoder '{type(self).__name__}' has no attention map",
+            "choose one that weighs the patches of the whole picture, such as patch-pool",
+        )
+
 
 class GapBridge(Component, ABC):
     """Carries vectors from image space to the text space that a decoder was trained in.
@@ -179,6 +206,38 @@ class Decoder(Component, ABC):
     def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
         """Return the scalar training loss on r pairs; the prompt's own tokens are not part of it."""
 
+    def hidden_states(
+        self,
+        inputs: RegionTokens | RegionViews,
+        texts: Sequence[str],
+        prompt: str | None = None,
+        positions: Literal["pred", "tok"] = "pred",
+    ) -> RegionTokens:
+        """Return the last hidden states, before the output layer, at the tokens of given texts (ViZer, section 3).
+
+        Args:
+            inputs: r regions; gradients reach them and the decoder's weights.
+            texts: r texts.
+            prompt: As in :meth:`generate`.
+            positions: ``pred``: the states that predict each token of a text, the end token included. ``tok``: the
+                states at those tokens themselves.
+
+        Returns:
+            tokens (r, t, d), padded at the end as ``mask`` says, in a space of the decoder's own.
+
+        Raises:
+            FeatureError: This decoder has no such states to show.
+        """
+        raise FeatureError(f"decoder '{type(self).__name__}' does not show its hidden states")
+
+    def visual_features(self, views: RegionViews) -> Tensor:
+        """Return (r, d): for a decoder that reads pictures, the mean of what its own vision encoder sees in each.
+
+        Raises:
+            FeatureError: It has no vision encoder.
+        """
+        raise FeatureError(f"decoder '{type(self).__name__}' has no vision encoder of its own")
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -190,6 +249,7 @@ class Sample:
         region: What to caption.
         references: Reference captions, one or more.
         info: What metrics may need beyond them, such as ``nouns`` and ``attributes``.
+        candidates: For referring tasks, the regions among which a reference picks ``region``; empty otherwise.
     """
 
     id: str
@@ -197,6 +257,7 @@ class Sample:
     region: Region
     references: tuple[str, ...]
     info: Mapping[str, Any] = field(default_factory=dict)
+    candidates: tuple[Region, ...] = ()
 
 
 class Dataset(Component, ABC):
@@ -286,7 +347,8 @@ class Metric(Component, ABC):
     """Judges captions.
 
     Attributes:
-        needs: What samples must carry: ``references``, or keys of ``Sample.info``.
+        needs: What samples must carry: ``references``, or keys of ``Sample.info``. A metric that needs ``candidates``
+            judges the answers of referring tasks, which are positions among them, and no captions; others never do.
         higher_is_better: Direction.
     """
 
@@ -357,8 +419,8 @@ class Recipe(Component, ABC):
         """Return the scalar loss and figures to show beside it."""
 
     @abstractmethod
-    def export(self) -> WeightArtifact:
-        """Return the trained weights."""
+    def export(self) -> Sequence[WeightArtifact]:
+        """Return the trained weights, one artifact for each part that was trained, of another kind each."""
 
     def evaluate(self) -> Iterable[tuple[str, float]]:
         """Return figures to report at the end of training; by default none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
@@ -209,17 +210,42 @@ class Caption:
 
 @dataclass(frozen=True, slots=True)
 class GenerateOptions:
-    """How captions are generated.
+    """How captions are generated. Greedy by default; a decoder refuses what it cannot do.
 
     Attributes:
         max_tokens: Longest caption in tokens, the end token included.
         batch_size: Regions decoded together; a caption never depends on it.
+        min_tokens: Shortest caption in tokens, the end token not included.
+        beams: Beams of a beam search; 1 for none.
+        length_penalty: Exponent of the length by which a beam's score is divided.
+        temperature: Sample from the distribution sharpened by it; 0 takes the likeliest token.
+        top_p: Sample among the likeliest tokens of this mass only.
+        seed: Of the samples. Region number k of a call draws from its own stream, whatever its batch mates.
     """
 
     max_tokens: int = 30
     batch_size: int = 256
+    min_tokens: int = 0
+    beams: int = 1
+    length_penalty: float = 1.0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_tokens", "batch_size"):
+        for name in ("max_tokens", "batch_size", "beams"):
             if getattr(self, name) < 1:
                 raise RegionkitError(f"{name}: {getattr(self, name)} must be 1 or more")
+        if not 0 <= self.min_tokens < self.max_tokens:
+            raise RegionkitError(f"min_tokens: {self.min_tokens} must be at least 0 and less than max_tokens")
+        if not (math.isfinite(self.length_penalty) and math.isfinite(self.temperature) and self.temperature >= 0):
+            raise RegionkitError("temperature must be 0 or more, and length_penalty a finite number")
+        if not 0 < self.top_p <= 1:
+            raise RegionkitError(f"top_p: {self.top_p} must be more than 0 and at most 1")
+        if self.beams > 1 and self.temperature > 0:
+            raise RegionkitError("a beam search does not sample", "set either beams or temperature")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken at each step and nothing else is asked for."""
+        return self.beams == 1 and self.temperature == 0 and self.min_tokens == 0

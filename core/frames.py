@@ -77,6 +77,18 @@ class Frame:
         patch_width, patch_height = self.patch_size
         return frame_x / patch_width, frame_y / patch_height
 
+    def cells(self) -> NDArray[np.float64]:
+        """Return (rows, columns, 4): x1, y1, x2, y2 of each patch in original pixels.
+
+        A patch of a picture that was padded may lie outside the image.
+        """
+        (rows, columns), scale = self.grid, self.scale * 2
+        patch, offset = np.array(self.patch_size * 2), np.array(self.offset * 2)
+        corners = np.empty((rows, columns, 4))
+        corners[..., 0::2] = np.arange(columns)[None, :, None] + (0, 1)
+        corners[..., 1::2] = np.arange(rows)[:, None, None] + (0, 1)
+        return (corners * patch + offset) / scale
+
     def to_unit(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map points (n, 2) from original pixels to 0..1 of the preprocessed picture; outside that after a crop."""
         if self.offset == (0.0, 0.0) and all(

@@ -62,7 +62,8 @@ class Pipeline:
             images: One picture, or b pictures.
             regions: The regions of that picture, or b lists of regions, in pixels of the original images.
             prompt: Passed to decoders that take one.
-            options: Length limit and batch size.
+            options: How captions are written: longest length, beams, samples; greedily by default. A decoder refuses
+                what it cannot do. Of samples, regions are numbered through all images of the call.
 
         Returns:
             One caption a region: a list for one picture, a list of lists for b pictures.

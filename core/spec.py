@@ -65,8 +65,10 @@ class Port:
 
     Attributes:
         space: A concrete space ``name[dim]``, or a symbol that the pipeline resolves: ``image`` and ``text`` are the
-            two spaces of the pipeline's backbone, ``any`` takes whatever comes, ``same`` passes on what came in,
-            ``weights`` is the space that the component's weights were trained in.
+            two spaces of the pipeline's backbone, ``blocks`` what the backbone's transformer blocks hand on, ``any``
+            takes whatever comes, ``same`` passes on what came in, ``weights`` is the space that the component's
+            weights were trained in, ``next`` (for a bridge) is what the decoder reads, and ``own[dim]`` a space that
+            the component makes up when it is trained: its weights say the name, which is that of the training run.
         form: ``tokens`` (vectors) or ``views`` (pictures, for decoders that read pictures).
         many: True where a region may be more than one token.
     """
@@ -79,6 +81,23 @@ class Port:
         if self.form == "views":
             return "views"
         return f"{self.space} tokens" if self.many else self.space
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What flows into and out of a component with certain options.
+
+    Attributes:
+        reads: What it takes; None for a backbone.
+        writes: What it gives; None for a decoder.
+        text: Space of a backbone's sentences, ``name[dim]``; empty without a text tower.
+        blocks: Space of what a backbone's transformer blocks hand on, ``name[dim]``; empty for one that is no ViT.
+    """
+
+    reads: Port | None = None
+    writes: Port | None = None
+    text: str = ""
+    blocks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +140,15 @@ class ComponentSpec:
         reads: What it takes. A backbone takes pictures and leaves this empty.
         writes: What it gives. A decoder gives captions and leaves this empty.
         text: For a backbone with a text tower, the space of its sentences, ``name[dim]``.
+        blocks: For a backbone whose transformer blocks are exposed, the space of what they hand on, ``name[dim]``.
         ports: ``module:function`` for ports that depend on the options. The function takes the filled config and
-            returns ``(reads, writes, text)``; its module must import neither torch nor numpy.
+            returns :class:`Ports`; its module must import neither torch nor numpy.
         accepts: Region kinds of a region encoder, which must name them; tasks of a dataset.
-        needs: Parts that a recipe trains with (``backbone``, ``corpus``, ...); for a bridge ``("corpus",)`` says that
-            it can be fitted on the spot to a corpus of texts.
-        trains: The part of a recipe whose weights it makes.
+        needs: Parts that a recipe trains with (``backbone``, ``dataset``, ...); ``mapper:bridge`` is a bridge in the
+            role of ``mapper``, beside the one of the pipeline. For a bridge ``("corpus",)`` says that it can be fitted
+            on the spot to a corpus of texts.
+        trains: The parts of a recipe whose weights it makes. Where it trains several, its option ``freeze`` may name
+            some that are left as they are.
         relabels: True for a bridge that hands vectors on unchanged under the name of another space. Reports mark its
             pipelines "unbridged", and pictures pass it as they are.
         requires: Import names of packages beyond the core dependencies.
@@ -151,10 +173,11 @@ class ComponentSpec:
     reads: Port | None = None
     writes: Port | None = None
     text: str = ""
+    blocks: str = ""
     ports: str = ""
     accepts: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    trains: str = ""
+    trains: tuple[str, ...] = ()
     relabels: bool = False
     requires: tuple[str, ...] = ()
     extra: str = ""
@@ -163,6 +186,13 @@ class ComponentSpec:
     checkpoints: tuple[Checkpoint, ...] = ()
     reader: str = ""
     tiny: str = ""
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The kind of every part that a recipe trains with, by role; the role is the part's key in a recipe file."""
+        pairs = [word.partition(":") for word in self.needs]
+        named = {role: kind or role for role, _, kind in pairs}
+        return {**named, **{role: named.get(role, role) for role in self.trains}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from regionkit.core.pipeline import Pipeline
 from regionkit.core.spec import KINDS, PARTS, ComponentSpec
 from regionkit.registry.packages import require_packages
 from regionkit.registry.plan import PipelinePlan
+from regionkit.registry.ports import space_in
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill, with_defaults
 from regionkit.registry.weights.banks import embed_corpus
@@ -43,7 +44,7 @@ def build_pipeline(
     for kind in PARTS:
         key = plan.key(kind)
         if key not in reuse:
-            reuse[key] = _build_planned(plan, kind, built, target)
+            reuse[key] = build_planned(plan, kind, built, target)
         built[kind] = reuse[key]
     backbone, encoder, bridge, decoder = (built[kind] for kind in PARTS)
     assert isinstance(backbone, Backbone)
@@ -53,14 +54,27 @@ def build_pipeline(
     return Pipeline(backbone, encoder, bridge, decoder)
 
 
-def _build_planned(plan: PipelinePlan, kind: str, built: Mapping[str, Component], device: torch.device) -> Component:
+def build_planned(
+    plan: PipelinePlan, kind: str, built: Mapping[str, Component], device: torch.device, seed: int = 0
+) -> Component:
+    """Build one part of a plan, in evaluation mode.
+
+    Args:
+        plan: The plan.
+        kind: Which of its parts.
+        built: Parts that were built before, the backbone first; for an untrained decoder perhaps a corpus.
+        device: Where it goes.
+        seed: Of the initial weights of an untrained part.
+    """
     backbone = built.get("backbone")
-    reads, writes = plan.ports[kind]
+    reads, writes = map(space_in, plan.ports[kind])
     context = BuildContext(
         reads=reads,
         writes=writes,
         weights=plan.weights[kind],
         backbone=backbone if isinstance(backbone, Backbone) else None,
+        parts=dict(built),
+        seed=seed,
     )
     component = place(build_part(plan.parts[kind], context), device)
     if kind in plan.fit_corpus:

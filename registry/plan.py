@@ -26,7 +26,7 @@ from regionkit.registry.schema import (
     owner_text,
     with_defaults,
 )
-from regionkit.registry.trace import Fault, Trace, trace_parts
+from regionkit.registry.trace import Fault, trace_parts
 from regionkit.registry.weights.index import content_hash
 from regionkit.registry.weights.references import is_reference, locate
 
@@ -139,21 +139,31 @@ def plan_pipeline(
     parts = {kind: replace(part, folder=folder) for kind, part in filled.items() if part is not None}
     found += [_missing_problem(error, kind, where) for kind, error in _missing_packages(parts)]
     found += [_missing_code(part, where) for part in parts.values() if missing_module(part.spec)]
-    trace = Trace()
-    # Ports of a pipeline with a hole or a wrong option would be guesses; the mistakes found so far are told first.
-    if len(parts) == len(PARTS):
-        trace = trace_parts(parts)
-        found += [_problem(fault, parts, where) for fault in trace.faults]
-    if not found:
-        parts = _with_stored_options(parts, trace.weights, where, found)
-        found += _unused_folder(folder, trace, where)
-    if found:
+    plan = settle_pipeline(parts, where, found)
+    if plan is not None and not found:
+        found += _unused_folder(folder, plan.weights, where)
+    if found or plan is None:
         found.sort(key=by_line)
         if problems is not None:
             problems += found
         raise ConfigError(found)
+    return plan
+
+
+def settle_pipeline(parts: Mapping[str, Part], where: Where, problems: list[Problem]) -> PipelinePlan | None:
+    """Follow the vectors through filled parts and choose their weights; None, and the mistakes, where they do not fit.
+
+    Ports of a pipeline with a hole or a wrong option would be guesses: what is wrong with single parts is told first.
+    """
+    if len(parts) != len(PARTS):
+        return None
+    trace = trace_parts(parts)
+    found = [_problem(fault, parts, where) for fault in trace.faults]
+    problems += found
+    if found:
+        return None
     return PipelinePlan(
-        parts,
+        _with_stored_options(parts, trace.weights, where, problems),
         trace.ports,
         trace.weights,
         trace.fit_corpus,
@@ -209,14 +219,14 @@ def _folder(value: Any, where: Where, problems: list[Problem]) -> str:
     return value
 
 
-def _unused_folder(folder: str, trace: Trace, where: Where) -> list[Problem]:
+def _unused_folder(folder: str, weights: Mapping[str, WeightFile | None], where: Where) -> list[Problem]:
     """Report a folder of weights that no part found anything in: other weights would be taken in silence."""
     if not folder:
         return []
     place = locate(folder).resolve()
-    if any(file is not None and file.path.resolve().is_relative_to(place) for file in trace.weights.values()):
+    if any(file is not None and file.path.resolve().is_relative_to(place) for file in weights.values()):
         return []
-    wanted = [kind for kind, file in trace.weights.items() if file is not None]
+    wanted = [kind for kind, file in weights.items() if file is not None]
     hint = f"files of this pipeline's {', '.join(wanted)} belong there" if wanted else "no part has weights"
     return [Problem(where("weights"), "weights", f"{place} holds weights of none of the parts", (hint,))]
 

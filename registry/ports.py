@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import dataclass, replace
 
 from regionkit.core.errors import PortError, RegionkitError
-from regionkit.core.spec import ComponentSpec, Port, Space
+from regionkit.core.spec import ComponentSpec, Port, Ports, Space
+from regionkit.core.weights import WeightHeader
 from regionkit.registry.schema import Part
 
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """The ports of one part, before the pipeline resolves their symbols; ``text`` is a backbone's sentence space."""
-
-    reads: Port | None
-    writes: Port | None
-    text: str = ""
+_OWN = re.compile(r"own(\[(?P<dim>\d+)\])?")
 
 
 @dataclass(frozen=True, slots=True)
 class Spaces:
-    """The two spaces of a pipeline's backbone, ``name[dim]``; ``text`` is empty without a text tower."""
+    """The spaces of a pipeline's backbone, ``name[dim]``.
+
+    Attributes:
+        image: Of patches and class token.
+        text: Of sentences; empty without a text tower.
+        blocks: Of what its transformer blocks hand on; empty where it exposes none.
+    """
 
     image: str
     text: str
+    blocks: str = ""
 
 
-def ends(part: Part) -> Ends:
+def ends(part: Part) -> Ports:
     """Return the ports of a part with these options.
 
     Raises:
@@ -35,10 +37,10 @@ def ends(part: Part) -> Ends:
     """
     spec: ComponentSpec = part.spec
     if not spec.ports:
-        return Ends(spec.reads, spec.writes, spec.text)
+        return Ports(spec.reads, spec.writes, spec.text, spec.blocks)
     module, _, name = spec.ports.partition(":")
     try:
-        reads, writes, text = getattr(importlib.import_module(module), name)(part.config)
+        found = getattr(importlib.import_module(module), name)(part.config)
     except RegionkitError:
         raise
     except Exception as error:
@@ -46,7 +48,12 @@ def ends(part: Part) -> Ends:
             f"the ports of {part.kind} '{part.name}' cannot be told: {type(error).__name__}: {error}",
             f"this is a fault of {spec.ports}",
         ) from error
-    return Ends(reads, writes, text)
+    if not isinstance(found, Ports):
+        raise RegionkitError(
+            f"the ports of {part.kind} '{part.name}' cannot be told: {spec.ports} returned {found!r}, no Ports",
+            "return regionkit.core.spec.Ports(reads=..., writes=...)",
+        )
+    return found
 
 
 def spaces_of(backbone: Part) -> Spaces:
@@ -62,14 +69,47 @@ def spaces_of(backbone: Part) -> Spaces:
         Space.parse(own.writes.space)
     except ValueError as error:
         raise PortError(f"backbone '{backbone.name}': {error}") from None
-    return Spaces(own.writes.space, own.text)
+    return Spaces(own.writes.space, own.text, own.blocks)
+
+
+def is_own(port: Port | None) -> bool:
+    """Say whether a port is a space that the part makes up when it is trained."""
+    return port is not None and port.form == "tokens" and _OWN.fullmatch(port.space) is not None
+
+
+def of_weights(port: Port | None) -> bool:
+    """Say whether the weights of a part decide the space of a port."""
+    return port is not None and (port.space == "weights" or is_own(port))
+
+
+def settled(part: Part, port: Port, header: WeightHeader | None, incoming: Port, *, end: str) -> Port:
+    """Replace ``weights`` and ``own`` in a port by what the weights say, and ``own`` without any by a name for it.
+
+    Args:
+        part: The part.
+        port: One of its ports.
+        header: Of its weights; None for a part that is untrained.
+        incoming: What it reads; ``own`` without a width is as wide as that.
+        end: ``reads`` or ``writes``.
+    """
+    if not of_weights(port):
+        return port
+    said = "" if header is None else (header.writes or header.space) if end == "writes" else header.space
+    if said:
+        return replace(port, space=said)
+    match = _OWN.fullmatch(port.space)
+    if match is None:
+        return port
+    dim = int(match["dim"]) if match["dim"] else Space.parse(incoming.space).dim
+    return replace(port, space=str(Space(f"{part.name}/{part.run}", dim)))
 
 
 def resolve(part: Part, port: Port, spaces: Spaces, incoming: Port) -> Port:
-    """Replace ``image``, ``text``, ``any`` and ``same`` in a port by what they stand for in this pipeline.
+    """Replace ``image``, ``text``, ``blocks``, ``any`` and ``same`` in a port by what they stand for in this pipeline.
 
     Raises:
-        PortError: It asks for the text space of a backbone that has no text tower.
+        PortError: It asks for the text space of a backbone that has no text tower, or for the blocks of one that
+            exposes none.
     """
     if port.form == "views":
         return port
@@ -78,7 +118,13 @@ def resolve(part: Part, port: Port, spaces: Spaces, incoming: Port) -> Port:
             f"{part.kind} '{part.name}' works in the backbone's space of sentences, and the backbone has no text tower",
             "choose a backbone with one: toolkit compat shows which parts fit",
         )
-    concrete = {"image": spaces.image, "text": spaces.text, "any": incoming.space, "same": incoming.space}
+    if port.space == "blocks" and not spaces.blocks:
+        raise PortError(
+            f"{part.kind} '{part.name}' works between the transformer blocks of a backbone, and this one exposes none",
+            "choose a vision transformer: toolkit compat shows which parts fit",
+        )
+    concrete = {"image": spaces.image, "text": spaces.text, "blocks": spaces.blocks}
+    concrete |= {"any": incoming.space, "same": incoming.space}
     return replace(port, space=concrete.get(port.space, port.space))
 
 
@@ -102,3 +148,8 @@ def _form(port: Port) -> str:
 def spelled(port: Port | None) -> str:
     """Write a resolved port as plans and messages show it."""
     return "" if port is None else ("views" if port.form == "views" else port.space)
+
+
+def space_in(shown: str) -> str:
+    """Return the space that :func:`spelled` wrote; pictures have none."""
+    return "" if shown == "views" else shown

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any, get_type_hints
@@ -33,6 +32,7 @@ class Part:
         config: The filled dataclass of its options.
         given: Names of the options that were written by the user; all others are defaults.
         folder: Reference to the folder that its pipeline names for the weights of all its parts; empty for none.
+        run: Name of the training that the part is in, after which its own spaces are called.
     """
 
     kind: str
@@ -40,6 +40,7 @@ class Part:
     config: Any
     given: frozenset[str] = frozenset()
     folder: str = ""
+    run: str = "untrained"
 
     @property
     def name(self) -> str:
@@ -107,7 +108,13 @@ def config_class(spec: ComponentSpec) -> type[Any]:
 def option_types(spec: ComponentSpec) -> dict[str, Any]:
     """Return the type of every option, in the order of the config class."""
     cls = config_class(spec)
-    hints = get_type_hints(cls, vars(sys.modules[cls.__module__]))
+    try:
+        hints = get_type_hints(cls)  # each base class in the names of its own module
+    except Exception as error:  # a name that is imported for type checkers alone, or any other mistake of a stranger
+        raise RegionkitError(
+            f"the options of {spec.kind} '{spec.name}' cannot be read: {type(error).__name__}: {error}",
+            f"this is a fault of {owner_text(spec)}, whose {spec.config} annotates them",
+        ) from error
     return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from regionkit.core.errors import PortError, RegionkitError, WeightsError
 from regionkit.core.spec import Port
 from regionkit.core.weights import WeightFile
-from regionkit.registry.ports import Ends, Spaces, ends, mismatch, resolve, spaces_of, spelled
+from regionkit.registry.ports import Spaces, ends, mismatch, of_weights, resolve, settled, spaces_of, spelled
 from regionkit.registry.schema import Part
 from regionkit.registry.weights.choice import Wanted, choose_bank, choose_weights, settle_backbone
 
@@ -94,9 +94,11 @@ class _Tracer:
     def _region_encoder(self, part: Part) -> None:
         own = ends(part)
         reads = resolve(part, own.reads or Port("image"), self.spaces, self.flow)
-        self._check(part, reads)
-        self.trace.weights[part.kind] = choose_weights(part, Wanted(reads.space))
-        self._pass(part, reads, resolve(part, own.writes or Port("same"), self.spaces, reads))
+        if own.reads is None or own.reads.space != "blocks":  # those of the backbone, which hands on two things
+            self._check(part, reads)
+        file = self.trace.weights[part.kind] = choose_weights(part, Wanted(reads.space))
+        writes = settled(part, own.writes or Port("same"), file.header if file else None, reads, end="writes")
+        self._pass(part, reads, resolve(part, writes, self.spaces, reads))
 
     def _bridge(self, part: Part) -> None:
         own = ends(part)
@@ -109,8 +111,8 @@ class _Tracer:
             self.trace.ports[part.kind] = ("views", "views")
             return
         reads, writes = own.reads or Port("any"), own.writes or Port("same")
-        if "weights" in (reads.space, writes.space):
-            reads, writes = self._ports_of_weights(part, own)
+        if of_weights(reads) or of_weights(writes) or writes.space == "next":
+            reads, writes = self._ports_of_weights(part, reads, writes)
         reads = resolve(part, reads, self.spaces, self.flow)
         self._check(part, reads)
         writes = resolve(part, writes, self.spaces, reads)
@@ -130,6 +132,8 @@ class _Tracer:
             file = choose_weights(part, Wanted(self.flow.space, self.trace.corruption))
             self.trace.weights[part.kind] = file
             reads = replace(reads, space=self._trained_space(part, file))
+        elif of_weights(reads):
+            reads = self._own_space(part, reads, self.flow.space)
         else:
             reads = resolve(part, reads, self.spaces, self.flow)
         self._check(part, reads)
@@ -146,19 +150,51 @@ class _Tracer:
             self.trace.on_trust.append(part.kind)
         return self.flow.space
 
-    def _ports_of_weights(self, part: Part, own: Ends) -> tuple[Port, Port]:
-        """Return the ports of a bridge that were decided when it was trained."""
+    def _own_space(self, part: Part, reads: Port, wanted: str) -> Port:
+        """Return what a decoder with a space of its own reads: its weights say it, and name it for themselves."""
+        if "decoder" not in self.trace.weights:
+            self.trace.weights[part.kind] = choose_weights(part, Wanted(wanted, self.trace.corruption))
+        file = self.trace.weights[part.kind]
+        if file is not None and not file.says_space:
+            return replace(reads, space=self._trained_space(part, file))
+        return settled(part, reads, file.header if file else None, self.flow, end="reads")
+
+    def _ports_of_weights(self, part: Part, reads: Port, writes: Port) -> tuple[Port, Port]:
+        """Return the ports of a bridge that were decided when it was trained, or are decided by its decoder."""
         file = choose_weights(part, Wanted(self.flow.space))
         self.trace.weights[part.kind] = file
-        if file is None and own.writes is not None and own.writes.space == "weights":
-            raise PortError(f"{part.kind} '{part.name}' is untrained, so it does not say which space it writes")
         trained = file.header if file else None
-        reads, writes = own.reads or Port("any"), own.writes or Port("same")
+        if trained is None and writes.space == "weights":
+            raise PortError(f"{part.kind} '{part.name}' is untrained, so it does not say which space it writes")
         if reads.space == "weights":
             reads = replace(reads, space=self._trained_space(part, file))
-        if writes.space == "weights" and trained is not None:
-            writes = replace(writes, space=trained.writes or trained.space)
-        return reads, writes
+        if writes.space == "next":
+            said = trained.writes if trained else ""
+            writes = replace(writes, space=said or self._next_space(part))
+        return settled(part, reads, trained, self.flow, end="reads"), settled(
+            part, writes, trained, self.flow, end="writes"
+        )
+
+    def _next_space(self, part: Part) -> str:
+        """Return the space for which an untrained projector is made: the one that the decoder reads."""
+        decoder = self.parts.get("decoder")
+        if decoder is None:
+            return self.flow.space
+        own = ends(decoder).reads or Port("any")
+        if own.form == "views" or not of_weights(own):
+            raise PortError(
+                f"{part.kind} '{part.name}' is made for decoders that read a space of their own, and decoder "
+                f"'{decoder.name}' reads {own}",
+                "choose a decoder of tokens in its own embedding space: toolkit compat shows which parts fit",
+            )
+        space = self._own_space(decoder, own, "").space
+        if space == "weights":
+            raise PortError(
+                f"decoder '{decoder.name}' is untrained and does not say which space it reads, so "
+                f"{part.kind} '{part.name}' cannot be made for it",
+                "name its weights, or choose a decoder that has a space of its own",
+            )
+        return space
 
     def _bank(self, part: Part) -> None:
         """Choose the bank of a bridge that is fitted to a corpus; it may follow from the decoder's weights."""

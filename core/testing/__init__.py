@@ -44,16 +44,25 @@ from regionkit.core.testing.battery import (
 )
 from regionkit.core.testing.checks import Check, checks_of, crash, failures, run_all
 from regionkit.core.testing.demands import Skip
-from regionkit.core.testing.examples import SENTENCES, example_regions, example_samples, example_tokens
-from regionkit.core.testing.fakes import GridBackbone, NearestTextDecoder, picture
-from regionkit.core.testing.stand_ins import Recast, Relabel, SampleData, Sentences, WordDecoder
+from regionkit.core.testing.examples import (
+    SENTENCES,
+    example_referring,
+    example_regions,
+    example_samples,
+    example_tokens,
+)
+from regionkit.core.testing.fakes import BlockBackbone, GridBackbone, NearestTextDecoder, picture
+from regionkit.core.testing.stand_ins import Drawn, Pooled, Recast, Relabel, SampleData, Sentences, WordDecoder
 from regionkit.core.testing.subject import Subject, answer
 
 __all__ = [
     "SENTENCES",
+    "BlockBackbone",
     "Check",
+    "Drawn",
     "GridBackbone",
     "NearestTextDecoder",
+    "Pooled",
     "Recast",
     "Relabel",
     "SampleData",
@@ -69,6 +78,7 @@ __all__ = [
     "check_region_encoder",
     "checks_of",
     "crash",
+    "example_referring",
     "example_regions",
     "example_samples",
     "example_tokens",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,17 @@ def example_samples(count: int = 6) -> list[Sample]:
         references = (f"a {attribute} {noun} on the grass", f"one {noun} , {attribute} , seen from above")
         info: dict[str, Any] = {"nouns": [noun], "attributes": [attribute]}
         samples.append(Sample(str(index), f"image-{index}", WholeImage(), references, info))
+    return samples
+
+
+def example_referring(count: int = 6) -> list[Sample]:
+    """Return samples that ask which of three boxes is meant, with the overlap of each, for metrics of referring."""
+    samples = []
+    for index, sample in enumerate(example_samples(count)):
+        boxes = tuple(Box(10 * at, 0, 10 * at + 10, 10) for at in range(3))
+        overlaps = tuple(1.0 if at == index % 3 else 0.1 * at for at in range(3))
+        info = {**sample.info, "overlaps": overlaps}
+        samples.append(replace(sample, region=boxes[index % 3], info=info, candidates=boxes))
     return samples
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from regionkit.core.contracts import Backbone, Decoder
@@ -145,6 +145,44 @@ class GridBackbone(Backbone):
             return self._vectors(torch.tensor([COLOURS[word]], dtype=torch.float32) / 255)
         seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")
         return 0.3 * torch.randn(self.dim, generator=torch.Generator().manual_seed(seed))
+
+
+class BlockBackbone(GridBackbone):
+    """A :class:`GridBackbone` with transformer blocks that parts may work between, random and frozen.
+
+    Its features are still those of pixels alone; the blocks have a class token in front.
+
+    Args:
+        dim: Width of features and blocks, an even number of at least 6.
+        depth: Number of blocks.
+    """
+
+    prefix_tokens = 1
+
+    def __init__(self, dim: int = 16, depth: int = 3) -> None:
+        super().__init__(dim=dim)
+        self.block_space = f"grid/blocks[{dim}]"
+        rows, columns = self.grid
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self._patches = nn.Conv2d(3, dim, self.patch, self.patch).requires_grad_(False)
+            self._places = torch.randn(1, 1 + rows * columns, dim)
+            layers = (
+                nn.TransformerEncoderLayer(dim, 2, 2 * dim, dropout=0.0, batch_first=True, norm_first=True)
+                for _ in range(depth)
+            )
+            self._blocks = tuple(layer.requires_grad_(False).eval() for layer in layers)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The blocks, in order."""
+        return self._blocks
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Return (b, 1 + rows * columns, dim), the class token first."""
+        patches = self._patches(pixels).flatten(2).transpose(1, 2)
+        first = torch.zeros(len(patches), 1, self.dim)
+        return torch.cat([first, patches], 1) + self._places
 
 
 class NearestTextDecoder(Decoder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,10 +21,11 @@ from regionkit.core.testing.subject import Subject
 
 
 @torch.no_grad()
-def _generate(subject: Subject, inputs: Inputs | None = None, **options: int) -> list[Caption]:
+def _generate(subject: Subject, inputs: Inputs | None = None, **options: Any) -> list[Caption]:
     decoder: Decoder = subject.component
     return decoder.generate(
-        subject.fed() if inputs is None else inputs, options=GenerateOptions(**options) if options else None
+        subject.fed() if inputs is None else inputs,
+        options=GenerateOptions(**options) if options else None,
     )
 
 
@@ -86,6 +88,68 @@ def length_limit(subject: Subject) -> None:
     """No caption is longer than max_tokens."""
     for caption in _generate(subject, max_tokens=2):
         demand(len(caption.tokens) <= 2, f"a caption is longer than max_tokens: {len(caption.tokens)} of 2")
+
+
+@check("decoder")
+def sampling(subject: Subject) -> None:
+    """Captions are sampled from streams of the seed alone, each region's its own; or sampling is refused."""
+    asked: dict[str, Any] = {"temperature": 3.0, "max_tokens": 6}
+    first = _generate_or_skip(subject, **asked, seed=0)
+    others = [_generate(subject, **asked, seed=seed) for seed in (1, 2)]
+    plain = _texts(_generate(subject, max_tokens=6))
+    ignored = all(_texts(captions) == plain for captions in (first, *others))
+    demand(
+        not ignored or not _writes_tokens(subject),
+        "temperature is neither honoured nor refused: three seeds give the greedy captions",
+    )
+    _alike(first, _generate(subject, **asked, seed=0), "one seed gives two sets of samples")
+    message = "samples depend on batch_size: region number k draws from a stream of its own"
+    _alike(first, _generate(subject, **asked, seed=0, batch_size=2), message)
+    demand(all(len(one.tokens) <= 6 for one in first), "a sample is longer than max_tokens")
+    certain = _texts(_generate(subject, **asked, seed=0, top_p=1e-6))
+    demand(certain == plain, "top_p is neither honoured nor refused: the likeliest token alone gives other captions")
+
+
+@check("decoder")
+def beam_search(subject: Subject) -> None:
+    """Beams give one caption a region that depends on nothing but it, no longer than asked; or they are refused."""
+    asked: dict[str, Any] = {"beams": 3, "max_tokens": 6}
+    captions = _generate_or_skip(subject, **asked)
+    inputs = subject.fed()
+    demand(len(captions) == len(inputs), f"a beam search gives {len(captions)} captions for {len(inputs)} regions")
+    for caption in captions:
+        demand(len(caption.tokens) <= 6, "a beam search gives a caption longer than max_tokens")
+        score = caption.score
+        demand(math.isfinite(score) and score <= TOLERANCE, f"a beam search gives {score}, which is no log-probability")
+    _alike(captions, _generate(subject, **asked, batch_size=2), "captions of a beam search depend on batch_size")
+
+
+@check("decoder")
+def shortest_length(subject: Subject) -> None:
+    """No caption is shorter than min_tokens; or that is refused."""
+    if not _writes_tokens(subject):
+        raise Skip("it chooses whole captions")
+    least = 4
+    for caption in _generate_or_skip(subject, min_tokens=least, max_tokens=6):
+        shorter = f"min_tokens is neither honoured nor refused: a caption has {len(caption.tokens)} of {least}"
+        demand(len(caption.tokens) >= least, shorter)
+
+
+def _generate_or_skip(subject: Subject, **options: Any) -> list[Caption]:
+    """Generate with options that a decoder may refuse."""
+    try:
+        return _generate(subject, **options)
+    except RegionkitError as error:
+        raise Skip(f"it refuses them: {error.message}") from error
+
+
+def _texts(captions: Sequence[Caption]) -> list[str]:
+    return [caption.text for caption in captions]
+
+
+def _writes_tokens(subject: Subject) -> bool:
+    """Say whether a caption grows token by token, which is what these options are about, or is chosen as a whole."""
+    return any(len(caption.tokens) > 1 for caption in _generate(subject))
 
 
 @check("decoder")

@@ -153,19 +153,25 @@ def training_loss(subject: Subject) -> None:
 @check("recipe")
 def export(subject: Subject) -> None:
     """What it exports says in its header for which part and space it was trained."""
-    artifact = subject.component.export()
-    demand(isinstance(artifact, WeightArtifact), f"export gives a {type(artifact).__name__}, no WeightArtifact")
-    header = artifact.header
-    demand(bool(artifact.tensors), "it exports no tensor")
-    wanted = subject.trains or header.kind
-    demand(header.kind == wanted, f"its header says {header.kind or 'no kind'}, the recipe trains a {wanted}")
-    demand(bool(header.name), "its header does not name the component")
-    try:
-        Space.parse(header.space)
-    except ValueError as error:
-        raise AssertionError(f"its header names no space: {error}") from error
-    for name, tensor in artifact.tensors.items():
-        demand(bool(torch.isfinite(tensor).all()), f"tensor '{name}' is NaN or infinite")
+    made = subject.component.export()
+    listed = isinstance(made, (list, tuple)) and bool(made) and all(isinstance(one, WeightArtifact) for one in made)
+    demand(listed, f"export gives {type(made).__name__}, no list of WeightArtifact")
+    kinds = [one.header.kind for one in made]
+    demand(len(set(kinds)) == len(kinds), "two of the parts that it exports are of one kind")
+    for artifact in made:
+        header = artifact.header
+        demand(bool(artifact.tensors), "it exports no tensor")
+        wanted = subject.trains or (header.kind,)
+        words = " or a ".join(wanted)
+        demand(header.kind in wanted, f"its header says {header.kind or 'no kind'}, the recipe trains a {words}")
+        demand(bool(header.name), "its header does not name the component")
+        for space in (header.space, header.writes):  # left empty, whoever assembled the parts fills it in
+            try:
+                Space.parse(space or "unsaid[1]")
+            except ValueError as error:
+                raise AssertionError(f"its header names no space: {error}") from error
+        for name, tensor in artifact.tensors.items():
+            demand(bool(torch.isfinite(tensor).all()), f"tensor '{name}' is NaN or infinite")
 
 
 @check("recipe")

@@ -9,7 +9,7 @@ from regionkit.core.contracts import Metric, Score
 from regionkit.core.errors import RegionkitError
 from regionkit.core.testing.checks import check
 from regionkit.core.testing.demands import Skip, close, demand, digest
-from regionkit.core.testing.subject import Subject, half_right
+from regionkit.core.testing.subject import Subject, half_right, right_answers
 
 
 def _fresh(subject: Subject) -> Metric:
@@ -64,11 +64,11 @@ def order(subject: Subject) -> None:
 
 @check("metric")
 def direction(subject: Subject) -> None:
-    """Reading references, it prefers right captions in the direction that it states."""
-    if "references" not in subject.component.needs:
+    """Reading references or candidates, it prefers right answers in the direction that it states."""
+    if not {"references", "candidates"} & set(subject.component.needs):
         raise Skip("it reads no references: a right caption need not be better than a wrong one")
     wrong = _judge(subject, half_right(subject.samples)).value
-    right = _judge(subject, [sample.references[0] for sample in subject.samples]).value
+    right = _judge(subject, right_answers(subject.samples)).value
     better = right > wrong if subject.component.higher_is_better else right < wrong
     demand(better, f"right captions score {right}, half of them wrong {wrong}: the direction is off")
 
@@ -89,6 +89,8 @@ def empty(subject: Subject) -> None:
 @check("metric")
 def nan_never_leaks(subject: Subject) -> None:
     """Empty captions and captions of unknown words give a finite value."""
+    if "candidates" in subject.component.needs:
+        raise Skip("it judges positions, not captions")
     for caption, words in (("", "empty captions"), ("zzz qqq 😀", "captions of unknown words"), (".", "a full stop")):
         value = _judge(subject, [caption] * len(subject.samples)).value
         demand(math.isfinite(value), f"{words} give the value {value}")

@@ -7,17 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from regionkit.core.contracts import Backbone, BuildContext, Corpus, Dataset, Decoder, GapBridge, Sample, WeightArtifact
+from regionkit.core.contracts import (
+    Backbone,
+    BuildContext,
+    Corpus,
+    Dataset,
+    Decoder,
+    GapBridge,
+    RegionEncoder,
+    Sample,
+    WeightArtifact,
+)
 from regionkit.core.errors import DataError, FeatureError
-from regionkit.core.features import Caption, Features, GenerateOptions, RegionTokens, RegionViews
+from regionkit.core.features import Caption, Features, GenerateOptions, RegionTokens, RegionViews, Scene
 from regionkit.core.frames import Frame
+from regionkit.core.regions import Regions
 from regionkit.core.spec import Space
 from regionkit.core.testing.examples import SENTENCES, example_samples
 from regionkit.core.testing.fakes import picture
@@ -36,6 +47,7 @@ class Recast(Backbone):
         self.inner = inner
         self.change = change
         self.space, self.text_space = inner.space, inner.text_space
+        self.block_space, self.prefix_tokens = inner.block_space, inner.prefix_tokens
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
@@ -100,6 +112,17 @@ class Relabel(GapBridge):
         return tokens.relabelled(self.space, unit=True)
 
 
+class Pooled(RegionEncoder):
+    """A region encoder that gives every region the mean of the patches of its picture."""
+
+    def encode(self, scene: Scene, regions: Regions) -> RegionTokens:
+        """Return tokens (r, 1, d)."""
+        regions.require(self.accepts, "Pooled")
+        if not len(regions):
+            return RegionTokens.none(scene.backbone.space)
+        return RegionTokens.single(scene.features.patches.mean((1, 2))[list(regions.image)], scene.backbone.space)
+
+
 class SampleData(Dataset):
     """A data set of the samples that metrics are checked with: drawn pictures, regions that are whole images."""
 
@@ -122,6 +145,14 @@ class SampleData(Dataset):
         """Return the nouns or attributes that the samples name."""
         words = {word for sample in example_samples() for word in sample.info.get(kind, ())}
         return {word: word for word in sorted(words)} if words else super().lexicon(kind)
+
+
+class Drawn(RegionEncoder):
+    """A region encoder that hands on whole pictures, for decoders that read those."""
+
+    def encode(self, scene: Scene, regions: Regions) -> RegionViews:
+        """Return the picture of each region."""
+        return RegionViews(tuple(scene.images[index] for index in regions.image))
 
 
 class WordDecoder(nn.Module, Decoder):
@@ -160,6 +191,17 @@ class WordDecoder(nn.Module, Decoder):
     def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
         """Return the cross-entropy of the first word of each text."""
         return cross_entropy(self._logits(inputs), self._ids(texts))
+
+    def hidden_states(
+        self,
+        inputs: RegionTokens | RegionViews,
+        texts: Sequence[str],
+        prompt: str | None = None,
+        positions: Literal["pred", "tok"] = "pred",
+    ) -> RegionTokens:
+        """Return (r, 1, d): what it read, weighed by the rows of its table, or the row of the word itself."""
+        rows = self._logits(inputs).softmax(-1) @ self.table if positions == "pred" else self.table[self._ids(texts)]
+        return RegionTokens.single(rows, "words/states[" + str(self.table.shape[1]) + "]")
 
     def artifact(self) -> WeightArtifact:
         """Return the weights."""

@@ -46,7 +46,7 @@ class Subject:
         accepts: Region kinds of a region encoder, tasks of a data set.
         corruption: What a bridge says it does to training: ``none``, or words that mean noise.
         samples: What a metric judges.
-        trains: Kind of the part that a recipe trains.
+        trains: Kinds of the parts that a recipe trains.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class Subject:
     accepts: tuple[str, ...] = ()
     corruption: str = "none"
     samples: tuple[Sample, ...] = field(default_factory=lambda: tuple(example_samples()))
-    trains: str = ""
+    trains: tuple[str, ...] = ()
 
     def another(self, seed: int) -> Any:
         """Make another one of the component."""
@@ -171,10 +171,16 @@ def _metric(subject: Subject, _: Any) -> dict[str, Any]:
     return {"score": metric.compute()}
 
 
+def right_answers(samples: Sequence[Sample]) -> list[str]:
+    """Return a reference caption of each sample, or the position of the region that is meant in a referring task."""
+    return [
+        str(sample.candidates.index(sample.region)) if sample.candidates else sample.references[0] for sample in samples
+    ]
+
+
 def half_right(samples: Sequence[Sample]) -> list[str]:
-    """Return captions of which the first half is right; the second half is off by one."""
-    half = len(samples) // 2
-    right = [sample.references[0] for sample in samples]
+    """Return answers of which the first half is right; the second half is off by one."""
+    half, right = len(samples) // 2, right_answers(samples)
     return right[:half] + right[half + 1 :] + right[half : half + 1]
 
 

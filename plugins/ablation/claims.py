@@ -10,9 +10,9 @@ from typing import Any
 from regionkit.core.errors import did_you_mean
 from regionkit.plugins.ablation.words import as_list, text
 
-_SAY = re.compile(r"\s*([\w.-]+)\s*=\s*(.+?)\s*([<>])\s*([\w.-]+)\s*=\s*(.+?)\s*")
+_SAY = re.compile(r"\s*([\w.-]+)\s*=\s*(.+?)\s*([<>~])\s*([\w.-]+)\s*=\s*(.+?)\s*")
 _FORM = "AXIS=VALUE > AXIS=VALUE, for example bridge=memory > bridge=none"
-_KEYS = ("say", "on", "by", "where", "must")
+_KEYS = ("say", "on", "by", "where", "within", "must")
 #: Most reasons that a message repeats.
 _REASONS = 3
 
@@ -23,7 +23,8 @@ Report = Callable[..., None]
 class Claim:
     """An ordering of two values of one axis.
 
-    ``>`` reads "is better than", also for metrics where less is better.
+    ``>`` reads "is better than", also for metrics where less is better; with ``within`` it reads "is worse than by no
+    more than that". ``~`` reads "differs by no more than ``within`` either way".
 
     Attributes:
         say: The ordering as it was written.
@@ -33,6 +34,8 @@ class Claim:
         on: Data sets, ``TASK@NAME``; each is a claim of its own.
         by: Metrics; each is a claim of its own.
         where: Axis -> values that the trials are restricted to. All other axes are matched and averaged.
+        within: What the difference may be, in units of the metric; 0 for a plain ordering.
+        alike: True for ``~``.
         must: Whether the run fails when the ordering does not show.
         path: Dotted path in the file.
     """
@@ -46,6 +49,13 @@ class Claim:
     where: Mapping[str, tuple[str, ...]]
     must: bool
     path: str
+    within: float = 0.0
+    alike: bool = False
+
+    @property
+    def text(self) -> str:
+        """The claim as reports show it."""
+        return f"{self.say} (within {self.within:g})" if self.within else self.say
 
 
 def parse_claim(entry: Any, path: str, problem: Report) -> Claim | None:
@@ -73,7 +83,8 @@ def parse_claim(entry: Any, path: str, problem: Report) -> Claim | None:
     must = entry.get("must", True)
     if not isinstance(must, bool):
         problem(f"{path}.must", f"'{must}' is neither true nor false", "write must: false for a claim to be recorded")
-    first, second = (match[2], match[5]) if match[3] == ">" else (match[5], match[2])
+    within = _within(entry, match[3], path, problem)
+    first, second = (match[5], match[2]) if match[3] == "<" else (match[2], match[5])
     return Claim(
         say=str(entry["say"]),
         axis=match[1],
@@ -84,7 +95,20 @@ def parse_claim(entry: Any, path: str, problem: Report) -> Claim | None:
         where={str(axis): _strings(values) for axis, values in where.items()},
         must=must is True,
         path=path,
+        within=within,
+        alike=match[3] == "~",
     )
+
+
+def _within(entry: Mapping[str, Any], sign: str, path: str, problem: Report) -> float:
+    """Read the tolerance of a claim; ``~`` says nothing without one."""
+    value = entry.get("within", 0.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        problem(f"{path}.within", f"'{value}' is no number of 0 or more", "write within: 0.05, in units of the metric")
+        return 0.0
+    if sign == "~" and not value:
+        problem(path, "a claim that two values are alike needs `within`", "write within: 0.05, in units of the metric")
+    return float(value)
 
 
 def _strings(value: Any) -> tuple[str, ...]:

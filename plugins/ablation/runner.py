@@ -164,7 +164,7 @@ class Runner:
         if not pairs:
             raise RunFailed(f"no sample could be captioned; the first: {rows[0].error}")
         found = []
-        for ref in self.plan.metrics:
+        for ref in (ref for ref in self.plan.metrics if ref.judges(trial.selection)):
             with self._tree.clock.stage("metric", metric=ref.label, samples=len(pairs)):
                 metric = ref.build(trial.selection.dataset)
                 metric.update([sample for sample, _ in pairs], [caption for _, caption in pairs])

@@ -82,22 +82,28 @@ class SampleReader:
 
     def check(self, metrics: Sequence[MetricRef], selections: Sequence[Selection]) -> None:
         """Build every metric once, and check that samples carry what it needs, before hours are spent on captions."""
-        seen = set()
-        for selection in selections:
-            sample = selection.samples[0]
-            for ref in metrics:
-                if (ref.label, selection.ref.label) in seen:
-                    continue
-                seen.add((ref.label, selection.ref.label))
-                try:
-                    needs = ref.build(selection.dataset).needs
-                except RegionkitError as error:
-                    self._mistakes.add(
-                        "metrics", f"{ref.label} on {selection.ref.label}: {error.message}", *error.hints
-                    )
-                    continue
-                lacking = [n for n in needs if not (sample.references if n == "references" else n in sample.info)]
-                if lacking:
-                    has = ", ".join(["references"] * bool(sample.references) + sorted(sample.info))
-                    message = f"{ref.label} needs {', '.join(lacking)}, which samples of {selection.ref.label} lack"
-                    self._mistakes.add("metrics", message, f"they carry: {has}")
+        once = {selection.ref.label: selection for selection in selections}
+        for ref in metrics:
+            judged = [selection for selection in once.values() if self._judges(ref, selection)]
+            for selection in judged:
+                self._check_carries(ref, selection)
+            if once and not judged and not self._mistakes.found:
+                message = f"{ref.label} judges none of the data: it is for another kind of task"
+                self._mistakes.add("metrics", message, "leave it out, or add a task that it is for to data")
+
+    def _judges(self, ref: MetricRef, selection: Selection) -> bool:
+        try:
+            return ref.judges(selection)
+        except RegionkitError as error:
+            self._mistakes.add("metrics", f"{ref.label} on {selection.ref.label}: {error.message}", *error.hints)
+            return False
+
+    def _check_carries(self, ref: MetricRef, selection: Selection) -> None:
+        """Note what a metric needs and samples lack."""
+        sample = selection.samples[0]
+        carried = {"references": bool(sample.references), "candidates": bool(sample.candidates)}
+        lacking = [need for need in ref.build(selection.dataset).needs if not carried.get(need, need in sample.info)]
+        if lacking:
+            has = ", ".join([*(name for name, there in carried.items() if there), *sorted(sample.info)])
+            message = f"{ref.label} needs {', '.join(lacking)}, which samples of {selection.ref.label} lack"
+            self._mistakes.add("metrics", message, f"they carry: {has}")

@@ -23,6 +23,7 @@ from regionkit.core.errors import RegionkitError
 from regionkit.core.features import Caption, Features, RegionTokens, RegionViews, Scene
 from regionkit.core.pipeline import Pipeline
 from regionkit.core.regions import Regions
+from regionkit.plugins.ablation.referring import Candidates, expression_scores
 from regionkit.plugins.ablation.trials import Selection, Trial
 
 #: Pictures that go through the backbone together.
@@ -160,7 +161,7 @@ class StageTree:
 
     @torch.inference_mode()
     def captions(self, trial: Trial, pipeline: Pipeline) -> tuple[list[Caption | None], dict[int, str]]:
-        """Caption all samples of a trial.
+        """Caption all samples of a trial; for samples with candidates, say the position of the one that is meant.
 
         Returns:
             One caption a sample, None where there is none, and the reasons by position.
@@ -168,10 +169,16 @@ class StageTree:
         selection, plan = trial.selection, trial.combination.plan
         self._enter(plan.key("backbone"), selection)
         clock = self.clock
-        encoded = self._shared("region_encoder", plan.key("region_encoder"), lambda: self._encode(selection, pipeline))
+        candidates = Candidates.of(selection.samples)
+        regions = candidates.samples or tuple(selection.samples)
+        encoded = self._shared(
+            "region_encoder", plan.key("region_encoder"), lambda: self._encode(selection, regions, pipeline)
+        )
         below = f"{plan.key('region_encoder')} {plan.key('bridge')}"
         bridged = self._shared("bridge", below, lambda: self._bridge(encoded, pipeline))
-        with clock.stage("decoder", regions=len(selection.samples)):
+        with clock.stage("decoder", regions=len(regions)):
+            if candidates.samples:
+                return self._refer(bridged, pipeline, candidates, len(selection.samples))
             return self._decode(bridged, pipeline, len(selection.samples))
 
     def _enter(self, backbone: str, selection: Selection) -> None:
@@ -190,15 +197,15 @@ class StageTree:
             self._tree[stage, key] = made
         return self._tree[stage, key]
 
-    def _encode(self, selection: Selection, pipeline: Pipeline) -> Encoded:
+    def _encode(self, selection: Selection, regions: Sequence[Sample], pipeline: Pipeline) -> Encoded:
         result = Encoded()
         images: dict[str, list[int]] = {}
-        for position, sample in enumerate(selection.samples):
+        for position, sample in enumerate(regions):
             images.setdefault(sample.image_id, []).append(position)
         loaded = self._load(selection, images, result)
-        with self.clock.stage("region_encoder", regions=len(selection.samples)):
+        with self.clock.stage("region_encoder", regions=len(regions)):
             for batch in batches_of_one_grid(loaded, pipeline.backbone):
-                self._encode_batch(batch, images, selection, pipeline, result)
+                self._encode_batch(batch, images, selection.source, regions, pipeline, result)
         return result
 
     def _load(
@@ -216,22 +223,23 @@ class StageTree:
         self,
         batch: Sequence[tuple[str, Image.Image]],
         positions: dict[str, list[int]],
-        selection: Selection,
+        source: str,
+        regions: Sequence[Sample],
         pipeline: Pipeline,
         result: Encoded,
     ) -> None:
         """Encode the regions of some pictures; where that fails, each region alone, so that only the bad ones fail."""
         chosen = [position for image_id, _ in batch for position in positions[image_id]]
-        samples = [selection.samples[position] for position in chosen]
+        samples = [regions[position] for position in chosen]
         try:
-            result.batches.append((tuple(chosen), self._encode_samples(batch, samples, selection.source, pipeline)))
+            result.batches.append((tuple(chosen), self._encode_samples(batch, samples, source, pipeline)))
         except RegionkitError as error:
             if len(chosen) == 1:
                 self._note(error, chosen, result)
                 return
             for one in batch:
                 for position in positions[one[0]]:
-                    self._encode_batch([one], {one[0]: [position]}, selection, pipeline, result)
+                    self._encode_batch([one], {one[0]: [position]}, source, regions, pipeline, result)
 
     def _encode_samples(
         self, batch: Sequence[tuple[str, Image.Image]], samples: Sequence[Sample], source: str, pipeline: Pipeline
@@ -294,6 +302,25 @@ class StageTree:
         for positions, inputs in joined(bridged.batches):
             decode(positions, inputs)
         return captions, result.errors
+
+    def _refer(
+        self, bridged: Encoded, pipeline: Pipeline, candidates: Candidates, count: int
+    ) -> tuple[list[Caption | None], dict[int, str]]:
+        """Score the expression of each sample on its candidates; a candidate that fails is out of the running."""
+        result = Encoded(errors=dict(bridged.errors))
+        scores: dict[int, float] = {}
+        for positions, inputs in bridged.batches:
+            try:
+                found = expression_scores(
+                    pipeline.decoder, inputs, [candidates.samples[position] for position in positions]
+                )
+            except RegionkitError as error:
+                self._note(error, positions, result)
+            else:
+                scores |= dict(zip(positions, found, strict=True))
+        answers = candidates.answers(scores, count)
+        reasons = {candidates.owner[position]: reason for position, reason in result.errors.items()}
+        return answers, {owner: reason for owner, reason in reasons.items() if answers[owner] is None}
 
     def _note(self, error: RegionkitError, positions: Sequence[int], result: Encoded) -> None:
         if self.strict:

@@ -132,8 +132,11 @@ def _cell(trials: Sequence[Trial], metric: str, store: ResultStore) -> str:
     """Write the mean over seeds, with the standard deviation where there are several."""
     values = [scores[metric][0] for trial in trials if metric in (scores := store.scores(trial.id))]
     if len(values) < len(trials):
-        states = {store.trial(trial.id) for trial in trials}
-        return "missing" if None in states else "failed"
+        states = [store.trial(trial.id) for trial in trials]
+        if None in states:
+            return "missing"
+        done = all(state is not None and state[0] == "done" for state in states)
+        return "-" if done and not values else "failed"  # a metric of another kind of task
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.3f}{spread}"
 
@@ -240,7 +243,7 @@ def claim_rows(verdicts: Iterable[Verdict]) -> tuple[list[str], list[list[str]]]
             outcome = f"recorded ({'shows' if verdict.shown else 'does not show'})"
         elif outcome == "undecided":
             outcome = f"undecided: {verdict.reason}"
-        rows.append([verdict.claim.say, _where(verdict), verdict.on, verdict.by, *numbers, outcome])
+        rows.append([verdict.claim.text, _where(verdict), verdict.on, verdict.by, *numbers, outcome])
     columns = ["claim", "where", "on", "by", "difference", "95 % interval", "p", "samples", "scenes", "verdict"]
     return columns, rows
 
@@ -273,7 +276,7 @@ def claims_text(verdicts: Sequence[Verdict], width: int) -> str:
     lines, above = [narrow[0]], ""
     for verdict, line in zip(verdicts, narrow[1:], strict=True):
         where = _where(verdict)
-        title = verdict.claim.say + (f", where {where}" if where else "")
+        title = verdict.claim.text + (f", where {where}" if where else "")
         lines += [line] if title == above else [title, line]
         above = title
     return "\n".join(lines)
@@ -285,6 +288,8 @@ def claims_legend(verdicts: Sequence[Verdict]) -> list[str]:
         f"p: two-sided permutation test over scenes; interval: bootstrap over scenes; holds: p < {LEVEL} and the "
         "stated direction."
     ]
+    if any(verdict.claim.within for verdict in verdicts):
+        lines.append("within: the whole interval keeps to that difference; ~ on both sides, > on the worse one.")
     if any(verdict.verdict == "recorded" for verdict in verdicts):
         lines.append("recorded: must: false, the outcome does not change the exit status.")
     return lines

@@ -71,6 +71,10 @@ class MetricRef:
         metric: Metric = build_part(self.part, BuildContext(parts={"dataset": dataset}))  # type: ignore[assignment]
         return metric
 
+    def judges(self, selection: Selection) -> bool:
+        """Say whether the metric is about what such samples are asked: for a caption, or for one of some candidates."""
+        return ("candidates" in self.build(selection.dataset).needs) == bool(selection.samples[0].candidates)
+
 
 @dataclass(frozen=True)
 class Combination:

@@ -32,9 +32,16 @@ class Verdict:
 
     @property
     def shown(self) -> bool:
-        """Whether the ordering shows: the stated direction, and p below 0.05."""
-        found = self.comparison
-        return found is not None and found.difference > 0 and found.p < LEVEL
+        """Whether the ordering shows: the stated direction, and p below 0.05.
+
+        A claim with a tolerance shows where the whole 95 % interval of the difference keeps to it.
+        """
+        found, within = self.comparison, self.claim.within
+        if found is None:
+            return False
+        if not within:
+            return found.difference > 0 and found.p < LEVEL
+        return found.low > -within and (not self.claim.alike or found.high < within)
 
     @property
     def verdict(self) -> str:
@@ -58,6 +65,7 @@ class Verdict:
             "on": self.on,
             "by": self.by,
             "where": {axis: list(values) for axis, values in claim.where.items()},
+            "within": claim.within,
             "must": claim.must,
             "verdict": self.verdict,
             "shown": self.shown,

@@ -13,7 +13,7 @@ _HERE = "regionkit.plugins.baselines"
 
 @hookimpl
 def regionkit_components() -> list[ComponentSpec]:
-    """Two region encoders that need no patches under the region, and the bridge that does nothing."""
+    """Three region encoders that need no patches under the region, and the bridge that does nothing."""
     return [
         ComponentSpec(
             kind="region_encoder",
@@ -33,6 +33,16 @@ def regionkit_components() -> list[ComponentSpec]:
             summary="The vector of the picture cut out around the region, one forward pass a region",
             reads=Port("image"),
             writes=Port("image"),
+            accepts=STILL_REGIONS,
+        ),
+        ComponentSpec(
+            kind="region_encoder",
+            name="picture",
+            target=f"{_HERE}.picture:Picture",
+            config=f"{_HERE}.configs:PictureConfig",
+            summary="The region as a picture: crop, red circle, box or blur, for decoders that read pictures",
+            reads=Port("image"),
+            writes=Port(form="views"),
             accepts=STILL_REGIONS,
         ),
         ComponentSpec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,28 @@ class CropConfig:
         for option, value in (("min_side", self.min_side), ("batch_size", self.batch_size)):
             if value < 1:
                 raise ValueError(f"{option}: {value!r} must be 1 or more")
+
+
+@dataclass(frozen=True)
+class PictureConfig:
+    """Options of ``picture``.
+
+    Attributes:
+        style: ``whole``, the picture alone; ``crop``, the region's bounding box cut out; ``circle``, a red ellipse in
+            the bounding box; ``box``, the bounding box in red; ``blur``, all but the region blurred.
+        width: Width of the red lines, in pixels of the original picture.
+        radius: Standard deviation of the blur, in pixels of the original picture.
+    """
+
+    style: Literal["whole", "crop", "circle", "box", "blur"] = "crop"
+    width: int = 10  # the released evaluation of RegionVLM
+    radius: float = 10.0  # the same
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"width: {self.width!r} must be 1 or more")
+        if not (math.isfinite(self.radius) and self.radius >= 0):
+            raise ValueError(f"radius: {self.radius!r} must be 0 or more")
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,13 @@ def regionkit_components() -> list[ComponentSpec]:
             config=f"{_HERE}.configs:TermF1Config",
             summary="F1 between the attributes that a caption names and those of its region (0 to 1)",
         ),
+        ComponentSpec(
+            kind="metric",
+            name="referring-iou",
+            target=f"{_HERE}.referring:ReferringIou",
+            summary="Overlap of the region that an expression was taken to mean with the one that it means (0 to 1)",
+            paper="regionvlm",
+        ),
     ]
 
 

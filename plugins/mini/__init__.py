@@ -13,18 +13,22 @@ from regionkit.core.spec import ComponentSpec, Port
 
 _HERE = "regionkit.plugins.mini"
 _DIM = 128
-#: Tasks that the data set poses; the same words as region kinds, and ``dense``: every object of a scene by its box.
-_TASKS = ("point", "box", "mask", "trace", "box-set", "patch", "image", "dense")
+#: Tasks that the data set poses; the same words as region kinds, ``dense``: every object of a scene by its box, and
+#: ``ris``: the object that an expression means, among candidates (referring image segmentation).
+_TASKS = ("point", "box", "mask", "trace", "box-set", "patch", "image", "dense", "ris")
 _BACKBONES = {
     "mini-clip": ("MiniClip", "Tiny backbone of the mini-world, trained like CLIP: only the class token is aligned"),
     "mini-mean": ("MiniMean", "Tiny backbone of the mini-world: mean of patches that attend to each other"),
     "mini-local": ("MiniLocal", "Tiny backbone of the mini-world: mean of patches that see their surroundings only"),
     "mini-dense": ("MiniDense", "Tiny backbone of the mini-world: phrases aligned with patches; stands for Talk2DINO"),
+    "mini-vit": ("MiniVit", "Tiny vision transformer of the mini-world with exposed blocks, for parts between them"),
 }
+#: Backbones with exposed transformer blocks, and the width of what those hand on.
+_BLOCKS = {"mini-vit": 96}
 
 
 def _backbone(name: str) -> ComponentSpec:
-    """Describe one of the four backbones."""
+    """Describe one of the backbones."""
     target, summary = _BACKBONES[name]
     return ComponentSpec(
         kind="backbone",
@@ -34,6 +38,7 @@ def _backbone(name: str) -> ComponentSpec:
         summary=summary,
         writes=Port(f"{name}/image[{_DIM}]"),
         text=f"{name}/text[{_DIM}]",
+        blocks=f"{name}/blocks[{_BLOCKS[name]}]" if name in _BLOCKS else "",
         weights="index",
     )
 
@@ -65,10 +70,10 @@ def regionkit_components() -> list[ComponentSpec]:
             name="mini-contrast",
             target=f"{_HERE}.recipe:MiniContrast",
             config=f"{_HERE}.config:MiniContrastConfig",
-            summary="Train a mini backbone from pictures with one caption each; no regions",
+            summary="Train a mini backbone from pictures with one caption each",
             tiny="{steps: 2, batch_size: 4, texts: 60, other_texts: 8}",
             needs=("backbone",),
-            trains="backbone",
+            trains=("backbone",),
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""The four tiny backbones as parts of a pipeline."""
+"""The tiny backbones as parts of a pipeline."""
 
 from __future__ import annotations
 
@@ -38,6 +38,17 @@ class MiniBackbone(nn.Module, Backbone):
         self.network = MiniNetwork(NETWORKS[self.name])
         dim = NETWORKS[self.name].dim
         self.space, self.text_space = f"{self.name}/image[{dim}]", f"{self.name}/text[{dim}]"
+        if self.network.blocks:
+            self.block_space, self.prefix_tokens = f"{self.name}/blocks[{self.network.config.width}]", 1
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """Transformer blocks in order; empty for a network without them."""
+        return tuple(self.network.blocks)
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Return the tokens (b, 1 + 144, 96) that enter the first block: the CLS token, then the patches."""
+        return self.network.enter(pixels) if self.network.blocks else super().embed(pixels)
 
     @classmethod
     def build(cls, config: MiniBackboneConfig, context: BuildContext) -> Self:
@@ -113,3 +124,9 @@ class MiniDense(MiniBackbone):
     """Each phrase of the caption meets the patches that fit it best; stands for Talk2DINO."""
 
     name = "mini-dense"
+
+
+class MiniVit(MiniBackbone):
+    """A vision transformer whose blocks are exposed, for parts that work between them; phrases meet its patches."""
+
+    name = "mini-vit"

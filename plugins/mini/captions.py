@@ -19,9 +19,9 @@ _REGION_PERCENT = 50
 
 
 def describe(kind: tuple[str, str, str | None], count: int = 1) -> str:
-    """Return a noun phrase such as "a small red car" or "two big dogs"."""
+    """Return a noun phrase such as "a small red car" or "two big dogs"; an empty size is not said."""
     noun, size, colour = kind
-    adjectives = [size] if colour is None else [size, colour]
+    adjectives = [word for word in (size, colour) if word]
     article, head = ("a", noun) if count == 1 else ("two", PLURALS[noun])
     return " ".join([article, *adjectives, head])
 

@@ -11,8 +11,10 @@ class NetworkConfig:
     """Shape of a tiny backbone.
 
     Attributes:
-        objectives: What meets the sentence in training: ``cls``, ``mean`` (of the patches), ``phrases``.
-        mixer: What mixes the patches: ``none``, a block with a CLS token (``cls``) or a block without one (``mean``).
+        objectives: What meets the sentence in training: ``cls``, ``mean`` (of the patches), ``phrases``, ``regions``
+            (the patches that an object covers, which alone of all needs to know where things are).
+        mixer: What mixes the patches: ``none``, a block with a CLS token (``cls``), a block without one (``mean``), or
+            several blocks with a CLS token (``blocks``).
         reader: Whether a CLS vector is read from unmixed patches.
         first: Channels after the first convolution.
         width: Channels of the patch grid before projection.
@@ -22,10 +24,11 @@ class NetworkConfig:
         text_length: Most words of a sentence; longer ones are cut.
         heads: Attention heads.
         grid: Patches along each side of a picture.
+        blocks: Blocks of the mixer ``blocks``.
     """
 
     objectives: tuple[str, ...] = ("mean",)
-    mixer: Literal["none", "cls", "mean"] = "none"
+    mixer: Literal["none", "cls", "mean", "blocks"] = "none"
     reader: bool = False
     first: int = 48
     width: int = 96
@@ -35,14 +38,16 @@ class NetworkConfig:
     text_length: int = 32
     heads: int = 4
     grid: int = 12
+    blocks: int = 0
 
 
-#: The four backbones. See networks.py for what each is trained for.
+#: The backbones. See networks.py for what each is trained for.
 NETWORKS: dict[str, NetworkConfig] = {
     "mini-clip": NetworkConfig(objectives=("cls",), mixer="cls", depth=1),
     "mini-mean": NetworkConfig(mixer="mean", depth=1),
     "mini-local": NetworkConfig(),
     "mini-dense": NetworkConfig(objectives=("cls", "phrases"), reader=True),
+    "mini-vit": NetworkConfig(objectives=("cls", "phrases", "regions"), mixer="blocks", depth=0, blocks=4),
 }
 
 
@@ -88,6 +93,8 @@ class MiniContrastConfig:
         other_texts: How many of them a step.
         learning_rate: Peak learning rate.
         weight_decay: Decoupled weight decay.
+        rescaled: Percent of the pictures that are enlarged or reduced parts of scenes, so that the backbone knows
+            objects at other scales; their captions tell no sizes.
     """
 
     steps: int = 1200
@@ -96,3 +103,9 @@ class MiniContrastConfig:
     other_texts: int = 256
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
+    rescaled: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what has bounds."""
+        if not 0 <= self.rescaled <= 100:
+            raise ValueError(f"rescaled: {self.rescaled} is no percentage, it goes from 0 to 100")

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, overload
 
 from PIL import Image
 
@@ -15,13 +15,16 @@ from regionkit.core.errors import DataError
 from regionkit.plugins.mini.captions import corpus
 from regionkit.plugins.mini.config import MiniCaptionsConfig, MiniDatasetConfig
 from regionkit.plugins.mini.export import check_folder, write_folder
-from regionkit.plugins.mini.layout import SPLITS
+from regionkit.plugins.mini.layout import SPLITS, make_layout
 from regionkit.plugins.mini.lexicon import COLOURS, SINGULAR, SIZES
-from regionkit.plugins.mini.samples import MiniSample, make_samples
+from regionkit.plugins.mini.referring import targets
+from regionkit.plugins.mini.samples import MiniSample, make_samples, samples_of
 from regionkit.plugins.mini.scene import make_scene
 
 #: Scenes of a split where the caller names no limit.
 DEFAULT_SCENES = 300
+#: Samples of more scenes than this are made when they are asked for: masks of thousands of pictures fill the memory.
+KEPT_SCENES = 1000
 #: Most scenes of a split; more than this is a slip of the finger, which would draw for hours.
 MOST_SCENES = 100_000
 
@@ -47,6 +50,8 @@ class MiniDataset(Dataset):
         """
         _check_limit(limit)
         scenes = DEFAULT_SCENES if limit is None else limit
+        if task == "ris" or (scenes > KEPT_SCENES and task != "dense"):
+            return _Lazy(task, split, seed, scenes)
         return [_plain(sample) for sample in make_samples(task, split, seed, scenes)]
 
     def image(self, image_id: str) -> Image.Image:
@@ -79,6 +84,37 @@ class MiniDataset(Dataset):
         return check_folder(folder)
 
 
+class _Lazy(Sequence[Sample]):
+    """Samples of a task that poses one question a scene, each made when it is asked for.
+
+    The masks of 300 wide scenes of ``ris`` are nearly a gigabyte.
+    """
+
+    def __init__(self, task: str, split: str, seed: int, limit: int) -> None:
+        """Find the scenes that pose the question; layouts alone say which do."""
+        self._task, self._split, self._seed = task, split, seed
+        asked = task != "ris"
+        self._scenes = [index for index in range(limit) if asked or targets(make_layout(split, seed, index))]
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(index, slice):
+            return [self._make(scene) for scene in self._scenes[index]]
+        return self._make(self._scenes[index])
+
+    def _make(self, scene: int) -> Sample:
+        (sample,) = samples_of(self._task, self._split, self._seed, scene)
+        return _plain(sample)
+
+
 class MiniCaptions(Corpus):
     """Captions of the training distribution that belong to no picture."""
 
@@ -105,12 +141,14 @@ def _texts(seed: int, size: int) -> tuple[str, ...]:
 
 def _plain(sample: MiniSample) -> Sample:
     """Turn a sample into the toolkit's."""
-    info = {
+    info: dict[str, object] = {
         "nouns": tuple(sorted(sample.nouns)),
         "attributes": tuple(sorted(sample.attributes)),
         "background": sample.scene.background,
     }
-    return Sample(sample.id, sample.scene.id, sample.region, sample.references, info)
+    if sample.candidates:
+        info["overlaps"] = sample.overlaps
+    return Sample(sample.id, sample.scene.id, sample.region, sample.references, info, sample.candidates)
 
 
 @lru_cache(maxsize=64)
@@ -122,4 +160,6 @@ def _fingerprint(task: str, split: str, seed: int, limit: int) -> str:
         if number < 8:
             digest.update(sample.scene.pixels.tobytes())
             digest.update(repr(sample.region).encode())
+            for candidate, overlap in zip(sample.candidates, sample.overlaps, strict=True):
+                digest.update(candidate.bitmap.tobytes() + repr(overlap).encode())
     return digest.hexdigest()[:16]

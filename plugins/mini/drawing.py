@@ -17,7 +17,7 @@ from regionkit.plugins.mini.lexicon import BACKGROUNDS, NOUNS
 
 CELL = 96
 COLUMNS = 8
-#: Side of a background tile; a scene shows a window of it.
+#: Side of a background tile, which repeats at its edges; a scene shows a window of it.
 TILE = 256
 #: What a pure colour is painted with, by colour word. No channel is 0 or 255 everywhere, as in real paint.
 PAINT: dict[str, tuple[int, int, int]] = {
@@ -119,8 +119,12 @@ def tile(kind: str) -> NDArray[np.int32]:
 
 
 def paint_background(kind: str, left: int, top: int, light: int, side: int) -> NDArray[np.int32]:
-    """Return a (side, side, 3) window of a background tile, its light scaled by ``light`` / 256."""
-    window = tile(kind)[top : top + side, left : left + side]
+    """Return a (side, side, 3) window of the repeated tile of a background, its light scaled by ``light`` / 256."""
+    whole = tile(kind)
+    if max(left, top) + side > TILE:
+        times = -(-(max(left, top) + side) // TILE)
+        whole = np.tile(whole, (times, times, 1))
+    window = whole[top : top + side, left : left + side]
     lit: NDArray[np.int32] = np.minimum(window * light >> 8, 255)
     return lit
 

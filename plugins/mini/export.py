@@ -10,7 +10,7 @@ from PIL import Image
 
 from regionkit.core.files import replacing, write_text
 from regionkit.core.region_io import to_record
-from regionkit.plugins.mini.samples import TASKS, make_samples
+from regionkit.plugins.mini.samples import TASKS, MiniSample, make_samples
 from regionkit.plugins.mini.scene import is_marked, make_scene, save_png
 
 #: Name of the file that lists the regions.
@@ -46,11 +46,19 @@ def _lines(split: str, seed: int, limit: int) -> list[str]:
                 "nouns": sorted(sample.nouns),
                 "attributes": sorted(sample.attributes),
             }
+            | _choices(sample)
         )
         + "\n"
         for task in TASKS
         for sample in make_samples(task, split, seed, limit)
     ]
+
+
+def _choices(sample: MiniSample) -> dict[str, object]:
+    """Return the candidates of a referring sample and their IoU with its region; nothing for other tasks."""
+    if not sample.candidates:
+        return {}
+    return {"candidates": [to_record(mask) for mask in sample.candidates], "overlaps": sample.overlaps}
 
 
 def check_folder(folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ The same (split, seed, index) is the same scene for every task and on every mach
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -23,13 +23,50 @@ from regionkit.plugins.mini.lexicon import (
     is_held_out,
 )
 
-#: Side of a picture, in pixels.
+#: Side of an ordinary picture, in pixels: the one that mini models look at.
 SIDE = 96
+#: Side of a wide picture: its objects are as many pixels as elsewhere, and a few once it is squashed to 96.
+WIDE_SIDE = 384
 #: Sides of the square cells that small and big sprites fill, in pixels.
 SIDES: dict[str, tuple[int, ...]] = {"small": (24, 26, 28, 30), "big": (40, 42, 44, 46)}
-SPLITS: tuple[str, ...] = ("train", "test", "clutter", "held-out")
 _PLACING_ATTEMPTS = 12
+#: In crowded wide scenes, how far beside an earlier object a new one may begin, in pixels.
+_REACH = 56
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How the scenes of a split are laid out.
+
+    Attributes:
+        side: Side of the picture, in pixels.
+        fewest: Fewest objects that are wanted; where room runs out there are less.
+        most: Most of them.
+        share: Cells may share this part (one in ``share``) of the shorter side; 0 keeps them apart.
+        held_out: The first object shows a pair that training never shows.
+        huddled: Every second object looks for a place beside an earlier one.
+    """
+
+    side: int = SIDE
+    fewest: int = 1
+    most: int = 3
+    share: int = 0
+    held_out: bool = False
+    huddled: bool = False
+
+
+_WIDE = _Style(side=WIDE_SIDE, fewest=5, most=8, share=3, huddled=True)
+#: Split -> style, in the order that seeds count them: append only.
+_STYLES: dict[str, _Style] = {
+    "train": _Style(),
+    "test": _Style(),
+    "clutter": _Style(fewest=4, most=6, share=2),
+    "held-out": _Style(held_out=True),
+    "wide-train": _WIDE,
+    "wide": _WIDE,
+}
+SPLITS: tuple[str, ...] = tuple(_STYLES)
 
 
 class Draws:
@@ -82,7 +119,7 @@ class Layout:
     """A scene as whole numbers. Objects are in the order in which they are painted and named.
 
     ``window`` is left, top and light (of 256) of the background; ``relation`` is how the first kind stands to the
-    second, or None when the caption does not say.
+    second, or None when the caption does not say; ``side`` is that of the picture, in pixels.
     """
 
     id: str
@@ -90,6 +127,8 @@ class Layout:
     window: tuple[int, int, int]
     objects: tuple[Placement, ...]
     relation: str | None
+    # It follows from the split, and fingerprints of data are made from the representation of everything else.
+    side: int = field(default=SIDE, repr=False)
 
 
 def make_layout(split: str, seed: int, index: int) -> Layout:
@@ -99,23 +138,23 @@ def make_layout(split: str, seed: int, index: int) -> Layout:
     draws = Draws(SPLITS.index(split), seed, index)
     background = draws.pick(BACKGROUNDS)
     window = (draws.below(160), draws.below(160), 208 + draws.below(64))
-    wanted = _kinds(draws, split)
+    style = _STYLES[split]
     placed: list[Placement] = []
-    for kind in wanted:
-        placement = _place(draws, kind, placed, crowded=split == "clutter")
+    for kind in _kinds(draws, style):
+        placement = _place(draws, kind, placed, style)
         if placement is not None:
             placed.append(placement)
-    relation = _relation(placed) if split != "clutter" and draws.chance(30) else None
-    return Layout(f"{split}/{seed}/{index}", background, window, tuple(placed), relation)
+    relation = _relation(placed) if style.share == 0 and draws.chance(30) else None
+    return Layout(f"{split}/{seed}/{index}", background, window, tuple(placed), relation, style.side)
 
 
-def _kinds(draws: Draws, split: str) -> list[tuple[str, str, str | None]]:
+def _kinds(draws: Draws, style: _Style) -> list[tuple[str, str, str | None]]:
     """Draw the kinds of a scene, a pair of equal objects twice; held-out kinds come first, so that they find room."""
-    count = 4 + draws.below(3) if split == "clutter" else 1 + draws.below(3)
+    count = style.fewest + draws.below(style.most - style.fewest + 1)
     nouns: list[str] = []
     kinds: list[tuple[str, str, str | None]] = []
     while len(kinds) < count:
-        kind = _held_out_kind(draws) if split == "held-out" and not kinds else _seen_kind(draws)
+        kind = _held_out_kind(draws) if style.held_out and not kinds else _seen_kind(draws)
         if kind[0] in nouns:
             continue
         nouns.append(kind[0])
@@ -144,24 +183,33 @@ def _held_out_kind(draws: Draws) -> tuple[str, str, str | None]:
     return noun, size, None
 
 
-def _place(
-    draws: Draws, kind: tuple[str, str, str | None], placed: list[Placement], *, crowded: bool
-) -> Placement | None:
-    """Find room for a kind: cells keep apart, or overlap by less than half a side in the clutter split."""
+def _place(draws: Draws, kind: tuple[str, str, str | None], placed: list[Placement], style: _Style) -> Placement | None:
+    """Find room for a kind: cells keep apart, or share no more than the split's part of a side."""
     noun, size, colour = kind
     side = draws.pick(SIDES[size])
     mirrored = draws.chance(50)
-    for _ in range(_PLACING_ATTEMPTS):
-        left, top = draws.below(SIDE - side + 1), draws.below(SIDE - side + 1)
+    near = draws.pick(placed) if style.huddled and len(placed) % 2 == 1 else None
+    for attempt in range(_PLACING_ATTEMPTS):
+        # Where it is too crowded beside the other object, any place will do.
+        beside = near if attempt < _PLACING_ATTEMPTS // 2 else None
+        left, top = _corner(draws, style.side - side, beside)
         new = Placement(noun, size, colour, left, top, side, mirrored)
-        if all(_clear(new, other, crowded) for other in placed):
+        if all(_clear(new, other, style.share) for other in placed):
             return new
     return None
 
 
-def _clear(one: Placement, other: Placement, crowded: bool) -> bool:
-    """Say whether two cells keep apart; ``crowded`` lets them share up to half of the shorter side both ways."""
-    slack = min(one.side, other.side) // 2 if crowded else 0
+def _corner(draws: Draws, largest: int, beside: Placement | None) -> tuple[int, int]:
+    """Draw left and top of a cell, both at most ``largest``, near those of another object where one is given."""
+    if beside is None:
+        return draws.below(largest + 1), draws.below(largest + 1)
+    left, top = (draws.below(2 * _REACH + 1) - _REACH for _ in range(2))
+    return min(max(beside.left + left, 0), largest), min(max(beside.top + top, 0), largest)
+
+
+def _clear(one: Placement, other: Placement, share: int) -> bool:
+    """Say whether two cells keep apart, or share at most one in ``share`` of the shorter side, across or down."""
+    slack = min(one.side, other.side) // share if share else 0
     across = min(one.left + one.side, other.left + other.side) - max(one.left, other.left)
     down = min(one.top + one.side, other.top + other.side) - max(one.top, other.top)
     return across <= slack or down <= slack

@@ -1,4 +1,4 @@
-"""The four tiny backbones of the mini-world: a stem of convolutions, an optional mixer and a word-level text tower.
+"""The tiny backbones of the mini-world: a stem of convolutions, an optional mixer and a word-level text tower.
 
 =============  ==================================  ===========================================================
 name           what mixes the patches              what is compared with the sentence in training
@@ -7,6 +7,7 @@ mini-clip      a transformer block with CLS        the CLS token (patches are ne
 mini-mean      a transformer block                 the mean of the patches
 mini-local     nothing                             the mean of the patches
 mini-dense     nothing; CLS reads the patches      mean, CLS, and each phrase with the patches that fit it best
+mini-vit       four transformer blocks with CLS    as mini-dense, and each phrase with the patches of its objects
 =============  ==================================  ===========================================================
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,9 @@ from torch.nn import functional as F
 
 from regionkit.plugins.mini.config import NetworkConfig
 from regionkit.plugins.mini.words import PAD, SPECIALS, Words
+
+#: What the output layers of several blocks are multiplied with at the start.
+_FIRST_STEP = 0.1
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ class Reader(nn.Module):
 
 
 class MiniNetwork(nn.Module):
-    """One of the four backbones; ``config`` says which parts it has."""
+    """One of the backbones; ``config`` says which parts it has."""
 
     def __init__(self, config: NetworkConfig) -> None:
         """Build the parts that the configuration names."""
@@ -182,15 +187,18 @@ class MiniNetwork(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(2.7))
         self.place: nn.Parameter | None = None
         self.block: Block | None = None
+        self.blocks = nn.ModuleList(_small_step(config) for _ in range(config.blocks))
         self.reader = Reader(config.width, config.dim, config.heads, cells) if config.reader else None
         if config.mixer != "none":
             self.place = nn.Parameter(torch.randn(cells + 1, config.width) * 0.02)
-            self.block = Block(config.width, config.heads)
+            self.block = None if config.blocks else Block(config.width, config.heads)
             # Without it the residual stream has no common length; unmixed patches keep theirs, as pooling weighs by it.
             self.project = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, config.dim))
 
     def forward(self, pictures: Tensor) -> Seen:
         """Look at pictures (b, 3, 96, 96) in -1..1."""
+        if self.blocks:
+            return self._through_blocks(pictures)
         grid = self.stem(pictures)
         tokens = grid.flatten(1, 2)
         if self.block is None or self.place is None:
@@ -204,12 +212,42 @@ class MiniNetwork(nn.Module):
         mixed = self.project(self.block(tokens))
         return self._seen(grid.shape, mixed[:, 1:], mixed[:, 0], attention)
 
+    def enter(self, pictures: Tensor) -> Tensor:
+        """Return the tokens (b, 1 + h w, width) that enter the first block: the CLS token, then the placed patches."""
+        if self.place is None:
+            raise ValueError("this network has no blocks to enter")
+        tokens = self.stem(pictures).flatten(1, 2) + self.place[1:]
+        return torch.cat([self.place[:1].expand(len(tokens), -1, -1), tokens], dim=1)
+
+    def leave(self, tokens: Tensor, attention: Tensor | None = None) -> Seen:
+        """Return what is seen once ``tokens`` (b, 1 + h w, width) have left the last block."""
+        mixed, grid = self.project(tokens), self.config.grid
+        return self._seen(torch.Size((len(tokens), grid, grid)), mixed[:, 1:], mixed[:, 0], attention)
+
+    def _through_blocks(self, pictures: Tensor) -> Seen:
+        """Enter, run all blocks, leave; the attention is that of the CLS token in the last block."""
+        tokens, attention = self.enter(pictures), None
+        for number, block in enumerate(cast(Sequence[Block], self.blocks), start=1):
+            if number == len(self.blocks) and not self.training:
+                attention = block.first_reads(tokens)
+            tokens = block(tokens)
+        return self.leave(tokens, attention)
+
     @staticmethod
     def _seen(shape: torch.Size, patches: Tensor, cls: Tensor | None, attention: Tensor | None) -> Seen:
         """Give patches and attention their grid back."""
         h, w = shape[1], shape[2]
         weights = None if attention is None else attention.reshape(-1, h, w)
         return Seen(patches.reshape(-1, h, w, patches.shape[-1]), cls, weights)
+
+
+@torch.no_grad()
+def _small_step(config: NetworkConfig) -> Block:
+    """Return one of several blocks: at first a small step from what the stem sees, so that patches begin as local."""
+    block = Block(config.width, config.heads)
+    for layer in (block.attention.out, cast(nn.Linear, block.feed_forward[-1])):
+        layer.weight.mul_(_FIRST_STEP)
+    return block
 
 
 def to_pixels(arrays: Tensor) -> Tensor:

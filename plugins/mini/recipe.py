@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from regionkit.core.contracts import BuildContext, Recipe, TrainSettings, WeightArtifact
 from regionkit.core.weights import WeightHeader
 from regionkit.plugins.mini.backbones import MiniBackbone
-from regionkit.plugins.mini.captions import corpus, picture_caption, split_caption
+from regionkit.plugins.mini.captions import corpus, split_caption
 from regionkit.plugins.mini.config import MiniContrastConfig
-from regionkit.plugins.mini.layout import Draws, make_layout
+from regionkit.plugins.mini.layout import Draws
 from regionkit.plugins.mini.networks import Seen, to_pixels
 from regionkit.plugins.mini.objectives import contrast, parts_of_phrases, phrases_to_pictures, pick, unit
-from regionkit.plugins.mini.scene import render
+from regionkit.plugins.mini.views import show
 
 #: Cosines are never multiplied by more than this.
 _LARGEST_SCALE = 100.0
@@ -40,6 +40,7 @@ class MiniBatch:
         phrase: (p,) row of each phrase in ``ids``.
         owner: (p,) picture of each phrase.
         lots: (p,) numbers in [0, 1).
+        areas: (p, 12, 12) parts of each patch that the objects of a phrase cover, in [0, 1].
     """
 
     pixels: Tensor
@@ -49,10 +50,14 @@ class MiniBatch:
     phrase: Tensor
     owner: Tensor
     lots: Tensor
+    areas: Tensor
 
 
 class MiniContrast(Recipe):
-    """Train a mini backbone on pictures that come with one caption each. No region is given, only words."""
+    """Train a mini backbone on pictures that come with one caption each.
+
+    No region is given, only words; the objective ``regions`` alone is told which patches the objects of a phrase cover.
+    """
 
     def __init__(self, config: MiniContrastConfig, backbone: MiniBackbone, seed: int) -> None:
         """Train ``backbone`` with pictures of ``seed``."""
@@ -78,21 +83,23 @@ class MiniContrast(Recipe):
         """Paint the pictures of a step; no picture is ever shown twice."""
         size = self.config.batch_size
         draws = Draws(17, self.seed, step)
-        layouts = [make_layout("train", self.seed, step * size + at) for at in range(size)]
-        captions = [picture_caption(layout) for layout in layouts]
+        places = range(step * size, (step + 1) * size)
+        shown = [show(self.seed, at, self.config.rescaled) for at in places]
+        captions = [one.caption for one in shown]
         pairs = [(at, phrase) for at, caption in enumerate(captions) for phrase in split_caption(caption)]
         others = [draws.pick(self.texts) for _ in range(self.config.other_texts)]
         sentences = list(dict.fromkeys([*captions, *(text for _, text in pairs), *others]))
         rows = {text: row for row, text in enumerate(sentences)}
         meanings = {key: number for number, key in enumerate(dict.fromkeys(map(_meaning, sentences)))}
         return MiniBatch(
-            pixels=torch.from_numpy(np.stack([render(layout) for layout in layouts])),
+            pixels=torch.from_numpy(np.stack([one.pixels for one in shown])),
             ids=torch.tensor(self.backbone.network.text.ids(sentences)),
             meaning=torch.tensor([meanings[_meaning(text)] for text in sentences]),
             caption=torch.tensor([rows[text] for text in captions]),
             phrase=torch.tensor([rows[text] for _, text in pairs]),
             owner=torch.tensor([at for at, _ in pairs]),
             lots=torch.tensor([draws.below(1 << 20) / (1 << 20) for _ in pairs]),
+            areas=torch.from_numpy(np.concatenate([one.areas() for one in shown])),
         )
 
     def loss(self, batch: MiniBatch) -> tuple[Tensor, Mapping[str, float]]:
@@ -107,12 +114,14 @@ class MiniContrast(Recipe):
         for objective in network.config.objectives:
             if objective == "phrases":
                 losses |= _phrase_losses(batch, seen, texts, scale)
+            elif objective == "regions":
+                losses[objective] = _region_loss(batch, seen, texts, scale)
             else:
                 picture = seen.cls if objective == "cls" and seen.cls is not None else seen.patches.mean(dim=(1, 2))
                 losses[objective] = contrast(scale * unit(picture) @ texts.T, right)
         return torch.stack(list(losses.values())).sum(), {name: loss.item() for name, loss in losses.items()}
 
-    def export(self) -> WeightArtifact:
+    def export(self) -> Sequence[WeightArtifact]:
         """Return the network with both towers."""
         name = self.backbone.name
         header = WeightHeader(
@@ -123,7 +132,7 @@ class MiniContrast(Recipe):
             corpus="mini-world/train",
             recipe=f"toolkit train examples/recipes/{name}.yaml",
         )
-        return WeightArtifact(self.backbone.network.state_dict(), header)
+        return [WeightArtifact(self.backbone.network.state_dict(), header)]
 
 
 def _phrase_losses(batch: MiniBatch, seen: Seen, texts: Tensor, scale: Tensor) -> dict[str, Tensor]:
@@ -140,6 +149,12 @@ def _phrase_losses(batch: MiniBatch, seen: Seen, texts: Tensor, scale: Tensor) -
     right = meaning[:, None] == batch.meaning
     picked = torch.stack([pick(scale * part @ texts.T, right) for part in parts]).mean()
     return {"phrases": across, "parts": picked}
+
+
+def _region_loss(batch: MiniBatch, seen: Seen, texts: Tensor, scale: Tensor) -> Tensor:
+    """Return the loss of the mean of the patches that the objects of a phrase cover, which picks it among all texts."""
+    regions = unit(torch.einsum("phw,phwd->pd", batch.areas, seen.patches[batch.owner]))
+    return pick(scale * regions @ texts.T, batch.meaning[batch.phrase][:, None] == batch.meaning)
 
 
 def _meaning(sentence: str) -> tuple[str, ...]:

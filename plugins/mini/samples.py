@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regionkit.core.regions import Box, BoxSet, Mask, Patch, Point, Region, Trace, WholeImage
 from regionkit.plugins.mini.captions import references
-from regionkit.plugins.mini.layout import SIDE, Draws
+from regionkit.plugins.mini.layout import Draws
 from regionkit.plugins.mini.lexicon import is_held_out
+from regionkit.plugins.mini.referring import candidates_of, targets
 from regionkit.plugins.mini.scene import MiniObject, MiniScene, make_scene
 
 #: Tasks, in the order that seeds count them: append only.
-TASKS: tuple[str, ...] = ("point", "box", "mask", "trace", "box-set", "patch", "image", "dense")
-#: Cells along each side of the grid that patch regions count in.
+TASKS: tuple[str, ...] = ("point", "box", "mask", "trace", "box-set", "patch", "image", "dense", "ris")
+#: Cells along each side of the grid that patch regions count in, whatever the size of the picture.
 PATCH_GRID = 12
 #: Points of a trace and the seconds between two of them.
 _TRACE_LENGTH = 24
@@ -33,6 +34,8 @@ class MiniSample:
         region: What is asked about, in pixels.
         references: Captions that are right, one a wording.
         objects: The objects that the region shows.
+        candidates: For ``ris``, the regions among which the references pick this one.
+        overlaps: For ``ris``, the IoU of each candidate with the region.
     """
 
     id: str
@@ -40,6 +43,8 @@ class MiniSample:
     region: Region
     references: tuple[str, ...]
     objects: tuple[MiniObject, ...]
+    candidates: tuple[Mask, ...] = ()
+    overlaps: tuple[float, ...] = ()
 
     @property
     def nouns(self) -> frozenset[str]:
@@ -54,20 +59,37 @@ class MiniSample:
 
 
 def make_samples(task: str, split: str, seed: int, limit: int) -> Iterator[MiniSample]:
-    """Yield the samples of the first ``limit`` scenes of a split: one a scene, for ``dense`` one an object.
+    """Yield the samples of the first ``limit`` scenes of a split.
 
-    A scene is the same for every task, so that its features can be shared.
+    There is one a scene; for ``dense`` one an object, and for ``ris`` none where no expression can pick one object
+    among others. A scene is the same for every task, so that its features can be shared.
     """
     if task not in TASKS:
         raise ValueError(f"no task named '{task}' in the mini-world; there are: {', '.join(TASKS)}")
     for index in range(limit):
-        scene = make_scene(split, seed, index)
-        draws = Draws(13, TASKS.index(task), seed, index)
-        if task == "dense":
-            for number, item in enumerate(scene.objects):
-                yield _sample(scene, task, number, Box(*item.box), (item,))
-        else:
-            yield _sample(scene, task, 0, *_choose(task, scene, draws))
+        yield from samples_of(task, split, seed, index)
+
+
+def samples_of(task: str, split: str, seed: int, index: int) -> Iterator[MiniSample]:
+    """Yield the samples of one scene."""
+    scene = make_scene(split, seed, index)
+    draws = Draws(13, TASKS.index(task), seed, index)
+    if task == "dense":
+        for number, item in enumerate(scene.objects):
+            yield _sample(scene, task, number, Box(*item.box), (item,))
+    elif task == "ris":
+        if targets(scene.layout):
+            yield _referring(scene, draws)
+    else:
+        yield _sample(scene, task, 0, *_choose(task, scene, draws))
+
+
+def _referring(scene: MiniScene, draws: Draws) -> MiniSample:
+    """Draw one of the objects that an expression can pick, and the masks that it is to be picked from."""
+    item = _one([scene.objects[at] for at in targets(scene.layout)], draws)
+    masks, overlaps = candidates_of(scene, item, draws)
+    sample = _sample(scene, "ris", 0, Mask(item.mask), (item,))
+    return replace(sample, candidates=tuple(Mask(mask) for mask in masks), overlaps=overlaps)
 
 
 def _sample(scene: MiniScene, task: str, number: int, region: Region, objects: tuple[MiniObject, ...]) -> MiniSample:
@@ -119,7 +141,8 @@ def point_at(task: str, item: MiniObject, draws: Draws) -> Region:
             tuple((x + 0.5, y + 0.5) for x, y in points),
             tuple(round(_TRACE_STEP * number, 2) for number in range(len(points))),
         )
-    cells = item.mask.reshape(PATCH_GRID, SIDE // PATCH_GRID, PATCH_GRID, SIDE // PATCH_GRID).sum(axis=(1, 3))
+    step = len(item.mask) // PATCH_GRID
+    cells = item.mask.reshape(PATCH_GRID, step, PATCH_GRID, step).sum(axis=(1, 3))
     good = np.flatnonzero(cells.ravel() * 4 >= cells.max() * 3).tolist()
     row, column = divmod(draws.pick(good), PATCH_GRID)
     return Patch(row, column, PATCH_GRID, PATCH_GRID)
@@ -147,7 +170,7 @@ def walk(mask: NDArray[np.bool_], draws: Draws) -> list[tuple[int, int]]:
     while len(path) < _TRACE_LENGTH:
         if draws.chance(25):
             dx, dy = draws.below(5) - 2, draws.below(5) - 2
-        if 0 <= x + dx < SIDE and 0 <= y + dy < SIDE and mask[y + dy, x + dx]:
+        if 0 <= x + dx < mask.shape[1] and 0 <= y + dy < mask.shape[0] and mask[y + dy, x + dx]:
             x, y = x + dx, y + dy
         else:
             dx, dy = draws.below(5) - 2, draws.below(5) - 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from regionkit.plugins.mini import drawing
-from regionkit.plugins.mini.layout import SIDE, Layout, Placement, make_layout
+from regionkit.plugins.mini.layout import Layout, Placement, make_layout
 
 #: Key and value of the mark: in ``Image.info`` in memory, in a text chunk of a PNG file.
 MARK_KEY = "regionkit"
@@ -20,7 +20,7 @@ MARK_VALUE = "mini-world"
 
 @dataclass(frozen=True)
 class MiniObject:
-    """One object as it can be seen: ``box`` x1, y1, x2, y2 half-open and ``mask`` (96, 96) bool, both in pixels.
+    """One object as it can be seen: ``box`` x1, y1, x2, y2 half-open and ``mask`` (side, side) bool, both in pixels.
 
     Pixels that a later object hides belong to neither.
     """
@@ -63,7 +63,7 @@ class MiniScene:
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
-        """Return the picture as (96, 96, 3) RGB."""
+        """Return the picture as (side, side, 3) RGB."""
         return render(self.layout)
 
     @property
@@ -81,25 +81,26 @@ class MiniScene:
         )
 
 
+@lru_cache(maxsize=64)
 def make_scene(split: str, seed: int, index: int) -> MiniScene:
-    """Return scene ``index`` of a split ("train", "test", "clutter" or "held-out") under a seed."""
+    """Return scene ``index`` of a split, one of ``layout.SPLITS``, under a seed."""
     return MiniScene(make_layout(split, seed, index))
 
 
 def render(layout: Layout) -> NDArray[np.uint8]:
-    """Paint a scene: (96, 96, 3) RGB."""
-    canvas = drawing.paint_background(layout.background, *layout.window, side=SIDE)
+    """Paint a scene: (side, side, 3) RGB."""
+    canvas = drawing.paint_background(layout.background, *layout.window, side=layout.side)
     for item in layout.objects:
         drawing.paint_sprite(canvas, item.noun, item.colour, (item.left, item.top, item.side), item.mirrored)
     return canvas.astype(np.uint8)
 
 
 def visible_masks(layout: Layout) -> list[NDArray[np.bool_]]:
-    """Return a (96, 96) mask an object, less the pixels that later objects hide."""
-    hidden = np.zeros((SIDE, SIDE), dtype=bool)
+    """Return a (side, side) mask an object, less the pixels that later objects hide."""
+    hidden = np.zeros((layout.side, layout.side), dtype=bool)
     masks = []
     for item in reversed(layout.objects):
-        own = np.zeros((SIDE, SIDE), dtype=bool)
+        own = np.zeros_like(hidden)
         shape = drawing.silhouette(item.noun, item.side, item.mirrored)
         own[item.top : item.top + item.side, item.left : item.left + item.side] = shape
         masks.append(own & ~hidden)

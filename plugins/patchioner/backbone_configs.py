@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from regionkit.core.spec import Port
+from regionkit.core.spec import Port, Ports
 
 #: Width of an attention head in every ViT and text tower of CLIP and DINOv2.
 HEAD_WIDTH = 64
@@ -164,16 +164,26 @@ def talk2dino_spaces(config: Talk2DinoConfig) -> tuple[str, str]:
     return f"{name}/image[{width}]", f"{name}/text[{width}]"
 
 
-def clip_ports(config: ClipConfig) -> tuple[None, Port, str]:
-    """Return what ``clip`` reads, writes, and its space of sentences."""
+def clip_blocks(config: ClipConfig) -> str:
+    """Return the space of what CLIP's transformer blocks hand on, which is wider than that of its pictures."""
+    return f"clip-vit-b{size(config, 'patch')}/blocks[{size(config, 'width')}]"
+
+
+def talk2dino_blocks(config: Talk2DinoConfig) -> str:
+    """Return the space of what DINOv2's transformer blocks hand on, before the last norm."""
+    return f"talk2dino-vit-b{size(config, 'patch')}/blocks[{size(config, 'width')}]"
+
+
+def clip_ports(config: ClipConfig) -> Ports:
+    """Return the spaces of ``clip``."""
     image, text = clip_spaces(config)
-    return None, Port(image), text
+    return Ports(writes=Port(image), text=text, blocks=clip_blocks(config))
 
 
-def talk2dino_ports(config: Talk2DinoConfig) -> tuple[None, Port, str]:
-    """Return what ``dinov2-talk2dino`` reads, writes, and its space of sentences."""
+def talk2dino_ports(config: Talk2DinoConfig) -> Ports:
+    """Return the spaces of ``dinov2-talk2dino``."""
     image, text = talk2dino_spaces(config)
-    return None, Port(image), text
+    return Ports(writes=Port(image), text=text, blocks=talk2dino_blocks(config))
 
 
 def _check_picture(resolution: int, patch: int, batch: int) -> None:

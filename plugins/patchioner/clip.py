@@ -16,7 +16,7 @@ from regionkit.core.contracts import WeightArtifact
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
 from regionkit.core.weights import WeightHeader
-from regionkit.plugins.patchioner.backbone_configs import CLIP_SIZES, ClipConfig, clip_spaces, size
+from regionkit.plugins.patchioner.backbone_configs import CLIP_SIZES, ClipConfig, clip_blocks, clip_spaces, size
 from regionkit.plugins.patchioner.vit import CLIP_PIXELS, ViTBackbone, vision_transformer
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
@@ -37,6 +37,7 @@ class Clip(ViTBackbone[ClipConfig]):
     def __init__(self, config: ClipConfig, tokenizer: ClipTokenizer) -> None:
         super().__init__(config, tokenizer)
         self.space, self.text_space = clip_spaces(config)
+        self.block_space = clip_blocks(config)
 
     @staticmethod
     def vision_tower(config: ClipConfig) -> VisionTransformer:

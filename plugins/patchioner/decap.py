@@ -118,10 +118,11 @@ class Decap(nn.Module, Decoder):
 
         Raises:
             FeatureError: Inputs are pictures, hold several tokens a region, have another width, or are not finite.
-            RegionkitError: A prompt is given.
+            RegionkitError: A prompt is given, or the options ask for anything but greedy captions.
         """
         _refuse_prompt(prompt)
         options = options or GenerateOptions()
+        _refuse_searches(options)
         vectors = self._vectors(inputs)
         captions: list[Caption] = []
         for part in iter_batches(len(vectors), options.batch_size):
@@ -269,6 +270,22 @@ def _refuse_prompt(prompt: str | None) -> None:
             f"decoder 'decap' takes no prompt, it got \"{prompt}\"",
             "leave the prompt out, or choose a decoder that reads one: toolkit list-components --kind decoder",
         )
+
+
+def _refuse_searches(options: GenerateOptions) -> None:
+    if options.greedy:
+        return
+    plain = GenerateOptions()
+    asked = [
+        f"{name} {getattr(options, name):g}"
+        for name in ("beams", "temperature", "min_tokens")
+        if getattr(options, name) != getattr(plain, name)
+    ]
+    raise RegionkitError(
+        f"decoder 'decap' writes greedily and cannot follow {', '.join(asked)}",
+        "leave that out, or choose a decoder on a language model, such as lm-tokens: "
+        "toolkit list-components --kind decoder",
+    )
 
 
 def _check_pairs(inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> None:

@@ -75,6 +75,27 @@ class PatchPool(RegionEncoder):
             pooled[rows] = matrix[rows] @ patches[index].to(wide)
         return RegionTokens.single(pooled.to(patches.dtype), scene.backbone.space)
 
+    def attention(self, scene: Scene, regions: Regions) -> torch.Tensor:
+        """Return (r, h, w): the weights of :meth:`encode`, each map scaled to a sum of 1.
+
+        Raises:
+            RegionError: As :meth:`encode`.
+            FeatureError: The weighting is ``cls``, which reads no patches, or needs what the backbone does not have.
+        """
+        regions.require(self.accepts, "patch-pool")
+        if self.weighting == "cls":
+            raise FeatureError(
+                "patch-pool with weighting 'cls' reads the class token alone and weighs no patches",
+                "set region_encoder.weighting to uniform, gaussian, attention or central",
+            )
+        if not len(regions):
+            grid = scene.backbone.frame(scene.images[0].size).grid if scene.images else (0, 0)
+            return torch.zeros(0, *grid)
+        features = scene.features
+        self._check_has(features)
+        weights = self.weights(features, regions)
+        return torch.from_numpy(weights / weights.sum((1, 2), keepdims=True)).float()
+
     def weights(self, features: Features, regions: Regions) -> NDArray[np.float64]:
         """Return (r, h, w): what each patch contributes to each region."""
         attention = None

@@ -174,7 +174,7 @@ TEXT_ONLY = ComponentSpec(
     summary="Train a decoder to write a sentence back from its own embedding",
     paper="decap",
     needs=("backbone", "bridge", "decoder", "corpus"),
-    trains="decoder",
+    trains=("decoder",),
     tiny="{steps: 2, batch_size: 4}",
 )
 

@@ -23,6 +23,7 @@ from regionkit.plugins.patchioner.backbone_configs import (
     TALK2DINO_SIZES,
     Talk2DinoConfig,
     size,
+    talk2dino_blocks,
     talk2dino_spaces,
 )
 from regionkit.plugins.patchioner.vit import IMAGENET_PIXELS, ViTBackbone, vision_transformer
@@ -73,6 +74,7 @@ class Talk2Dino(ViTBackbone[Talk2DinoConfig]):
         super().__init__(config, tokenizer)
         self.projection = TextProjection(size(config, "text_dim"), size(config, "width"))
         self.space, self.text_space = talk2dino_spaces(config)
+        self.block_space = talk2dino_blocks(config)
 
     @staticmethod
     def vision_tower(config: Talk2DinoConfig) -> VisionTransformer:

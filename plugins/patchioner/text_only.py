@@ -16,6 +16,7 @@ from torch import Tensor
 
 from regionkit.core.contracts import (
     BuildContext,
+    Component,
     GapBridge,
     Recipe,
     TrainSettings,
@@ -86,7 +87,7 @@ class TextOnly(Recipe):
         """
         parts = context.parts
         decoder, backbone = parts["decoder"], parts["backbone"]
-        if not isinstance(decoder, torch.nn.Module) or not hasattr(decoder, "artifact"):
+        if not isinstance(decoder, torch.nn.Module) or type(decoder).artifact is Component.artifact:
             raise RegionkitError(
                 f"recipe 'text-only' cannot train decoder '{type(decoder).__name__}': it cannot export its weights",
                 "decoders for this recipe have a method artifact() -> WeightArtifact, as decap has",
@@ -121,13 +122,13 @@ class TextOnly(Recipe):
         """Return the decoder's loss; the loop shows it, there is nothing to add."""
         return self.decoder.loss(*batch), {}
 
-    def export(self) -> WeightArtifact:
+    def export(self) -> Sequence[WeightArtifact]:
         """Return the decoder's weights for the space of the embeddings.
 
         Names of the corpus and of the corruption are known to whoever assembled the parts and are added there.
         """
         artifact: WeightArtifact = self.decoder.artifact()
-        return dataclasses.replace(artifact, header=dataclasses.replace(artifact.header, space=self.space))
+        return [dataclasses.replace(artifact, header=dataclasses.replace(artifact.header, space=self.space))]
 
     def evaluate(self) -> Iterable[tuple[str, float]]:
         """Return the share of sentences that come back word for word from their clean embedding.

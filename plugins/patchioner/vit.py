@@ -115,6 +115,7 @@ class ViTBackbone(nn.Module, Backbone, Generic[Config]):
             config.resolution, size(config, "patch"), config.fit, config.compat, self.pixels
         )
         self.vision = self.vision_tower(config)
+        self.prefix_tokens = self.vision.num_prefix_tokens
         self.text = text_tower(
             width=size(config, "text_width"),
             layers=size(config, "text_layers"),

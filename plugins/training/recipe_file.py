@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +15,7 @@ from regionkit.core.spec import KINDS, PARTS, ComponentSpec
 from regionkit.core.weights import WeightFile
 from regionkit.registry.document import Document, check_reader, read_document
 from regionkit.registry.packages import require_packages
+from regionkit.registry.plan import PipelinePlan, settle_pipeline
 from regionkit.registry.ports import Spaces, spaces_of
 from regionkit.registry.registry import get_registry, plural
 from regionkit.registry.schema import Part, by_line, check_keys, fill
@@ -21,7 +24,9 @@ from regionkit.registry.weights.folders import default_folder
 from regionkit.registry.weights.index import content_hash
 
 #: Keys of a recipe file beside the parts that it trains with.
-KEYS = ("recipe", "seed", "out", "half", "summary")
+KEYS = ("recipe", "seed", "out", "half", "summary", "variants")
+#: A variant's name is that of its weights.
+_VARIANT = re.compile(r"[A-Za-z0-9][\w.-]*")
 #: What torch takes.
 LARGEST_SEED = 2**63 - 1
 
@@ -32,11 +37,13 @@ class TrainingPlan:
 
     Attributes:
         recipe: The recipe.
-        parts: What it trains with, by kind, in the order in which they are built.
+        parts: What it trains with, by role, in the order in which they are built.
         weights: Weight files of the parts; None where a part has none or starts untrained.
-        spaces: Image and text space of the backbone; None for a recipe without one.
+        ports: ``(reads, writes)`` of every part as concrete spaces; empty strings where nothing is known.
+        pipeline: The plan of a whole pipeline that is among the parts; None where there is none.
+        trained: Roles of the parts that are trained.
         seed: Seed of initial weights, order and noise.
-        out: The weight file to make.
+        out: The weight file to make; where several parts are trained, the name that their files begin with.
         half: Store floating-point weights as float16.
         command: What makes these weights again.
     """
@@ -44,23 +51,32 @@ class TrainingPlan:
     recipe: Part
     parts: dict[str, Part]
     weights: dict[str, WeightFile | None]
-    spaces: Spaces | None
+    ports: dict[str, tuple[str, str]]
+    pipeline: PipelinePlan | None
+    trained: tuple[str, ...]
     seed: int
     out: Path
     half: bool
     command: str
 
     @property
-    def trained(self) -> str:
-        """Kind of the part that is trained."""
-        return self.recipe.spec.trains
+    def kinds(self) -> dict[str, str]:
+        """Role of each trained part by its kind, which is what its weights say of themselves."""
+        return {self.parts[role].kind: role for role in self.trained}
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The weight file that each trained part gets, by role: ``out``, or NAME-ROLE.safetensors where several are."""
+        if len(self.trained) == 1:
+            return {self.trained[0]: self.out}
+        return {role: self.out.with_name(f"{self.out.stem}-{role}{self.out.suffix}") for role in self.trained}
 
     def setup(self, threads: int) -> dict[str, Any]:
         """Return everything that decides the result, as JSON values: all options, weights by content, seed, threads."""
         return {
             "recipe": self.recipe.to_dict(),
-            **{kind: part.to_dict() for kind, part in self.parts.items()},
-            "weights": {kind: content_hash(file) for kind, file in self.weights.items() if file},
+            **{role: part.to_dict() for role, part in self.parts.items()},
+            "weights": {role: content_hash(file) for role, file in self.weights.items() if file},
             "seed": self.seed,
             "threads": threads,
             "half": self.half,
@@ -86,39 +102,99 @@ def plan_training(
     return _plan(document, folder or default_folder(), command or _command(path, overrides))
 
 
+def plan_variants(
+    path: Path, overrides: Sequence[str] = (), *, folder: Path | None = None, only: Sequence[str] = ()
+) -> list[TrainingPlan]:
+    """Read a recipe file that trains several variants, one run each, or a single one where it names none.
+
+    ``variants`` maps names to options that are laid over the file: ``small: {decoder.hidden: 64}``. A variant's weights
+    are called after it.
+
+    Args:
+        path: The YAML file.
+        overrides: ``a.b=c`` strings laid over it, and over every variant.
+        folder: As for :func:`plan_training`.
+        only: Names of the variants that are wanted; all where empty.
+
+    Raises:
+        ConfigError: All mistakes of the file and its variants.
+    """
+    document = read_document(path, overrides)
+    check_reader(document, "train")
+    variants = _variants(document)
+    unknown = [name for name in only if name not in variants]
+    if unknown:
+        hint = f"variants are: {', '.join(variants)}" if variants else "the file names none"
+        raise ConfigError([Problem(document.line("variants"), "--only", f"no variant named '{unknown[0]}'", (hint,))])
+    if not variants:
+        return [plan_training(path, overrides, folder=folder)]
+    return [
+        plan_training(
+            path,
+            [*laid, *overrides],
+            folder=folder,
+            command=_command(path, overrides, ["--only", name]),
+        )
+        for name, laid in variants.items()
+        if not only or name in only
+    ]
+
+
+def _variants(document: Document) -> dict[str, list[str]]:
+    """Return the overrides of each variant by name.
+
+    Raises:
+        ConfigError: ``variants`` is no mapping of names to options.
+    """
+    value = document.data.get("variants") or {}
+    named = isinstance(value, Mapping) and all(isinstance(laid, Mapping) for laid in value.values())
+    bad = [] if named else ["variants"]
+    bad += [f"variants.{name}" for name in value if named and not _VARIANT.fullmatch(str(name))]
+    if bad:
+        hint = "write NAME: {part.option: value}, for example small: {decoder.hidden: 64}"
+        raise ConfigError([Problem(document.line(at), at, "is no variant", (hint,)) for at in bad])
+    return {
+        str(name): [f"out={name}.safetensors", *(f"{key}={json.dumps(option)}" for key, option in laid.items())]
+        for name, laid in value.items()
+    }
+
+
 def check_file(document: Document) -> str:
     """Say on one line what a recipe file trains, for ``toolkit validate``; raises as :func:`plan_training`."""
+    variants = _variants(document)
+    if variants and document.path is not None:
+        plans = plan_variants(document.path, folder=Path())
+        trained = ", ".join(f"{role} {plans[0].parts[role].name}" for role in plans[0].trained)
+        return f"recipe: {plans[0].recipe.name} trains {trained} in {len(plans)} variants: {', '.join(variants)}"
     plan = _plan(document, Path(), "")
-    parts = ", ".join(f"{kind} {part.name}" for kind, part in plan.parts.items() if kind != plan.trained)
-    trained = plan.parts[plan.trained]
+    parts = ", ".join(f"{role} {part.name}" for role, part in plan.parts.items() if role not in plan.trained)
+    trained = ", ".join(f"{role} {plan.parts[role].name}" for role in plan.trained)
     using = f" with {parts}" if parts else ""
-    return f"recipe: {plan.recipe.name} trains {trained.kind} {trained.name}{using}, into {plan.out}"
+    return f"recipe: {plan.recipe.name} trains {trained}{using}, into {', '.join(map(str, plan.files.values()))}"
 
 
 def _plan(document: Document, folder: Path, command: str) -> TrainingPlan:
     problems: list[Problem] = []
     recipe = fill("recipe", document.data.get("recipe"), document.line, "recipe", problems)
     spec = _spec(document)
-    kinds = _kinds(document, spec)
-    check_keys(document.data, (*KEYS, *kinds), document.line, problems)
-    parts = {kind: part for kind in kinds if (part := _part(document, kind, spec, problems)) is not None}
-    seed, half = _seed(document, problems), _half(document, problems)
-    out = _out(document, problems)
-    weights = _settle(document, parts, spec, problems)
-    spaces = _spaces(document, parts, problems)
-    weights |= {kind: _weights(document, part, spaces, problems) for kind, part in parts.items() if kind not in weights}
+    roles = _roles(document, spec)
+    check_keys(document.data, (*KEYS, *roles), document.line, problems)
+    seed, half, out = _seed(document, problems), _half(document, problems), _out(document, problems)
+    trained = _trained(document, spec, recipe, problems)
+    parts: dict[str, Part] = {}
+    for role, kind in roles.items():
+        part = _part(document, role, kind, spec, trained, problems)
+        if part is not None:
+            parts[role] = replace(part, run=Path(out).stem)
+    trained = tuple(role for role in trained if role not in parts or parts[role].spec.weights)
+    if spec is not None and not trained:
+        message = f"recipe '{spec.name}' has nothing left to train: its parts have no weights, or are frozen"
+        hint = "freeze fewer parts: recipe.freeze; or choose parts with weights of their own"
+        problems.append(Problem(document.line("recipe"), "recipe", message, (hint,)))
+    weights, ports, pipeline = _settle(document, parts, trained, problems)
     if problems or recipe is None:
         raise ConfigError(sorted(dict.fromkeys(problems), key=by_line))
-    return TrainingPlan(
-        recipe=recipe,
-        parts=parts,
-        weights=weights,
-        spaces=spaces,
-        seed=seed,
-        out=folder / out,
-        half=half,
-        command=command,
-    )
+    return TrainingPlan(recipe, parts, weights, ports, pipeline, trained, seed, folder / out, half, command)
 
 
 def _spec(document: Document) -> ComponentSpec | None:
@@ -128,39 +204,88 @@ def _spec(document: Document) -> ComponentSpec | None:
     return next((spec for spec in get_registry().specs("recipe") if spec.name == name), None)
 
 
-def _kinds(document: Document, spec: ComponentSpec | None) -> tuple[str, ...]:
-    """Order the parts: texts first, since an untrained decoder takes its words from them, then as data flows."""
-    kinds = {*spec.needs, spec.trains} if spec else {kind for kind in KINDS if kind in document.data} - {"recipe"}
+def _roles(document: Document, spec: ComponentSpec | None) -> dict[str, str]:
+    """Return the kind of each part by role, in the order in which they are built.
+
+    Texts come first, since an untrained decoder takes its words from them, then what data flow through in their order.
+    Any recipe may be given a corpus for that.
+    """
+    given = {kind: kind for kind in KINDS if kind in document.data and kind != "recipe"}
+    roles = {**({"corpus": "corpus"} if "corpus" in given else {}), **spec.roles} if spec else given
     order = ("corpus", "dataset", *PARTS)
-    return tuple(sorted(kinds, key=lambda kind: (order.index(kind) if kind in order else len(order), kind)))
+    ranks = {role: order.index(role) if role in order else len(order) for role in roles}
+    return {role: roles[role] for role in sorted(roles, key=lambda role: (ranks[role], role))}
 
 
-def _part(document: Document, kind: str, recipe: ComponentSpec | None, problems: list[Problem]) -> Part | None:
-    value = document.data.get(kind)
+def _trained(
+    document: Document, spec: ComponentSpec | None, recipe: Part | None, problems: list[Problem]
+) -> tuple[str, ...]:
+    """Return the roles that are trained: those of the recipe but for what its option ``freeze`` names."""
+    if spec is None:
+        return ()
+    frozen = tuple(getattr(recipe.config, "freeze", ())) if recipe else ()
+    unknown = [role for role in frozen if role not in spec.trains]
+    if unknown:
+        hint = f"it trains: {', '.join(spec.trains)}"
+        message = f"recipe '{spec.name}' does not train '{unknown[0]}'"
+        problems.append(Problem(document.line("recipe.freeze"), "recipe.freeze", message, (hint,)))
+    return tuple(role for role in spec.trains if role not in frozen)
+
+
+def _part(
+    document: Document,
+    role: str,
+    kind: str,
+    recipe: ComponentSpec | None,
+    trained: Sequence[str],
+    problems: list[Problem],
+) -> Part | None:
+    value = document.data.get(role)
     if value is None and recipe is not None:
         names = get_registry().names(kind)
         hint = f"{plural(kind)} are: {', '.join(names)}" if names else f"no plugin brings a {kind}"
-        message = f"recipe '{recipe.name}' needs a {kind}"
-        problems.append(Problem(document.line("recipe"), kind, message, (f"write {kind}: {{name: NAME}}", hint)))
+        wanted = role if role == kind else f"{role}, a {kind}"
+        message = f"recipe '{recipe.name}' needs a {wanted}"
+        problems.append(Problem(document.line("recipe"), role, message, (f"write {role}: {{name: NAME}}", hint)))
         return None
-    part = fill(kind, value, document.line, kind, problems)
+    part = fill(kind, value, document.line, role, problems)
     if part is not None:
         try:
             require_packages(part.spec)
         except RegionkitError as error:
-            problems.append(Problem(document.line(f"{kind}.name"), kind, error.message, error.hints))
+            problems.append(Problem(document.line(f"{role}.name"), role, error.message, error.hints))
         # What is trained starts from nothing unless the file names weights to start from.
-        if recipe is not None and kind == recipe.trains and reference_of(part) == "auto":
+        if role in trained and reference_of(part) == "auto":
             part = replace(part, config=replace(part.config, weights="none"))
     return part
 
 
 def _settle(
-    document: Document, parts: dict[str, Part], recipe: ComponentSpec | None, problems: list[Problem]
+    document: Document, parts: dict[str, Part], trained: Sequence[str], problems: list[Problem]
+) -> tuple[dict[str, WeightFile | None], dict[str, tuple[str, str]], PipelinePlan | None]:
+    """Choose weights and tell ports; options that weights decide are put into ``parts``."""
+    weights: dict[str, WeightFile | None] = {}
+    ports: dict[str, tuple[str, str]] = {}
+    pipeline = None
+    if set(PARTS) <= set(parts) and not problems:
+        pipeline = settle_pipeline({kind: parts[kind] for kind in PARTS}, document.line, problems)
+        if pipeline is not None:
+            parts |= pipeline.parts
+            weights, ports = dict(pipeline.weights), dict(pipeline.ports)
+    elif "backbone" in parts and "backbone" not in trained:
+        weights = _settle_backbone(document, parts, problems)
+    spaces = _spaces(document, parts, problems)
+    for role, part in parts.items():
+        if role not in weights:
+            weights[role] = _weights(document, role, part, spaces, problems)
+        ports.setdefault(role, _ports(part, spaces))
+    return weights, ports, pipeline
+
+
+def _settle_backbone(
+    document: Document, parts: dict[str, Part], problems: list[Problem]
 ) -> dict[str, WeightFile | None]:
     """Choose the weights of the backbone that a recipe trains with; the sizes they say are put into ``parts``."""
-    if "backbone" not in parts or (recipe is not None and recipe.trains == "backbone"):
-        return {}
     try:
         parts["backbone"], file = settle_backbone(parts["backbone"])
     except RegionkitError as error:
@@ -177,23 +302,34 @@ def _spaces(document: Document, parts: Mapping[str, Part], problems: list[Proble
     except RegionkitError as error:
         problems.append(Problem(document.line("backbone.name"), "backbone", error.message, error.hints))
         return None
-    if "corpus" in parts and not spaces.text:
+    if "corpus" in parts and not spaces.text and "region_encoder" not in parts:
         message = f"backbone '{parts['backbone'].name}' has no text tower, and this recipe trains on sentences"
         problems.append(Problem(document.line("backbone.name"), "backbone", message, ("see: toolkit compat",)))
     return spaces
 
 
-def _weights(document: Document, part: Part, spaces: Spaces | None, problems: list[Problem]) -> WeightFile | None:
+def _ports(part: Part, spaces: Spaces | None) -> tuple[str, str]:
+    """Return what a part reads and writes where no whole pipeline says it: bridges and decoders work on sentences."""
+    if spaces is None or part.kind not in PARTS:
+        return "", ""
+    reads = {"backbone": "", "decoder": spaces.text}.get(part.kind, spaces.image)
+    writes = {"decoder": "", "bridge": spaces.text}.get(part.kind, spaces.image)
+    return reads, writes
+
+
+def _weights(
+    document: Document, role: str, part: Part, spaces: Spaces | None, problems: list[Problem]
+) -> WeightFile | None:
     """Choose the weights of a part; a bridge only corrupts in training and takes none unless it is told to."""
     if part.kind == "bridge" and reference_of(part) == "auto":
         return None
     space = ""
-    if spaces is not None:
+    if spaces is not None and role in PARTS:
         space = spaces.text if part.kind == "decoder" else spaces.image
     try:
         return choose_weights(part, Wanted(space))
     except RegionkitError as error:
-        problems.append(Problem(document.line(f"{part.kind}.weights"), part.kind, error.message, error.hints))
+        problems.append(Problem(document.line(f"{role}.weights"), role, error.message, error.hints))
         return None
 
 
@@ -227,8 +363,10 @@ def _out(document: Document, problems: list[Problem]) -> str:
     return out
 
 
-def _command(path: Path, overrides: Sequence[str]) -> str:
+def _command(path: Path, overrides: Sequence[str], more: Sequence[str] = ()) -> str:
     shown = path
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
         shown = path.relative_to(Path.cwd())
-    return shlex.join(["toolkit", "train", str(shown), *(word for text in overrides for word in ("--set", text))])
+    return shlex.join(
+        ["toolkit", "train", str(shown), *more, *(word for text in overrides for word in ("--set", text))]
+    )

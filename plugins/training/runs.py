@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,13 +16,15 @@ from safetensors import SafetensorError
 
 from regionkit.core.contracts import Backbone, BuildContext, Recipe, WeightArtifact
 from regionkit.core.errors import RegionkitError, RunFailed, WeightsError
+from regionkit.core.spec import PARTS
 from regionkit.core.weights import read_header, write_weights
 from regionkit.plugins.training.checkpoint import SUFFIX, Checkpoint, differences
 from regionkit.plugins.training.engine import Engine
 from regionkit.plugins.training.loop import LoopOptions, Outcome, same_everywhere, train
 from regionkit.plugins.training.progress import Progress
 from regionkit.plugins.training.recipe_file import TrainingPlan
-from regionkit.registry.assembly import build_part, place
+from regionkit.registry.assembly import build_part, build_planned, place
+from regionkit.registry.ports import space_in
 from regionkit.registry.weights.index import get_index
 
 #: Key of ``WeightHeader.extra`` that says how the weights were trained.
@@ -79,11 +81,10 @@ def carry_out(
     """
     setup = plan.setup(options.threads)
     checkpoint = Checkpoint(plan.out.with_name(plan.out.name + SUFFIX), setup)
-    _check_free(plan.out, checkpoint.path)
+    _check_free([*plan.files.values(), checkpoint.path])
     if options.restart:
         checkpoint.remove()
-    elif plan.out.exists() and not _restarted(plan.out, checkpoint.path):
-        _check_finished(plan, setup)
+    elif _finished(plan, setup, checkpoint.path):
         checkpoint.remove()  # left over where the run was killed between its last two files
         return Report()
     checkpoint.check()  # encoding a corpus can take long: a checkpoint of another set-up is refused before it
@@ -94,27 +95,29 @@ def carry_out(
         outcome = train(recipe, loop, engine=engine, show=show or _silent)
         with torch.inference_mode():
             figures = dict(recipe.evaluate())
-        _write(plan, setup, recipe.export(), outcome, figures)
+        for artifact in recipe.export():
+            _write(plan, setup, artifact, outcome, figures)
     checkpoint.remove()
     get_index.cache_clear()
     return Report(outcome, figures)
 
 
-def _check_free(out: Path, checkpoint: Path) -> None:
+def _check_free(paths: Sequence[Path]) -> None:
     """Find out before hours of training that the weights have nowhere to go.
 
     Raises:
         RunFailed: The folder cannot be made or written, or a folder has the name of the weights or the checkpoint.
     """
     try:
-        for path in (out, checkpoint):
+        for path in paths:
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder")
-        with tempfile.TemporaryFile(dir=next(parent for parent in out.absolute().parents if parent.exists())):
+        with tempfile.TemporaryFile(dir=next(parent for parent in paths[0].absolute().parents if parent.exists())):
             pass
     except OSError as error:
         raise RunFailed(
-            f"{out}: no weights can be written there: {error.strerror or error}", "choose another folder with --out"
+            f"{paths[0]}: no weights can be written there: {error.strerror or error}",
+            "choose another folder with --out",
         ) from None
 
 
@@ -126,82 +129,89 @@ def _restarted(out: Path, checkpoint: Path) -> bool:
 def build_recipe(plan: TrainingPlan, device: torch.device) -> Recipe:
     """Build the parts, then the recipe with them."""
     built: dict[str, Any] = {}
-    for kind, part in plan.parts.items():
+    for role, part in plan.parts.items():
+        if plan.pipeline is not None and role in PARTS:
+            built[role] = build_planned(plan.pipeline, role, built, device, plan.seed)
+            continue
         backbone = built.get("backbone")
+        reads, writes = map(space_in, plan.ports[role])
         context = BuildContext(
-            reads=_reads(plan, kind),
-            writes=_writes(plan, kind),
-            weights=plan.weights[kind],
+            reads=reads,
+            writes=writes,
+            weights=plan.weights[role],
             backbone=backbone if isinstance(backbone, Backbone) else None,
             parts=dict(built),
             seed=plan.seed,
         )
-        built[kind] = place(build_part(part, context), device)
+        built[role] = place(build_part(part, context), device)
     recipe = build_part(plan.recipe, BuildContext(parts=built, seed=plan.seed, backbone=built.get("backbone")))
     if not isinstance(recipe, Recipe):
         raise RegionkitError(f"recipe '{plan.recipe.name}' does not implement Recipe")
     return recipe
 
 
-def _reads(plan: TrainingPlan, kind: str) -> str:
-    if plan.spaces is None or kind == "backbone":
-        return ""
-    return plan.spaces.text if kind == "decoder" else plan.spaces.image
-
-
-def _writes(plan: TrainingPlan, kind: str) -> str:
-    if plan.spaces is None or kind == "decoder":
-        return ""
-    return plan.spaces.text if kind == "bridge" else plan.spaces.image
-
-
 def _write(
     plan: TrainingPlan, setup: dict[str, Any], artifact: WeightArtifact, outcome: Outcome, figures: dict[str, float]
 ) -> None:
-    """Complete the header with what only the file of the recipe knows, and write the weights."""
+    """Complete the header with what only the file of the recipe knows, and write the weights of one part."""
     header = artifact.header
+    if header.kind not in plan.kinds:
+        return  # a part that is not trained, or left as it is
+    role = plan.kinds[header.kind]
+    out, (reads, writes) = plan.files[role], map(space_in, plan.ports[role])
     training: dict[str, Any] = {"setup": setup, "torch": torch.__version__.partition("+")[0], "figures": figures}
     if math.isfinite(outcome.loss):
         training["loss"] = outcome.loss
     corruption = header.corruption
-    if plan.trained == "decoder" and "bridge" in plan.parts:
+    if header.kind == "decoder" and "bridge" in plan.parts:
         corruption = str(getattr(plan.parts["bridge"].config, "corruption", "none"))
     corpus = ""
     if "corpus" in plan.parts:  # one that reads any file says in its options what that one is called
         corpus = str(getattr(plan.parts["corpus"].config, "corpus", plan.parts["corpus"].name))
+    if "dataset" in plan.parts:  # what was seen with pictures says more than where words came from
+        corpus = plan.parts["dataset"].name
     header = replace(
         header,
+        space=header.space or reads,
+        writes=header.writes or (writes if header.kind in ("region_encoder", "bridge") else ""),
         corruption=corruption,
         corpus=header.corpus or corpus,
         recipe=header.recipe or plan.command,
         extra={**header.extra, TRAINING: training},
     )
     try:
-        write_weights(plan.out, artifact.tensors, header, half=plan.half)
+        write_weights(out, artifact.tensors, header, half=plan.half)
     except (OSError, SafetensorError) as error:  # safetensors wraps what the system says in a type of its own
         raise RunFailed(
-            f"{plan.out}: the trained weights could not be written: {error}",
+            f"{out}: the trained weights could not be written: {error}",
             "make room and run the same command again, without --restart: it goes on from the last checkpoint",
         ) from None
 
 
-def _check_finished(plan: TrainingPlan, setup: dict[str, Any]) -> None:
-    """Check that the weights that are there are those that this run would make.
+def _finished(plan: TrainingPlan, setup: dict[str, Any], checkpoint: Path) -> bool:
+    """Say whether all weights that this run would make are there.
 
     Raises:
-        RegionkitError: They come from another set-up, or are damaged.
+        RegionkitError: Some are there from another set-up, or are damaged.
     """
+    there = [path for path in plan.files.values() if path.exists() and not _restarted(path, checkpoint)]
+    for path in there:
+        _check_same(path, setup)
+    return len(there) == len(plan.files)
+
+
+def _check_same(path: Path, setup: dict[str, Any]) -> None:
     again = "to replace them add --restart; to keep them train elsewhere: --out DIR, or --set out=NAME.safetensors"
     try:
-        header = read_header(plan.out)
+        header = read_header(path)
     except WeightsError as error:
         raise WeightsError(error.message, "make it again with --restart") from None
     stored = header.extra.get(TRAINING, {}).get("setup") if header else None
     if stored is None:
-        raise RegionkitError(f"{plan.out}: there are weights already, and they do not say how they were trained", again)
+        raise RegionkitError(f"{path}: there are weights already, and they do not say how they were trained", again)
     changes = list(differences(stored, setup))
     if changes:
-        raise RegionkitError(f"{plan.out}: there are weights already, made by another set-up", *changes, again)
+        raise RegionkitError(f"{path}: there are weights already, made by another set-up", *changes, again)
 
 
 def _silent(total: int, start: int) -> AbstractContextManager[Progress]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the weights.  [$REGIONKIT_WEIGHTS or weights]",
 )
+@click.option("--only", multiple=True, metavar="VARIANT", help="Train this variant of the file; repeat for more.")
 @click.option("--steps", type=click.IntRange(1), help="Optimiser steps, as --set recipe.steps=N.")
 @click.option("--seed", type=click.IntRange(0), help="Seed, as --set seed=N.")
 @click.option(
@@ -44,26 +45,28 @@ if TYPE_CHECKING:
 @click.option("--checkpoint-seconds", default=60.0, show_default=True, type=click.FloatRange(0))
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def train(recipe: Path, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Train the part that RECIPE, a YAML file, describes.
+    """Train the parts that RECIPE, a YAML file, describes; all its variants one after the other, where it names some.
 
     A run that was stopped, even by kill -9, goes on from its last checkpoint when the same command is given again,
     without --restart, and on a CPU ends with the very same weights.
     """
-    from regionkit.plugins.training.recipe_file import plan_training
+    from regionkit.plugins.training.recipe_file import plan_variants
 
     overrides = list(options["overrides"])
     if options["steps"] is not None:
         overrides.append(f"recipe.steps={options['steps']}")
     if options["seed"] is not None:
         overrides.append(f"seed={options['seed']}")
-    plan = plan_training(recipe, overrides, folder=out)
-    if options["threads"] != 1:
-        plan = replace(plan, command=f"{plan.command} --threads {options['threads']}")
-    report = _run(plan, options)
+    outcomes = []
+    for plan in plan_variants(recipe, overrides, folder=out, only=options["only"]):
+        if options["threads"] != 1:
+            plan = replace(plan, command=f"{plan.command} --threads {options['threads']}")
+        report = _run(plan, options)
+        outcomes.append(_as_dict(plan, report))
+        if not as_json:
+            _say(plan, report)
     if as_json:
-        click.echo(json.dumps(_as_dict(plan, report), indent=2))
-    else:
-        _say(plan, report)
+        click.echo(json.dumps(outcomes[0] if len(outcomes) == 1 else outcomes, indent=2))
 
 
 def _run(plan: TrainingPlan, options: dict[str, Any]) -> Report:
@@ -98,11 +101,13 @@ def _display(plan: TrainingPlan, total: int, start: int) -> Iterator[Progress]:
 def _say(plan: TrainingPlan, report: Report) -> None:
     from regionkit.registry.weights.folders import found_text
 
+    made = ", ".join(map(str, plan.files.values()))
     if report.outcome is None:
-        click.echo(f"{plan.out} is finished: this set-up made it before; to make it again add --restart")
+        said = "is finished: this set-up made it" if len(plan.files) == 1 else "are finished: this set-up made them"
+        click.echo(f"{made} {said} before; to make it again add --restart")
         return
     done = report.outcome.steps - report.outcome.resumed
-    click.echo(f"wrote {plan.out}: {done} steps in {report.outcome.seconds:.1f} s, loss {report.outcome.loss:.4f}")
+    click.echo(f"wrote {made}: {done} steps in {report.outcome.seconds:.1f} s, loss {report.outcome.loss:.4f}")
     for name, value in report.figures.items():
         click.echo(f"  {name}: {value:.4g}")
     click.echo(found_text(plan.out))
@@ -111,7 +116,7 @@ def _say(plan: TrainingPlan, report: Report) -> None:
 def _as_dict(plan: TrainingPlan, report: Report) -> dict[str, Any]:
     outcome = report.outcome
     return {
-        "weights": str(plan.out),
+        "weights": [str(path) for path in plan.files.values()],
         "status": "finished before" if outcome is None else "trained",
         "steps": outcome.steps if outcome else None,
         "resumed_from": outcome.resumed if outcome else None,

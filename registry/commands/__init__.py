@@ -8,10 +8,11 @@ from regionkit.core.spec import CommandSpec
 
 @hookimpl
 def regionkit_commands() -> list[CommandSpec]:
-    """Commands about what is installed and whether it fits, and ``caption``, which needs nothing but a pipeline."""
+    """Commands about what is installed and whether it fits, and those that need nothing but a pipeline."""
     here = __name__
     return [
         CommandSpec("caption", f"{here}.caption:caption", "Caption regions of a picture, of a folder or of a JSONL"),
+        CommandSpec("explain", f"{here}.explain:explain", "Show where the region encoder looked, as picture or arrays"),
         CommandSpec("list-components", f"{here}.list_components:list_components", "List all parts that are installed"),
         CommandSpec("show", f"{here}.show:show", "Show a component or preset: options, ports, weights, paper"),
         CommandSpec("compat", f"{here}.compat:compat", "Show which parts fit which"),

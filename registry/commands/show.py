@@ -13,6 +13,7 @@ from regionkit.core.spec import KINDS, Checkpoint, ComponentSpec
 from regionkit.registry.registry import Registry, get_registry
 
 if TYPE_CHECKING:
+    from regionkit.core.spec import Ports
     from regionkit.core.weights import WeightFile
 
 
@@ -73,7 +74,7 @@ def component_facts(spec: ComponentSpec) -> dict[str, Any]:
 
     registry = get_registry()
     owner, paper = registry.owner(spec), registry.papers.get(spec.paper)
-    reads, writes, text = _ports(spec)
+    own = _ports(spec)
     return {
         "kind": spec.kind,
         "name": spec.name,
@@ -83,12 +84,13 @@ def component_facts(spec: ComponentSpec) -> dict[str, Any]:
         "version": owner.version,
         "license": spec.license,
         "paper": paper.title if paper else spec.paper,
-        "reads": reads,
-        "writes": writes,
-        "text": text,
+        "reads": str(own.reads or ""),
+        "writes": str(own.writes or ""),
+        "text": own.text,
+        "blocks": own.blocks,
         "accepts": list(spec.accepts),
         "needs": list(spec.needs),
-        "trains": spec.trains,
+        "trains": list(spec.trains),
         "requires": list(spec.requires),
         "target": spec.target,
         "options": [
@@ -100,14 +102,14 @@ def component_facts(spec: ComponentSpec) -> dict[str, Any]:
     }
 
 
-def _ports(spec: ComponentSpec) -> tuple[str, str, str]:
-    """Return what a component reads and writes, and its space of sentences, with its default options."""
-    from regionkit.registry.ports import Ends, ends
+def _ports(spec: ComponentSpec) -> Ports:
+    """Return what a component reads and writes with its default options."""
+    from regionkit.core.spec import Ports
+    from regionkit.registry.ports import ends
     from regionkit.registry.schema import fill_options, nowhere
 
     part = fill_options(spec, {}, nowhere, spec.kind, []) if spec.ports else None
-    own = ends(part) if part else Ends(spec.reads, spec.writes, spec.text)
-    return str(own.reads or ""), str(own.writes or ""), own.text
+    return ends(part) if part else Ports(spec.reads, spec.writes, spec.text, spec.blocks)
 
 
 def _weights_facts(file: WeightFile) -> dict[str, Any]:
@@ -137,9 +139,9 @@ def _component_text(spec: ComponentSpec) -> str:
         f"{facts['plugin']} ({facts['distribution']} {facts['version']})" if facts["distribution"] else facts["plugin"]
     )
     rows = {"from": f"{source}, {spec.license}", "paper": facts["paper"], "reads": facts["reads"]}
-    rows |= {"writes": facts["writes"], "sentences": facts["text"], "trains": spec.trains}
+    rows |= {"writes": facts["writes"], "sentences": facts["text"], "blocks": facts["blocks"]}
     rows["tasks" if spec.kind == "dataset" else "regions"] = ", ".join(spec.accepts)
-    rows |= {"needs": ", ".join(spec.needs), "packages": ", ".join(spec.requires)}
+    rows |= {"trains": ", ".join(spec.trains), "needs": ", ".join(spec.needs), "packages": ", ".join(spec.requires)}
     lines += [f"  {label + ':':<11}{text}" for label, text in rows.items() if text]
     lines.append("  options:" if facts["options"] else "  options:   none")
     for option in facts["options"]:

@@ -15,7 +15,10 @@ from regionkit.core.contracts import Backbone, BuildContext, GapBridge
 from regionkit.core.errors import DataError, ImageError, RegionkitError
 from regionkit.core.spec import ComponentSpec, Port
 from regionkit.core.testing import (
+    BlockBackbone,
+    Drawn,
     GridBackbone,
+    Pooled,
     Relabel,
     SampleData,
     Sentences,
@@ -23,6 +26,7 @@ from regionkit.core.testing import (
     Subject,
     WordDecoder,
     crash,
+    example_referring,
     example_tokens,
     picture,
 )
@@ -30,7 +34,7 @@ from regionkit.core.testing.subject import example_pictures
 from regionkit.core.weights import WeightFile, read_header
 from regionkit.registry.assembly import build_part
 from regionkit.registry.packages import missing_package
-from regionkit.registry.ports import Spaces, ends, resolve
+from regionkit.registry.ports import Spaces, ends, is_own, resolve, settled
 from regionkit.registry.registry import Registry, get_registry, user_weight_folders
 from regionkit.registry.schema import Part, fill_options, nowhere, option_types, with_defaults
 from regionkit.registry.weights.index import get_index
@@ -39,7 +43,9 @@ from regionkit.registry.yaml_text import read_value
 #: Subjects, or why there is none, by spec and options: building one may take seconds, and every check needs it.
 _BUILT: WeakKeyDictionary[Registry, dict[tuple[ComponentSpec, str], Subject | Exception]] = WeakKeyDictionary()
 #: How components that work in a space of some backbone's are told from those that take any.
-_SYMBOLS = ("image", "text", "any", "same", "weights")
+_SYMBOLS = ("image", "text", "blocks", "any", "same", "weights", "next")
+#: What a stand-in for a decoder with a space of its own would read.
+_NEXT = "stand-in/tokens[24]"
 
 
 Options = Mapping[str, Any] | None
@@ -122,10 +128,15 @@ class _Maker:
         own, header = ends(self.part), self.weights.header if self.weights else None
         if self.spec.kind == "backbone":
             return _Ports(GridBackbone(), None, own.writes)
-        backbone = _backbone_of([port.space for port in (own.reads, own.writes) if port])
-        spaces = Spaces(backbone.space, backbone.text_space)
+        named = [port.space for port in (own.reads, own.writes) if port and not is_own(port)]
+        if header and self.spec.kind == "region_encoder":
+            named.append(header.space)
+        backbone = _backbone_of(named)
+        spaces = Spaces(backbone.space, backbone.text_space, backbone.block_space)
         decodes = self.spec.kind == "decoder"
         flow = Port(spaces.text if decodes else spaces.image)
+        if header and header.space and self.spec.kind == "bridge":  # one that reads anything was trained on something
+            flow = Port(header.space)
         trained = (header.space, header.writes or header.space) if header else ("", "")
         default = (own.reads or Port("any" if decodes else "image"), own.writes or Port("same"))
         untrained = (flow.space, spaces.text)
@@ -133,8 +144,10 @@ class _Maker:
             replace(port, space=stored or fallback) if port.space == "weights" else port
             for port, stored, fallback in zip(default, trained, untrained, strict=True)
         )
-        reads = resolve(self.part, reads, spaces, flow)
-        writes = resolve(self.part, writes, spaces, reads)
+        if writes.space == "next":
+            writes = replace(writes, space=trained[1] or _NEXT)
+        reads = settled(self.part, resolve(self.part, reads, spaces, flow), header, flow, end="reads")
+        writes = resolve(self.part, settled(self.part, writes, header, reads, end="writes"), spaces, reads)
         # As in a pipeline: a bridge that reads any number of tokens and says nothing of its own passes on as many.
         passes = self.spec.kind == "bridge" and reads.many
         return _Ports(backbone, reads, None if decodes else replace(writes, many=writes.many or passes))
@@ -163,7 +176,9 @@ class _Maker:
         if kind not in ("backbone", "region_encoder", "bridge", "decoder"):
             component = self.make(0, _Ports(GridBackbone(), None, None))
             plain = _Ports(GridBackbone(), None, None)
-            return Subject(kind, component, lambda seed: self.make(seed, plain), accepts=self.spec.accepts)
+            found = Subject(kind, component, lambda seed: self.make(seed, plain), accepts=self.spec.accepts)
+            refers = kind == "metric" and "candidates" in component.needs
+            return replace(found, samples=tuple(example_referring())) if refers else found
         ports = self.ports()
         component = self.make(0, ports)
         inputs = None
@@ -240,12 +255,12 @@ def _backbone_of(spaces: list[str]) -> Backbone:
     for spec in get_registry().specs("backbone") if named else ():
         try:
             own = ends(_Maker(spec).part)
-            if own.writes is not None and {own.writes.space, own.text} & set(named):
+            if own.writes is not None and {own.writes.space, own.text, own.blocks} & set(named):
                 backbone: Backbone = subject_of(spec).component
                 return backbone
         except (RegionkitError, Skip):
             continue
-    return GridBackbone()
+    return BlockBackbone() if "blocks" in spaces else GridBackbone()
 
 
 def _pictures(backbone: Backbone) -> Any:
@@ -286,7 +301,8 @@ def _recipe(spec: ComponentSpec, part: Part) -> Subject:
             return build_part(part, context)
 
         try:
-            return Subject("recipe", make(0), make, accepts=(), trains=spec.trains)
+            kinds = tuple(spec.roles[role] for role in spec.trains)
+            return Subject("recipe", make(0), make, accepts=(), trains=kinds)
         except RegionkitError as error:
             reasons.append(error.message)
         except Exception as error:  # a recipe may take the parts of its own plugin alone
@@ -294,14 +310,14 @@ def _recipe(spec: ComponentSpec, part: Part) -> Subject:
     raise CannotBuild(
         f"the kit cannot build recipe '{spec.name}': {'; '.join(dict.fromkeys(reasons))}",
         "declare options under which it is built in a moment, on a CPU, in its spec, and in those of the "
-        f'{spec.trains}s that it trains: tiny="{{OPTION: VALUE, ...}}"',
+        f'{spec.roles[spec.trains[0]]}s that it trains: tiny="{{OPTION: VALUE, ...}}"',
     )
 
 
 def _trained(spec: ComponentSpec) -> Iterator[_Maker | None]:
-    """Yield makers of what a recipe may train: parts of its own plugin first, a stand-in (None), then all others."""
+    """Yield makers of what a recipe may train first: parts of its own plugin, a stand-in (None), then all others."""
     registry = get_registry()
-    candidates = registry.specs(spec.trains)
+    candidates = registry.specs(spec.roles[spec.trains[0]])
     own = [one for one in candidates if registry.owner(one).plugin == registry.owner(spec).plugin]
     for group in (own, [None], [one for one in candidates if one not in own]):
         for one in group:
@@ -321,11 +337,27 @@ def _parts_of(spec: ComponentSpec, trained: _Maker | None, seed: int) -> dict[st
         "corpus": Sentences(),
         "dataset": SampleData(),
         "backbone": backbone,
+        "region_encoder": Pooled(),
         "bridge": Relabel(backbone.text_space),
         "decoder": WordDecoder(
             backbone.text_space, sorted({word for text in Sentences().texts() for word in text.split()}), seed
         ),
     }
+    chosen = {role: parts[kind] for role, kind in spec.roles.items() if kind in parts}
+    for role, kind in spec.roles.items():
+        own = _own(spec, kind) if role != kind else []
+        if own:  # a part beside those of a pipeline is of the recipe's own making
+            chosen[role] = own[0].make(seed)
     if trained is not None:
-        parts[spec.trains] = trained.make(seed)
-    return {kind: parts[kind] for kind in {*spec.needs, spec.trains} if kind in parts}
+        chosen[spec.trains[0]] = trained.make(seed)
+        reads = trained.ports().reads
+        if "region_encoder" in chosen and reads is not None and reads.form == "views":
+            chosen["region_encoder"] = Drawn()
+    return chosen
+
+
+def _own(spec: ComponentSpec, kind: str) -> list[_Maker]:
+    """Return makers of the components of a kind that a recipe's own plugin brings, untrained."""
+    registry = get_registry()
+    plugin = registry.owner(spec).plugin
+    return [_Maker(one, untrained=True) for one in registry.specs(kind) if registry.owner(one).plugin == plugin]

@@ -32,11 +32,11 @@ _PORTS = {
 }
 #: Symbols that a port may use instead of a space, by kind and end.
 _SYMBOLS = {
-    ("region_encoder", "reads"): ("image", "any"),
-    ("region_encoder", "writes"): ("image", "same"),
-    ("bridge", "reads"): ("image", "text", "any", "weights"),
-    ("bridge", "writes"): ("image", "text", "same", "weights"),
-    ("decoder", "reads"): ("image", "text", "any", "weights"),
+    ("region_encoder", "reads"): ("image", "blocks", "any"),
+    ("region_encoder", "writes"): ("image", "blocks", "same", "weights", "own"),
+    ("bridge", "reads"): ("image", "text", "blocks", "any", "weights"),
+    ("bridge", "writes"): ("image", "text", "same", "weights", "own", "next"),
+    ("decoder", "reads"): ("image", "text", "any", "weights", "own"),
 }
 #: Top-level keys that mean the same in every file, or make it a pipeline.
 _COMMON_KEYS = ("version", "extends", "base", "summary", "plugins", *PARTS)
@@ -119,8 +119,9 @@ def _check_ports(spec: ComponentSpec, what: str) -> None:
             raise ValueError(f"{what}: {end} must be a Port of the form tokens or views, it is {port!r}")
         if port.form == "tokens" and port.space not in _SYMBOLS.get((spec.kind, end), ()):
             _check_space(port.space, f"{what}: {end}", _SYMBOLS.get((spec.kind, end), ()))
-    if spec.text:
-        _check_space(spec.text, f"{what}: text", ())
+    for field in ("text", "blocks"):
+        if getattr(spec, field):
+            _check_space(getattr(spec, field), f"{what}: {field}", ())
 
 
 def _check_space(text: str, what: str, symbols: tuple[str, ...]) -> None:
@@ -144,14 +145,15 @@ def _check_words(spec: ComponentSpec, what: str) -> None:
                     f"{what}: it accepts the unknown region kind '{word}'; kinds are: {', '.join(REGION_KINDS)}"
                 )
     if spec.kind == "recipe" and not spec.trains:
-        raise ValueError(f"{what}: it must say which part it trains with trains=KIND")
-    if spec.trains and spec.trains not in KINDS:
-        raise ValueError(f"{what}: it trains the unknown kind '{spec.trains}'; kinds are: {', '.join(KINDS)}")
+        raise ValueError(f"{what}: it must say which parts it trains with trains=(KIND, ...)")
+    for role in spec.trains:
+        if spec.roles[role] not in KINDS:
+            raise ValueError(f"{what}: it trains the unknown kind '{role}'; kinds are: {', '.join(KINDS)}")
     if spec.relabels and spec.kind != "bridge":
         raise ValueError(f"{what}: only a bridge relabels vectors")
-    for word in spec.needs:
-        if word not in KINDS:
-            raise ValueError(f"{what}: it needs the unknown kind '{word}'; kinds are: {', '.join(KINDS)}")
+    for kind in spec.roles.values():
+        if kind not in KINDS:
+            raise ValueError(f"{what}: it needs the unknown kind '{kind}'; kinds are: {', '.join(KINDS)}")
 
 
 def check_command(command: Any) -> CommandSpec:

@@ -12,6 +12,7 @@ from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader
 from regionkit.registry.ports import spaces_of
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill, with_defaults
+from regionkit.registry.values import plain
 from regionkit.registry.weights.index import WeightIndex, get_index, open_file, sound
 from regionkit.registry.weights.official import (
     describe_missing,
@@ -135,13 +136,24 @@ def _find(part: Part, wanted: Wanted) -> list[WeightFile]:
 
 def _indexed(index: WeightIndex, part: Part, wanted: Wanted, *, trust: bool) -> list[WeightFile]:
     question = (part.kind, part.name, None, wanted.corruption or None, wanted.corpus or None)
-    whole = [file for file in index.find(*question) if wanted.takes(file.header, trust=trust)]
-    damaged = [
-        file
-        for file in index.find_damaged(*question)
-        if file.header is not None and wanted.takes(file.header, trust=trust)
+
+    def fits(header: WeightHeader | None) -> bool:
+        return header is not None and wanted.takes(header, trust=trust) and not contradictions(part, header)
+
+    whole = [file for file in index.find(*question) if fits(file.header)]
+    return sound([*whole, *(file for file in index.find_damaged(*question) if fits(file.header))])
+
+
+def contradictions(part: Part, header: WeightHeader) -> list[str]:
+    """Return the options that the user wrote and with which these weights were not trained, as they were trained.
+
+    Only weights that are chosen by the toolkit are held to them: whoever names a file may run it in another mode.
+    """
+    return [
+        f"{name}: {header.config[name]}"
+        for name in sorted(part.given & set(header.config))
+        if plain(getattr(part.config, name)) != header.config[name]
     ]
-    return sound([*whole, *damaged])
 
 
 def _in_folder(part: Part, folder: Path, wanted: Wanted) -> list[WeightFile]:
@@ -227,12 +239,23 @@ def missing(part: Part, wanted: Wanted, installed: WeightFile | None = None) -> 
     broken = [str(file.error.message) for file in index.damaged if file.header is None]
     return WeightsError(
         f"no weights of {part.kind} '{part.name}' for {wanted}",
+        *_other_options(part, wanted),
         _exist(part) or f"there are no weights of {part.kind} '{part.name}' at all",
         *_recipes(part),
         *_official_hints(part, installed),
         *broken,
         f"in a recipe it may start untrained: {part.kind}.weights: none" if hasattr(part.config, "weights") else "",
     )
+
+
+def _other_options(part: Part, wanted: Wanted) -> list[str]:
+    """Say which weights would do, had they not been trained with other options than those that were written."""
+    return [
+        f"'{file.label}' was trained with {', '.join(contradictions(part, file.header))}; "
+        f"to run it so all the same write {part.kind}.weights: {file.label}"
+        for file in get_index().find(part.kind, part.name, None, wanted.corruption or None)
+        if wanted.takes(file.header, trust=False) and contradictions(part, file.header)
+    ][:3]
 
 
 def _official_hints(part: Part, installed: WeightFile | None) -> list[str]:

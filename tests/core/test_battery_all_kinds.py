@@ -294,7 +294,7 @@ class Training(Recipe):
 
     def export(self):
         made = self.decoder.artifact()
-        return replace(made, header=replace(made.header, kind="bridge")) if self.fault == "header" else made
+        return [replace(made, header=replace(made.header, kind="bridge")) if self.fault == "header" else made]
 
 
 @pytest.mark.parametrize(
@@ -308,12 +308,12 @@ class Training(Recipe):
     ],
 )
 def test_faulty_recipes_are_caught(fault, check, words):
-    one = Subject("recipe", Training(0, fault), make=lambda seed: Training(seed, fault), trains="decoder")
+    one = Subject("recipe", Training(0, fault), make=lambda seed: Training(seed, fault), trains=("decoder",))
     assert words in caught(one, check)
 
 
 def test_an_honest_recipe_passes():
-    assert dict(failures(Subject("recipe", Training(), make=Training, trains="decoder"))) == {}
+    assert dict(failures(Subject("recipe", Training(), make=Training, trains=("decoder",)))) == {}
 
 
 def test_stand_ins_keep_what_they_stand_in_for():

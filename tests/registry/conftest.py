@@ -57,7 +57,7 @@ def regionkit_components():
         spec("corpus", "toy-texts", "ToyCorpus"),
         spec("dataset", "toy-data", "ToyData", accepts=("box", "point")),
         spec("metric", "toy-metric", "ToyMetric", "MetricConfig"),
-        spec("recipe", "toy-recipe", "ToyRecipe", needs=("backbone", "decoder"), trains="decoder"),
+        spec("recipe", "toy-recipe", "ToyRecipe", needs=("backbone", "decoder"), trains=("decoder",)),
     ]
 
 
@@ -91,7 +91,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 from regionkit.core.errors import RegionkitError
-from regionkit.core.spec import Port
+from regionkit.core.spec import Port, Ports
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class MetricConfig:
 
 
 def decoder_ports(config):
-    return Port(f"wide[{config.hidden}]"), None, ""
+    return Ports(Port(f"wide[{config.hidden}]"))
 '''
 
 TOY_PARTS = '''

@@ -53,7 +53,7 @@ def regionkit_components():
 CONFIG = '''
 from __future__ import annotations
 from dataclasses import dataclass
-from regionkit.core.spec import Port
+from regionkit.core.spec import Port, Ports
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class DecoderConfig:
 
 
 def eye_ports(config):
-    return None, Port(f"rel-eye/image[{config.dim}]"), f"rel-eye/text[{config.dim}]"
+    return Ports(None, Port(f"rel-eye/image[{config.dim}]"), f"rel-eye/text[{config.dim}]")
 '''
 
 PARTS = """

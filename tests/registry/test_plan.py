@@ -259,8 +259,16 @@ def test_weights_are_chosen_by_what_they_were_trained_for(trained, parts, file):
 
 def test_weights_decide_the_shape_unless_the_user_does(trained):
     assert plan(decoder="toy-words").parts["decoder"].config.hidden == 99
-    assert plan(decoder={"name": "toy-words", "hidden": 3}).parts["decoder"].config.hidden == 3
+    named = {"name": "toy-words", "weights": "words-a-none", "hidden": 3}
+    assert plan(decoder=named).parts["decoder"].config.hidden == 3
     assert plan(decoder="toy-words").parts["decoder"].to_dict()["sizes"] == [1, 2]
+
+
+def test_weights_that_were_trained_with_other_options_are_not_taken_unasked(trained):
+    assert refusal(decoder={"name": "toy-words", "hidden": 3}).splitlines()[:2] == [
+        "decoder: no weights of decoder 'toy-words' for toy-a/text[4], corruption none",
+        "  'words-a-none' was trained with hidden: 99; to run it so all the same write decoder.weights: words-a-none",
+    ]
 
 
 def test_weights_none_starts_untrained(trained):

@@ -128,13 +128,13 @@ def test_outsider_enters_with_distribution_and_version(project):
             id="weights",
         ),
         pytest.param(
-            SPEC.format("kind='recipe', name='one', target='a:B', trains='decoders'"),
+            SPEC.format("kind='recipe', name='one', target='a:B', trains=('decoders',)"),
             "recipe 'one': it trains the unknown kind 'decoders'",
             id="trains",
         ),
         pytest.param(
             SPEC.format("kind='recipe', name='one', target='a:B'"),
-            "recipe 'one': it must say which part it trains with trains=KIND",
+            "recipe 'one': it must say which parts it trains with trains=(KIND, ...)",
             id="trains-nothing",
         ),
         pytest.param(

@@ -11,7 +11,7 @@ from regionkit.plugins.ablation.claims import Pair, TrialAxes, match_trials, par
 from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.statistics import compare
 from regionkit.plugins.ablation.store import MetricRow, ResultStore, SampleRow, TrialResult
-from regionkit.plugins.ablation.verdicts import judge_pairs
+from regionkit.plugins.ablation.verdicts import Verdict, judge_pairs
 
 DATA = "data: [box@t-colours]\nmetrics: [noun-f1]\ngrid: {bridge: [none, {name: t-shift, amount: [0.1, 0.2]}]}\n"
 
@@ -31,6 +31,37 @@ def trial(name, seed=0, data="d", **labels):
 def test_less_than_is_the_same_claim_the_other_way_round():
     found = claim("bridge = memory(temperature=0.05) < bridge=none")
     assert (found.axis, found.better, found.worse) == ("bridge", "none", "memory(temperature=0.05)")
+
+
+@pytest.mark.parametrize(
+    ("say", "within", "differences", "shown"),
+    [
+        pytest.param("bridge=a > bridge=b", 0.1, (-0.05, 0.0), True, id="hardly-worse"),
+        pytest.param("bridge=a > bridge=b", 0.1, (-0.3, -0.2), False, id="much-worse"),
+        pytest.param("bridge=a > bridge=b", 0.1, (0.2, 0.3), True, id="better-is-not-worse"),
+        pytest.param("bridge=a ~ bridge=b", 0.1, (-0.05, 0.05), True, id="alike"),
+        pytest.param("bridge=a ~ bridge=b", 0.1, (0.2, 0.3), False, id="better-is-not-alike"),
+    ],
+)
+def test_a_claim_with_a_tolerance_holds_where_the_whole_interval_keeps_to_it(say, within, differences, shown):
+    found = compare(list(differences) * 50, list(range(100)))
+    verdict = Verdict(claim(say, within=within), "d", "m", found)
+    assert verdict.shown is shown
+    assert verdict.claim.text == f"{say} (within 0.1)"
+
+
+@pytest.mark.parametrize(
+    ("say", "more", "words"),
+    [
+        pytest.param("bridge=a ~ bridge=b", {}, "a claim that two values are alike needs `within`", id="no-tolerance"),
+        pytest.param("bridge=a > bridge=b", {"within": -1}, "'-1' is no number of 0 or more", id="negative"),
+        pytest.param("bridge=a > bridge=b", {"within": "much"}, "'much' is no number of 0 or more", id="a-word"),
+    ],
+)
+def test_tolerances_that_say_nothing_are_mistakes(say, more, words):
+    problems = []
+    parse_claim({"say": say, "on": "d", "by": "m", **more}, "claims.0", lambda *args: problems.append(args))
+    assert problems[0][1] == words
 
 
 def test_trials_are_matched_on_all_other_axes_and_the_seed():

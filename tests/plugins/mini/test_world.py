@@ -40,6 +40,8 @@ from regionkit.plugins.mini.scene import is_marked, make_scene, save_png
         pytest.param("test", "80568f2f0d721970", id="test"),
         pytest.param("clutter", "feaea3ba2362dffd", id="clutter"),
         pytest.param("held-out", "954ff0cc897a0af4", id="held-out"),
+        pytest.param("wide-train", "58e5274c3499e746", id="wide-train"),
+        pytest.param("wide", "dfb62d311a0b6d64", id="wide"),
     ],
 )
 def test_same_bytes_on_every_machine(split: str, digest: str) -> None:
@@ -65,11 +67,11 @@ def _plain(region: object) -> object:
 
 def test_seeds_and_splits_differ() -> None:
     layouts = [make_layout(split, seed, 0) for split in SPLITS for seed in range(3)]
-    assert len({layout.id for layout in layouts}) == len(set(layouts)) == 12
+    assert len({layout.id for layout in layouts}) == len(set(layouts)) == 3 * len(SPLITS) == 18
 
 
 def test_unknown_split_is_named() -> None:
-    with pytest.raises(ValueError, match=r"no split named 'tset'.*train, test, clutter, held-out"):
+    with pytest.raises(ValueError, match=r"no split named 'tset'.*train, test, clutter, held-out, wide-train, wide"):
         make_layout("tset", 0, 0)
 
 
@@ -83,7 +85,7 @@ def test_size_of_the_language() -> None:
 def test_masks_and_boxes_are_exact(split: str) -> None:
     for index in range(40):
         scene = make_scene(split, 1, index)
-        total = np.zeros((SIDE, SIDE), dtype=int)
+        total = np.zeros((scene.layout.side, scene.layout.side), dtype=int)
         for item in scene.objects:
             x1, y1, x2, y2 = item.box
             inside = item.mask[y1:y2, x1:x2]
@@ -183,7 +185,7 @@ def test_captions_split_into_phrases(caption: str, parts: list[str]) -> None:
     assert split_caption(caption) == parts
 
 
-@pytest.mark.parametrize("split", ["train", "test", "clutter"])
+@pytest.mark.parametrize("split", ["train", "test", "clutter", "wide-train", "wide"])
 def test_held_out_pairs_are_held_out(split: str) -> None:
     shown = (item for index in range(1500) for item in make_layout(split, 0, index).objects)
     assert not any(is_held_out(*item.kind) for item in shown)
@@ -214,9 +216,10 @@ def test_clicks_and_traces_stay_inside(split: str) -> None:
             assert list(sample.region.times) == sorted(set(sample.region.times))
 
 
-def test_other_regions_show_their_objects() -> None:
+@pytest.mark.parametrize("split", ["test", "wide"])
+def test_other_regions_show_their_objects(split: str) -> None:
     for box, chosen, patch in zip(
-        *(make_samples(task, "test", 0, 60) for task in ("box", "box-set", "patch")), strict=True
+        *(make_samples(task, split, 0, 60) for task in ("box", "box-set", "patch")), strict=True
     ):
         assert isinstance(box.region, Box)
         assert box.region.corners == box.objects[0].box
@@ -224,7 +227,7 @@ def test_other_regions_show_their_objects() -> None:
         assert len(chosen.region.boxes) == len(chosen.objects) == min(2, len(chosen.scene.objects))
         assert isinstance(patch.region, Patch)
         assert patch.region.rows == PATCH_GRID
-        row, column, step = patch.region.row, patch.region.column, SIDE // PATCH_GRID
+        row, column, step = patch.region.row, patch.region.column, len(patch.objects[0].mask) // PATCH_GRID
         assert patch.objects[0].mask[row * step : (row + 1) * step, column * step : (column + 1) * step].any()
         assert box.scene.layout == chosen.scene.layout == patch.scene.layout
 

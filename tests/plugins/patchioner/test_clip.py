@@ -107,8 +107,8 @@ def test_header_says_space_and_architecture(tmp_path):
     }
     backbone = Clip.build(config, context_of(read_clip(files, config), files))
     assert backbone.encode([picture()]).patches.shape == (1, 7, 7, DIM)
-    assert clip_ports(backbone.config)[1].space == backbone.space
-    assert clip_ports(backbone.config)[2] == backbone.text_space == f"clip-vit-b32/text[{DIM}]"
+    assert clip_ports(backbone.config).writes.space == backbone.space
+    assert clip_ports(backbone.config).text == backbone.text_space == f"clip-vit-b32/text[{DIM}]"
 
 
 @pytest.mark.parametrize(

@@ -211,8 +211,8 @@ def test_a_converted_file_is_the_official_one(backbone, tmp_path):
     own = again.artifact()
     assert own.header.config == artifact.header.config
     assert set(own.tensors) == set(artifact.tensors)
-    assert talk2dino_ports(again.config)[1].space == again.space
-    assert talk2dino_ports(again.config)[2] == again.text_space
+    assert talk2dino_ports(again.config).writes.space == again.space
+    assert talk2dino_ports(again.config).text == again.text_space
 
 
 @pytest.mark.parametrize(

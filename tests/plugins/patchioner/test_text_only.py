@@ -96,7 +96,7 @@ def test_a_decoder_learns_and_is_exported_for_its_space() -> None:
     ((name, share),) = trained.evaluate()
     assert name == "written back"
     assert share > 0.4
-    header = trained.export().header
+    header = trained.export()[0].header
     assert (header.kind, header.name, header.space) == ("decoder", "decap", "grid/text[16]")
     assert header.extra["tokenizer"]["words"] == sorted([*COLOURS, "and"])
     assert header.config == {"hidden": 24, "layers": 1, "heads": 2, "positions": 8, "vocabulary": 0}

@@ -91,7 +91,7 @@ def test_trained_weights_load_and_write(here: Path) -> None:
     result = train("--out", "made", "--json", "--set", "half=true")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert (report["weights"], report["status"], report["steps"]) == ("made/tiny.safetensors", "trained", 12)
+    assert (report["weights"], report["status"], report["steps"]) == (["made/tiny.safetensors"], "trained", 12)
     path = here / "made" / "tiny.safetensors"
     header = read_header(path)
     assert header is not None

@@ -53,8 +53,8 @@ class Toy(Recipe):
         bad = len(self.asked) - 1 == self.bad_at
         return (loss * float("nan") if bad else loss), {"size": float(len(batch))}
 
-    def export(self) -> WeightArtifact:
-        return WeightArtifact(self._module.state_dict(), WeightHeader("decoder", "toy"))
+    def export(self) -> list[WeightArtifact]:
+        return [WeightArtifact(self._module.state_dict(), WeightHeader("decoder", "toy"))]
 
 
 def run(path: Path, recipe: Toy, every: int = 4) -> Outcome:

@@ -1,0 +1,94 @@
+"""Decoders on causal language models: a prompt with the region in it, then the text.
+
+Two papers meet here: DAM puts region tokens into the prompt, models that look at pictures themselves (which ViZer
+trains) their own tokens of the picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from regionkit.core.features import RegionTokens
+from regionkit.core.language.decoder import LanguageDecoder, check_length, compact
+from regionkit.core.language.generation import Request, Written, write
+
+
+class CausalDecoder(LanguageDecoder):
+    """A decoder whose model reads a prompt, with the region's tokens in it, and the text behind it."""
+
+    @abstractmethod
+    def spliced(self, tokens: RegionTokens, prompt: str | None = None) -> tuple[Tensor, Tensor]:
+        """Return the embeddings (r, t, d) that the model reads before a text, and which of them are no padding.
+
+        No row is padding alone: there is always a state that predicts a text's first token.
+        """
+
+    def _write(self, tokens: RegionTokens, prompt: str | None, request: Request) -> Written:
+        embeddings, valid = self.spliced(tokens, prompt)
+        lengths = valid.sum(dim=1)
+        longest, limit = int(lengths.max()), request.options.max_tokens
+        check_length(longest + 1, self.config.positions, "the prompt, its region and a first token", self._who())
+        if longest + limit <= self.config.positions:
+            return write(self.model, _padded(embeddings, valid), request)
+        # The positions end some captions. Rows of one length go together: none may end earlier for its batch mates.
+        made: dict[int, tuple[list[int], bool, float]] = {}
+        for length in sorted(set(lengths.tolist())):
+            rows = (lengths == length).nonzero().flatten()
+            room = min(limit, self.config.positions - length)
+            least = min(request.options.min_tokens, room - 1)
+            part = dataclasses.replace(
+                request,
+                options=dataclasses.replace(request.options, max_tokens=room, min_tokens=least),
+                rows=[request.rows[row] for row in rows.tolist()],
+            )
+            written = write(self.model, _padded(embeddings[rows], valid[rows]), part)
+            scores = written.log_likelihood or [0.0] * len(rows)
+            made |= zip(rows.tolist(), zip(written.ids, written.finished, scores, strict=True), strict=True)
+        ordered = [made[row] for row in range(len(made))]
+        kept = [score for _, _, score in ordered] if request.options.beams == 1 else None
+        return Written([ids for ids, _, _ in ordered], [finished for _, finished, _ in ordered], kept)
+
+    def _logits(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None) -> Tensor:
+        embeddings, valid, starts = self._whole(tokens, ids[:, :-1], lengths - 1, prompt)
+        places = starts.unsqueeze(1) - 1 + torch.arange(ids.shape[1], device=ids.device)
+        places = places.clamp(max=embeddings.shape[1] - 1)  # of padding, whose logits nobody reads
+        inputs = {"inputs_embeds": embeddings, "attention_mask": valid.long(), "use_cache": False}
+        if "logits_to_keep" not in inspect.signature(self.model.forward).parameters:
+            return _at(self.model(**inputs).logits, places)
+        first = int(starts.min()) - 1
+        columns = torch.arange(first, embeddings.shape[1], device=ids.device)
+        return _at(self.model(**inputs, logits_to_keep=columns).logits, places - first)
+
+    def _states(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None, positions: str) -> Tensor:
+        embeddings, valid, starts = self._whole(tokens, ids, lengths, prompt)
+        inner = self.model.base_model(inputs_embeds=embeddings, attention_mask=valid.long(), use_cache=False)
+        before = 1 if positions == "pred" else 0
+        places = starts.unsqueeze(1) - before + torch.arange(ids.shape[1], device=ids.device)
+        return _at(inner.last_hidden_state, places.clamp(max=embeddings.shape[1] - 1))
+
+    def _whole(
+        self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return embeddings of prompt, region and text, padded on the right, and where each text starts (r,)."""
+        embeddings, valid = self.spliced(tokens, prompt)
+        starts = valid.sum(dim=1)
+        words = self.model.get_input_embeddings()(ids)
+        inside = torch.arange(ids.shape[1], device=ids.device) < lengths.unsqueeze(1)
+        embeddings, valid = compact(torch.cat([embeddings, words], dim=1), torch.cat([valid, inside], dim=1))
+        check_length(embeddings.shape[1], self.config.positions, "the prompt, its region and the text", self._who())
+        return embeddings, valid, starts
+
+
+def _padded(embeddings: Tensor, valid: Tensor) -> dict[str, Tensor]:
+    embeddings, valid = compact(embeddings, valid, left=True)
+    return {"inputs_embeds": embeddings, "attention_mask": valid.long()}
+
+
+def _at(values: Tensor, places: Tensor) -> Tensor:
+    """Return (r, s, d) values of (r, t, d) at places (r, s)."""
+    return values.gather(1, places.unsqueeze(-1).expand(-1, -1, values.shape[2]))

@@ -1,0 +1,367 @@
+"""What decoders on language models have in common: building, captions, scores, loss, hidden states."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from regionkit.core.contracts import BuildContext, Decoder, WeightArtifact, iter_batches
+from regionkit.core.errors import FeatureError, RegionkitError, WeightsError
+from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews
+from regionkit.core.language.adapters import AdapterOptions, add_adapters, switch_adapters, without_adapters
+from regionkit.core.language.building import LORA, checked_width, fresh_tokenizer, with_stored
+from regionkit.core.language.generation import Request, Written
+from regionkit.core.language.models import (
+    Naming,
+    has_adapters,
+    load_tensors,
+    make_config,
+    new_model,
+    restore_config,
+    stored_config,
+    stored_tensors,
+)
+from regionkit.core.language.tokenizers import LanguageTokenizer
+from regionkit.core.weights import WeightHeader
+
+#: Texts scored together: their logits over the whole vocabulary are held at once.
+_SCORE_BATCH = 32
+
+
+class LanguageDecoder(nn.Module, Decoder):
+    """A decoder on a language model of transformers that reads region tokens as wide as its word embeddings.
+
+    Args:
+        config: Options.
+        space: The space that it reads, ``name[dim]``.
+        model: The language model.
+        tokenizer: The ids that it writes.
+
+    Attributes:
+        name: Its name as a component.
+        naming: How its options are called in transformers.
+        sizes: Options that a weight file decides.
+    """
+
+    name: ClassVar[str]
+    naming: ClassVar[Naming]
+    sizes: ClassVar[tuple[str, ...]]
+    #: Options besides ``sizes`` with which weights were trained; they stand in the header too.
+    habits: ClassVar[tuple[str, ...]] = ("prompt",)
+
+    def __init__(self, config: Any, space: str, model: Any, tokenizer: LanguageTokenizer) -> None:
+        super().__init__()
+        self.config = config
+        self.space = space
+        self.tokenizer = tokenizer
+        self.model = model
+        if config.lora:
+            targets = AdapterOptions(config.lora, config.lora_alpha, config.lora_dropout, config.lora_targets)
+            add_adapters(model, targets, self._who())
+            switch_adapters(model, config.adapter)
+
+    @classmethod
+    def build(cls, config: Any, context: BuildContext) -> Self:
+        """Build with the weights of the context, or untrained where it has none.
+
+        An untrained decoder takes its words from ``context.parts["corpus"]``, or its tokenizer from the option, and its
+        initial weights, and those of fresh adapters, from ``context.seed``.
+
+        Raises:
+            WeightsError: The weights are damaged or of another shape, or there are none and no corpus either.
+            RegionkitError: The options describe no model.
+        """
+        file, who = context.weights, cls._who()
+        with torch.random.fork_rng(devices=[]):  # building a part must not move the caller's random numbers
+            torch.manual_seed(context.seed)
+            if file is None:
+                config, tokenizer = cls.filled(config), fresh_tokenizer(config, context, who)
+                model = new_model(cls.naming, make_config(cls.naming, config.model, vars(config), tokenizer, who), who)
+                cls.start_fresh(model)
+                space = context.reads or f"{cls.name}/untrained[{config.hidden}]"
+                return cls(config, checked_width(space, model, who), model, tokenizer).eval()
+            header, tensors, source = file.header, file.tensors(), str(file.path)
+            tokenizer = LanguageTokenizer.of_extra(header.extra.get("tokenizer"), source)
+            stored = header.extra.get("model")
+            if not isinstance(stored, Mapping):
+                raise WeightsError(f"{source}: its header does not say which model these are the weights of")
+            config = with_stored(config, header, cls.sizes, has_adapters(tensors), source)
+            model = new_model(cls.naming, restore_config(cls.naming, stored, source), who)
+            space = header.space if file.says_space else context.reads or f"{cls.name}/untrained[{config.hidden}]"
+            decoder = cls(config, checked_width(space, model, source), model, tokenizer)
+            load_tensors(decoder.model, tensors, file.path)
+        return decoder.eval()
+
+    @classmethod
+    def filled(cls, config: Any) -> Any:
+        """Return the options with those sizes said that follow from others."""
+        return config
+
+    @classmethod
+    def start_fresh(cls, model: Any) -> None:
+        """Mend the initial weights of a model that is to be trained from nothing; by default those of its family."""
+        return
+
+    @torch.inference_mode()
+    def generate(
+        self, inputs: RegionTokens | RegionViews, prompt: str | None = None, options: GenerateOptions | None = None
+    ) -> list[Caption]:
+        """Write one caption a region.
+
+        A caption ends at its end token, at ``options.max_tokens``, or where the model's positions end.
+
+        Args:
+            inputs: Tokens (r, t, d) as wide as the word embeddings; padded ones change nothing.
+            prompt: What is asked of every region; None asks the decoder's own prompt.
+            options: Greedy, beams or samples, lengths and batch size. Samples of a region depend on the seed and on its
+                number in this call alone.
+
+        Raises:
+            FeatureError: Inputs are pictures, have another width, or are not finite.
+            RegionkitError: The prompt leaves no room for a caption.
+        """
+        options = options or GenerateOptions()
+        tokens = self._tokens(inputs)
+        captions: list[Caption] = []
+        for part in iter_batches(len(tokens), options.batch_size):
+            captions += self._captions(_rows(tokens, part), prompt, options, part.start)
+        return captions
+
+    @torch.inference_mode()
+    def score(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
+        """Return (r,) log-likelihoods of one text a region, the end token included.
+
+        Of a finished caption that this decoder wrote it is the caption's score.
+
+        Raises:
+            FeatureError: As for :meth:`generate`.
+            RegionkitError: A text does not fit behind the prompt.
+        """
+        check_pairs(inputs, texts)
+        tokens = self._tokens(inputs)
+        found = [self._weight.new_zeros(0, dtype=torch.float32)]
+        for part in iter_batches(len(tokens), _SCORE_BATCH):
+            found.append(self._likelihood(_rows(tokens, part), texts[part], prompt))
+        return torch.cat(found)
+
+    def log_likelihood(
+        self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None
+    ) -> Tensor:
+        """Return what :meth:`score` does, in one batch and with gradients."""
+        check_pairs(inputs, texts)
+        return self._likelihood(self._tokens(inputs), texts, prompt)
+
+    def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
+        """Return the mean cross-entropy of the texts' tokens, end tokens included.
+
+        Texts are cut to ``max_length`` tokens and lose their end token then. Prompt and region tokens do not count.
+        """
+        check_pairs(inputs, texts)
+        tokens = self._tokens(inputs)
+        ids, lengths = self._targets(texts, self.config.max_length)
+        counted = _inside(ids, lengths)
+        return cross_entropy(self._logits(tokens, ids, lengths, prompt).float()[counted], ids[counted])
+
+    def hidden_states(
+        self,
+        inputs: RegionTokens | RegionViews,
+        texts: Sequence[str],
+        prompt: str | None = None,
+        positions: Literal["pred", "tok"] = "pred",
+    ) -> RegionTokens:
+        """Return the last hidden states (r, s, d) at the tokens of texts, end tokens included; see the contract.
+
+        Raises:
+            FeatureError: As for :meth:`generate`.
+            RegionkitError: A text does not fit behind the prompt.
+        """
+        check_pairs(inputs, texts)
+        tokens = self._tokens(inputs)
+        ids, lengths = self._targets(texts, None)
+        states = self._states(tokens, ids, lengths, prompt, positions)
+        return RegionTokens(states, _inside(ids, lengths), f"{self.name}/hidden[{states.shape[2]}]")
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the output layer's logits (..., ids) of last hidden states (..., d) that predict tokens."""
+        if getattr(self.model.config, "scale_decoder_outputs", False):  # T5, where the layer is that of the words
+            states = states * self.model.config.d_model**-0.5
+        found: Tensor = self.model.get_output_embeddings()(states)
+        return found
+
+    @contextmanager
+    def without_adapter(self) -> Iterator[None]:
+        """Be, for a while, exactly the model that the adapters were put on."""
+        with without_adapters(self.model):
+            yield
+
+    def artifact(self) -> WeightArtifact:
+        """Return the weights, adapters included, and what the decoder knows of them."""
+        config = {name: getattr(self.config, name) for name in (*self.sizes, *self.habits)}
+        extra: dict[str, Any] = {"tokenizer": self.tokenizer.to_extra(), "model": stored_config(self.model)}
+        if self.config.lora:
+            extra["adapter"] = {name: getattr(self.config, name) for name in LORA}
+        header = WeightHeader("decoder", self.name, self.space, config=config, extra=extra)
+        return WeightArtifact(stored_tensors(self.model), header)
+
+    @abstractmethod
+    def _write(self, tokens: RegionTokens, prompt: str | None, request: Request) -> Written:
+        """Write one text a region; the request's limit need not fit the positions yet."""
+
+    @abstractmethod
+    def _logits(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None) -> Tensor:
+        """Return (r, s, known ids or more) logits of each of the ids (r, s)."""
+
+    @abstractmethod
+    def _states(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None, positions: str) -> Tensor:
+        """Return (r, s, d) last hidden states for ids (r, s)."""
+
+    @property
+    def _end(self) -> int:
+        """The token that ends a text."""
+        return self.tokenizer.end
+
+    @property
+    def _stop(self) -> str:
+        """A text that ends a caption as well; empty for none."""
+        return ""
+
+    @classmethod
+    def _who(cls) -> str:
+        return f"decoder '{cls.name}'"
+
+    @property
+    def _weight(self) -> Tensor:
+        """The word embeddings, for the device and type that inputs go to."""
+        weight: Tensor = self.model.get_input_embeddings().weight
+        return weight
+
+    def _captions(
+        self, tokens: RegionTokens, prompt: str | None, options: GenerateOptions, first: int
+    ) -> Iterator[Caption]:
+        rows = range(first, first + len(tokens))
+        written = self._write(
+            tokens, prompt, Request(options, self.tokenizer, self._end, self._stop, rows, self._who())
+        )
+        scores = written.log_likelihood
+        if scores is None:
+            scores = self._ids_likelihood(tokens, written, prompt)
+        for ids, finished, score in zip(written.ids, written.finished, scores, strict=True):
+            yield Caption(self._text(ids), min(score, 0.0), tuple(ids), finished)
+
+    def _text(self, ids: Sequence[int]) -> str:
+        text = self.tokenizer.decode(ids)
+        return text.removesuffix(self._stop).strip() if self._stop else text
+
+    def _ids_likelihood(self, tokens: RegionTokens, written: Written, prompt: str | None) -> list[float]:
+        """Return the log-likelihood of texts that the model wrote, their end tokens included where they have one."""
+        pairs = zip(written.ids, written.finished, strict=True)
+        rows = [[*ids, *([self._end] if finished else [])] for ids, finished in pairs]
+        found: list[float] = self._sum(tokens, *self._padded(rows), prompt).tolist()
+        return found
+
+    def _likelihood(self, tokens: RegionTokens, texts: Sequence[str], prompt: str | None) -> Tensor:
+        return self._sum(tokens, *self._targets(texts, None), prompt)
+
+    def _sum(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None) -> Tensor:
+        """Return (r,) sums of the log-probabilities of the first ``lengths`` of ids (r, s)."""
+        if not ids.numel():
+            return self._weight.new_zeros(len(ids), dtype=torch.float32)
+        logits = self._logits(tokens, ids, lengths, prompt).float()
+        chosen = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(dim=-1)
+        return chosen.masked_fill(~_inside(ids, lengths), 0.0).sum(dim=-1)
+
+    def _targets(self, texts: Sequence[str], limit: int | None) -> tuple[Tensor, Tensor]:
+        """Return ids (r, s) with end tokens, padded, and the length of each row (r,)."""
+        return self._padded([[*self.tokenizer.encode_literally(text), self._end][:limit] for text in texts])
+
+    def _padded(self, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        longest, device = max(map(len, rows), default=0), self._weight.device
+        padded = [row + [self.tokenizer.pad] * (longest - len(row)) for row in rows]
+        ids = torch.tensor(padded, dtype=torch.long, device=device).view(len(rows), longest)
+        return ids, torch.tensor([len(row) for row in rows], dtype=torch.long, device=device)
+
+    def _embed(self, ids: Sequence[int]) -> Tensor:
+        """Return (n, d) word embeddings."""
+        found: Tensor = self.model.get_input_embeddings()(
+            torch.tensor(ids, dtype=torch.long, device=self._weight.device)
+        )
+        return found
+
+    def _tokens(self, inputs: RegionTokens | RegionViews) -> RegionTokens:
+        """Check what is read, blank its padding, and bring it to the model's device and type."""
+        if isinstance(inputs, RegionViews):
+            raise FeatureError(
+                f"{self._who()} reads vectors and got pictures",
+                "choose a region encoder that writes tokens, such as patch-pool or crop",
+            )
+        weight = self._weight
+        if inputs.tokens.shape[2] != weight.shape[1]:
+            raise FeatureError(
+                f"{self._who()} reads {self.space} and got vectors of width {inputs.tokens.shape[2]} in {inputs.space}",
+                "put a bridge before it that makes them as wide: toolkit compat shows which fit",
+            )
+        mask = inputs.mask.to(weight.device)
+        tokens = inputs.tokens.to(device=weight.device, dtype=weight.dtype).masked_fill(~mask.unsqueeze(-1), 0.0)
+        clean = RegionTokens(tokens, mask, inputs.space)
+        if not self.training:
+            clean.check_finite(f"what {self._who()} reads: the bridge or region encoder before it")
+        return clean
+
+
+def compact(embeddings: Tensor, valid: Tensor, *, left: bool = False) -> tuple[Tensor, Tensor]:
+    """Move padding to one end of each row; what is left keeps its order.
+
+    Args:
+        embeddings: (r, t, d).
+        valid: (r, t) False at padding.
+        left: Move it to the left end, and not to the right.
+
+    Returns:
+        The same, cut to the longest row.
+    """
+    if bool(valid.all()):
+        return embeddings, valid
+    order = (valid if left else ~valid).to(torch.uint8).argsort(dim=1, stable=True)
+    embeddings = embeddings.gather(1, order.unsqueeze(-1).expand_as(embeddings))
+    valid = valid.gather(1, order)
+    longest = int(valid.sum(dim=1).max())
+    kept = slice(valid.shape[1] - longest, None) if left else slice(longest)
+    return embeddings[:, kept], valid[:, kept]
+
+
+def check_length(length: int, positions: int, what: str, who: str) -> None:
+    """Check that a sequence fits a model.
+
+    Raises:
+        RegionkitError: It does not.
+    """
+    if length > positions:
+        raise RegionkitError(
+            f"{what} are {length} tokens together, {who} has {positions} positions",
+            "shorten the text or the prompt, take a region encoder or bridge of fewer tokens, "
+            "or train a decoder with more: --set decoder.positions=N",
+        )
+
+
+def _inside(ids: Tensor, lengths: Tensor) -> Tensor:
+    return torch.arange(ids.shape[1], device=ids.device) < lengths.unsqueeze(1)
+
+
+def _rows(tokens: RegionTokens, part: slice | Tensor) -> RegionTokens:
+    return RegionTokens(tokens.tokens[part], tokens.mask[part], tokens.space)
+
+
+def check_pairs(inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> None:
+    """Check that there is one text a region.
+
+    Raises:
+        ValueError: There is not.
+    """
+    if len(inputs) != len(texts):
+        raise ValueError(f"{len(inputs)} regions and {len(texts)} texts: give one text a region")

@@ -1,0 +1,86 @@
+"""Options that all decoders on language models have, free of torch."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Where a tokenizer of a Hugging Face folder is named.
+FILE = "file:"
+#: Linear layers that adapters are put on: attention and feed-forward of the Llama family (ViZer, section 3.3).
+LORA_TARGETS = r".*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+@dataclass(frozen=True)
+class LanguageOptions:
+    r"""What a decoder on a language model of transformers can be told.
+
+    Attributes:
+        tokenizer: For a decoder that starts untrained: ``words`` (whole words and signs of the corpus, in lower case),
+            or ``file:FOLDER``, a folder as the Hugging Face hub has it. Trained weights bring theirs.
+        architecture: Further fields of the family's config class in transformers, by their names there, such as
+            ``{rope_theta: 500000}``. They matter where training starts from nothing; trained weights bring theirs.
+        dropout: All dropout rates that the family has, in training only.
+        max_length: Tokens of a training text, the end token included; what is longer loses its end.
+        lora: Rank of the adapters (LoRA) put on the language model, which then are all that is trained of it; 0 for
+            none. Weights with adapters bring theirs; on weights without any, fresh ones are put, which change nothing
+            before they are trained.
+        lora_alpha: Adapters are scaled by ``lora_alpha / lora``.
+        lora_dropout: Dropout before the adapters, in training only.
+        lora_targets: Regular expression of the full names of the linear layers that get one.
+        adapter: ``off`` leaves the adapters out: exactly the model that they were put on.
+        weights: ``auto`` chooses weights that were trained for what reaches the decoder, ``none`` starts untrained,
+            ``file:PATH`` (a weight file, or a folder as the Hugging Face hub has it) or a name of
+            ``toolkit weights list`` says which.
+    """
+
+    tokenizer: str = "words"
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    dropout: float = 0.0
+    max_length: int = 512
+    lora: int = 0
+    lora_alpha: float = 64.0  # ViZer, section 4: rank 32, alpha 64, dropout 0.1
+    lora_dropout: float = 0.1
+    lora_targets: str = LORA_TARGETS
+    adapter: bool = True
+    weights: str = "auto"
+
+    def __post_init__(self) -> None:
+        self.check_positive("max_length")
+        for name in ("dropout", "lora_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} must be at least 0 and less than 1")
+        if self.lora < 0:
+            raise ValueError(f"lora: {self.lora} must be 0 (no adapters) or a rank")
+        if not (math.isfinite(self.lora_alpha) and self.lora_alpha > 0):
+            raise ValueError(f"lora_alpha: {self.lora_alpha} must be more than 0")
+        if self.tokenizer != "words" and not (self.tokenizer.startswith(FILE) and self.tokenizer != FILE):
+            raise ValueError(f"tokenizer: '{self.tokenizer}' must be words, or file:FOLDER")
+        try:
+            re.compile(self.lora_targets)
+        except re.error as error:
+            raise ValueError(f"lora_targets: '{self.lora_targets}' is no regular expression: {error}") from None
+
+    def check_positive(self, *names: str) -> None:
+        """Check that options are 1 or more.
+
+        Raises:
+            ValueError: One is not.
+        """
+        for name in names:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} must be 1 or more")
+
+    def check_heads(self, width: str, heads: str) -> None:
+        """Check that a number of heads divides a width.
+
+        Raises:
+            ValueError: It does not.
+        """
+        wide, count = getattr(self, width), getattr(self, heads)
+        if wide % count:
+            fitting = ", ".join(str(some) for some in range(1, wide + 1) if wide % some == 0)
+            raise ValueError(f"{heads}: {count} does not divide {width} {wide}; these do: {fitting}")

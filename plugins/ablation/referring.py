@@ -1,0 +1,80 @@
+"""Referring tasks: of several candidate regions, a pipeline picks the one that an expression speaks of.
+
+The decoder scores the expression given each candidate, as RegionVLM does for referring segmentation (Lee et al., arXiv
+2403.18260, section 4.3); the answer is the position of the likeliest. Where a sample has several wordings of its
+expression, each candidate counts with the one that suits it best, so that no method is held to another one's wording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from regionkit.core.contracts import Decoder, Sample
+from regionkit.core.features import Caption, RegionTokens, RegionViews
+
+#: Candidates whose expressions are scored together.
+_SCORED_TOGETHER = 128
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of referring samples as samples of their own, so that they can be encoded like any region.
+
+    Attributes:
+        samples: All candidates, those of one sample after the other.
+        owner: For each of them the position of the sample that it belongs to.
+    """
+
+    samples: tuple[Sample, ...]
+    owner: tuple[int, ...]
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> Candidates:
+        """Spread out the candidates of samples."""
+        pairs = [
+            (position, replace(sample, id=f"{sample.id}/{number}", region=region, candidates=()))
+            for position, sample in enumerate(samples)
+            for number, region in enumerate(sample.candidates)
+        ]
+        return cls(tuple(one for _, one in pairs), tuple(position for position, _ in pairs))
+
+    def answers(self, scores: Mapping[int, float], count: int) -> list[Caption | None]:
+        """Return for each of ``count`` samples the position of its likeliest candidate, None where none has a score.
+
+        Args:
+            scores: Log-likelihood of the expression by position in ``samples``.
+            count: Number of samples.
+        """
+        best: dict[int, tuple[float, int]] = {}
+        first: dict[int, int] = {}
+        for position, owner in enumerate(self.owner):
+            first.setdefault(owner, position)
+            score = scores.get(position)
+            if score is not None and (owner not in best or score > best[owner][0]):
+                best[owner] = (score, position - first[owner])
+        return [Caption(str(best[owner][1]), best[owner][0]) if owner in best else None for owner in range(count)]
+
+
+def expression_scores(
+    decoder: Decoder, inputs: RegionTokens | RegionViews, samples: Sequence[Sample]
+) -> Sequence[float]:
+    """Return for each region the log-likelihood of its sample's expression, in the wording that suits it best."""
+    rows = [(at, wording) for at, sample in enumerate(samples) for wording in dict.fromkeys(sample.references)]
+    scores: list[Tensor] = []
+    for start in range(0, len(rows), _SCORED_TOGETHER):
+        part = rows[start : start + _SCORED_TOGETHER]
+        scores.append(decoder.score(_picked(inputs, [at for at, _ in part]), [wording for _, wording in part]).cpu())
+    best = [-float("inf")] * len(samples)
+    for (at, _), score in zip(rows, torch.cat(scores).tolist(), strict=True):
+        best[at] = max(best[at], score)
+    return best
+
+
+def _picked(inputs: RegionTokens | RegionViews, rows: Sequence[int]) -> RegionTokens | RegionViews:
+    if isinstance(inputs, RegionViews):
+        return RegionViews(tuple(inputs.pictures[row] for row in rows))
+    return replace(inputs, tokens=inputs.tokens[list(rows)], mask=inputs.mask[list(rows)])

@@ -1,0 +1,78 @@
+"""Reading vision-language models of the Hugging Face hub as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regionkit.core.checkpoints import as_floats, read_checkpoint
+from regionkit.core.contracts import WeightArtifact
+from regionkit.core.errors import WeightsError
+from regionkit.core.language.models import check_tensors, stored_config
+from regionkit.core.language.tokenizers import LanguageTokenizer
+from regionkit.core.weights import WeightHeader
+from regionkit.plugins.vlm.config import VlmConfig
+from regionkit.plugins.vlm.families import new_model, restore_config, sizes_of
+from regionkit.plugins.vlm.tiles import FRAME, GLOBAL, IMAGE, Tiling
+
+_ROLES = ("model", "config", "tokenizer", "preprocessor")
+
+
+def read_vlm(files: Mapping[str, Path], config: VlmConfig) -> WeightArtifact:
+    """Turn the folder of a model of the hub into the tensors of ``vlm``, which keep their names.
+
+    Args:
+        files: ``model`` (weights, or their index), ``config`` (config.json), ``tokenizer`` (tokenizer.json, with
+            tokenizer_config.json beside it) and ``preprocessor`` (preprocessor_config.json).
+        config: Options; none of them counts here.
+
+    Raises:
+        WeightsError: Something is missing, damaged, of another kind of model, or not accounted for.
+    """
+    missing = [role for role in _ROLES if role not in files]
+    if missing:
+        raise WeightsError(
+            f"decoder 'vlm' needs the whole folder of a model, and its {missing[0]} is missing",
+            "files by role: model.safetensors, config.json, tokenizer.json, preprocessor_config.json",
+        )
+    made_of = restore_config(_json(files["config"]), files["config"])
+    tokenizer = LanguageTokenizer.of_folder(files["tokenizer"].parent)
+    lacking = [mark for mark in (IMAGE, FRAME, GLOBAL) if tokenizer.id_of(mark) is None]
+    if lacking:
+        raise WeightsError(
+            f"{files['tokenizer']}: this tokenizer has no {lacking[0]}, so it is that of another model",
+            "fetch the whole folder again",
+        )
+    tiling = Tiling.of_folder(files["preprocessor"], made_of.vision_config.image_size)
+    if tiling.side != made_of.vision_config.image_size:
+        raise WeightsError(
+            f"{files['preprocessor']}: it cuts tiles of {tiling.side} pixels, the vision tower of "
+            f"{files['config']} takes {made_of.vision_config.image_size}",
+            "fetch the whole folder again",
+        )
+    tensors = as_floats(read_checkpoint(files["model"]), files["model"])
+    with torch.device("meta"):
+        model = new_model(made_of, str(files["config"]))
+    check_tensors(model, tensors, files["model"])
+    rows = model.get_input_embeddings().weight.shape[0]
+    if tokenizer.size > rows:
+        raise WeightsError(
+            f"{files['tokenizer']}: its tokenizer has {tokenizer.size} ids, its model has {rows} word embeddings",
+            "the tokenizer is that of another model: fetch the whole folder again",
+        )
+    extra = {"tokenizer": tokenizer.to_extra(), "model": stored_config(model), "pictures": tiling.to_extra()}
+    sizes = sizes_of(made_of, max(tiling.longest // tiling.side, 1) if tiling.split else 1)
+    return WeightArtifact(tensors, WeightHeader("decoder", "vlm", config=sizes, extra=extra, license="see its release"))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(stored, dict)
+    except (OSError, ValueError, AssertionError, RecursionError) as error:
+        raise WeightsError(f"{path}: unreadable: {type(error).__name__}", "fetch it again") from None
+    return stored
