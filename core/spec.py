@@ -146,7 +146,8 @@ class ComponentSpec:
         accepts: Region kinds of a region encoder, which must name them; tasks of a dataset.
         needs: Parts that a recipe trains with (``backbone``, ``dataset``, ...); ``mapper:bridge`` is a bridge in the
             role of ``mapper``, beside the one of the pipeline. For a bridge ``("corpus",)`` says that it can be fitted
-            on the spot to a corpus of texts.
+            on the spot to a corpus of texts. For a metric, the kinds of components that it judges with: which ones
+            its options of these names say, and it is handed them built, beside the data set.
         trains: The parts of a recipe whose weights it makes. Where it trains several, its option ``freeze`` may name
             some that are left as they are.
         relabels: True for a bridge that hands vectors on unchanged under the name of another space. Reports mark its

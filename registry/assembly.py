@@ -12,6 +12,7 @@ from regionkit.core.contracts import Backbone, BuildContext, Component, Corpus, 
 from regionkit.core.errors import RegionkitError, did_you_mean
 from regionkit.core.pipeline import Pipeline
 from regionkit.core.spec import KINDS, PARTS, ComponentSpec
+from regionkit.core.weights import WeightFile
 from regionkit.registry.packages import require_packages
 from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.ports import space_in
@@ -135,15 +136,33 @@ def build(kind: str, value: str | Mapping[str, Any], /, **context: Any) -> Compo
     Raises:
         ConfigError: The name or an option is wrong.
     """
+    part, file = chosen(kind, value, str(context.get("reads", "")), choose="weights" not in context)
+    return build_part(part, BuildContext(**{"weights": file, **context}))
+
+
+def chosen(
+    kind: str, value: str | Mapping[str, Any], reads: str = "", *, choose: bool = True
+) -> tuple[Part, WeightFile | None]:
+    """Return a component with its options filled, and the weights that it would be built with.
+
+    Args:
+        kind: Its kind.
+        value: Its name, or a mapping with ``name`` and options.
+        reads: The space that it is to read, ``name[dim]``; empty for any.
+        choose: Whether to choose weights at all.
+
+    Raises:
+        ConfigError: The name or an option is wrong.
+        WeightsError: There are no weights, or several that fit.
+    """
     part = fill(kind, value)
     assert part is not None  # without a list to take them, mistakes are raised
-    if part.spec.weights and "weights" not in context:
-        if kind == "backbone":
-            part, context["weights"] = settle_backbone(part)
-        else:
-            context["weights"] = file = choose_weights(part, Wanted(str(context.get("reads", ""))))
-            part = with_defaults(part, file.header.config if file else {})
-    return build_part(part, BuildContext(**context))
+    if not (part.spec.weights and choose):
+        return part, None
+    if kind == "backbone":
+        return settle_backbone(part)
+    file = choose_weights(part, Wanted(reads))
+    return with_defaults(part, file.header.config if file else {}), file
 
 
 def place(component: Component, device: torch.device) -> Component:

@@ -104,8 +104,9 @@ class _Tracer:
         own = ends(part)
         self.trace.corruption = str(getattr(part.config, "corruption", "none"))
         if self.flow.form == "views":
-            # Pictures need no bridge; only one that takes anything, or does nothing, may stand in their way.
-            if not part.spec.relabels and own.reads is not None and own.reads.space != "any":
+            # Pictures need no bridge; only one that does nothing, or takes anything and learns nothing, may stand here.
+            passes = own.reads is None or (own.reads.space == "any" and not part.spec.weights)
+            if not part.spec.relabels and own.reads is not None and not passes:
                 self._check(part, resolve(part, own.reads, self.spaces, self.flow))
             self.trace.weights[part.kind] = None
             self.trace.ports[part.kind] = ("views", "views")
@@ -166,6 +167,8 @@ class _Tracer:
         trained = file.header if file else None
         if trained is None and writes.space == "weights":
             raise PortError(f"{part.kind} '{part.name}' is untrained, so it does not say which space it writes")
+        if trained is None and reads.space == "weights":
+            raise PortError(f"{part.kind} '{part.name}' is untrained, so it does not say which space it reads")
         if reads.space == "weights":
             reads = replace(reads, space=self._trained_space(part, file))
         if writes.space == "next":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ from regionkit.core.errors import WeightsError
 from regionkit.core.language.options import FILE, LanguageOptions
 from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.core.spec import Space
+from regionkit.core.stored import with_stored
 from regionkit.core.weights import WeightHeader
 
 #: Options of adapters that a weight file decides; they are stored in its header where it holds adapters.
@@ -51,27 +51,21 @@ def checked_width(space: str, model: Any, source: str) -> str:
     return space
 
 
-def with_stored(config: Options, header: WeightHeader, sizes: Sequence[str], adapted: bool, source: str) -> Options:
+def as_stored(config: Options, header: WeightHeader, sizes: Sequence[str], adapted: bool, source: str) -> Options:
     """Lay sizes and adapters of weights under the given options; what is at its default asks for nothing.
 
+    Args:
+        config: The options.
+        header: Of the weights; it says their adapters in ``extra``.
+        sizes: The options that weights decide.
+        adapted: Whether the weights hold adapters.
+        source: The weights, for messages.
+
     Raises:
-        WeightsError: An option asks for another size than the weights have.
+        WeightsError: An option asks for another size than the weights have, or the header hides that of adapters.
     """
-    adapter = header.extra.get("adapter")
-    if adapted and not isinstance(adapter, Mapping):
+    adapter = header.extra.get("adapter") if adapted else {}
+    if not isinstance(adapter, Mapping):
         raise WeightsError(f"{source}: it holds adapters, and its header does not say of which rank")
-    found = {name: header.config[name] for name in sizes if name in header.config}
-    if adapted and isinstance(adapter, Mapping):
-        found |= {name: adapter[name] for name in LORA if name in adapter}
-    defaults = type(config)()
-    for name, value in found.items():
-        given = getattr(config, name)
-        if given not in (getattr(defaults, name), value):
-            raise WeightsError(
-                f"decoder.{name}: {given} was asked for, the weights {source} have {value}",
-                f"write {name}: {value}, or name other weights: toolkit weights list",
-            )
-    try:
-        return dataclasses.replace(config, **found)
-    except (ValueError, TypeError) as error:
-        raise WeightsError(f"{source}: the weights do not fit the other options: {error}") from None
+    stored = {**{name: header.config[name] for name in sizes if name in header.config}, **adapter}
+    return with_stored(config, stored, (*sizes, *LORA), kind="decoder", source=source, words_ask=False)

@@ -36,7 +36,7 @@ class CausalDecoder(LanguageDecoder):
         if longest + limit <= self.config.positions:
             return write(self.model, _padded(embeddings, valid), request)
         # The positions end some captions. Rows of one length go together: none may end earlier for its batch mates.
-        made: dict[int, tuple[list[int], bool, float]] = {}
+        made: dict[int, tuple[list[int], bool, int, float]] = {}
         for length in sorted(set(lengths.tolist())):
             rows = (lengths == length).nonzero().flatten()
             room = min(limit, self.config.positions - length)
@@ -48,10 +48,10 @@ class CausalDecoder(LanguageDecoder):
             )
             written = write(self.model, _padded(embeddings[rows], valid[rows]), part)
             scores = written.log_likelihood or [0.0] * len(rows)
-            made |= zip(rows.tolist(), zip(written.ids, written.finished, scores, strict=True), strict=True)
-        ordered = [made[row] for row in range(len(made))]
-        kept = [score for _, _, score in ordered] if request.options.beams == 1 else None
-        return Written([ids for ids, _, _ in ordered], [finished for _, finished, _ in ordered], kept)
+            texts = zip(written.ids, written.finished, written.counted, scores, strict=True)
+            made |= zip(rows.tolist(), texts, strict=True)
+        ids, finished, counted, kept = zip(*(made[row] for row in range(len(made))), strict=True)
+        return Written(list(ids), list(finished), list(counted), list(kept) if request.options.beams == 1 else None)
 
     def _logits(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None) -> Tensor:
         embeddings, valid, starts = self._whole(tokens, ids[:, :-1], lengths - 1, prompt)

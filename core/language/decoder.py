@@ -15,7 +15,7 @@ from regionkit.core.contracts import BuildContext, Decoder, WeightArtifact, iter
 from regionkit.core.errors import FeatureError, RegionkitError, WeightsError
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews
 from regionkit.core.language.adapters import AdapterOptions, add_adapters, switch_adapters, without_adapters
-from regionkit.core.language.building import LORA, checked_width, fresh_tokenizer, with_stored
+from regionkit.core.language.building import LORA, as_stored, checked_width, fresh_tokenizer
 from regionkit.core.language.generation import Request, Written
 from regionkit.core.language.models import (
     Naming,
@@ -27,7 +27,9 @@ from regionkit.core.language.models import (
     stored_config,
     stored_tensors,
 )
+from regionkit.core.language.readout import check_read_out, evaluating, read_out
 from regionkit.core.language.tokenizers import LanguageTokenizer
+from regionkit.core.stored import drawn_from
 from regionkit.core.weights import WeightHeader
 
 #: Texts scored together: their logits over the whole vocabulary are held at once.
@@ -61,6 +63,7 @@ class LanguageDecoder(nn.Module, Decoder):
         self.space = space
         self.tokenizer = tokenizer
         self.model = model
+        self._reads_out = False  # whether logits() was compared with the model
         if config.lora:
             targets = AdapterOptions(config.lora, config.lora_alpha, config.lora_dropout, config.lora_targets)
             add_adapters(model, targets, self._who())
@@ -78,8 +81,7 @@ class LanguageDecoder(nn.Module, Decoder):
             RegionkitError: The options describe no model.
         """
         file, who = context.weights, cls._who()
-        with torch.random.fork_rng(devices=[]):  # building a part must not move the caller's random numbers
-            torch.manual_seed(context.seed)
+        with drawn_from(context.seed):
             if file is None:
                 config, tokenizer = cls.filled(config), fresh_tokenizer(config, context, who)
                 model = new_model(cls.naming, make_config(cls.naming, config.model, vars(config), tokenizer, who), who)
@@ -91,7 +93,7 @@ class LanguageDecoder(nn.Module, Decoder):
             stored = header.extra.get("model")
             if not isinstance(stored, Mapping):
                 raise WeightsError(f"{source}: its header does not say which model these are the weights of")
-            config = with_stored(config, header, cls.sizes, has_adapters(tensors), source)
+            config = as_stored(config, header, cls.sizes, has_adapters(tensors), source)
             model = new_model(cls.naming, restore_config(cls.naming, stored, source), who)
             space = header.space if file.says_space else context.reads or f"{cls.name}/untrained[{config.hidden}]"
             decoder = cls(config, checked_width(space, model, source), model, tokenizer)
@@ -137,7 +139,9 @@ class LanguageDecoder(nn.Module, Decoder):
     def score(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
         """Return (r,) log-likelihoods of one text a region, the end token included.
 
-        Of a finished caption that this decoder wrote it is the caption's score.
+        Of a finished caption that this decoder wrote it is the caption's score. Where a stop string of several tokens
+        ended the caption, that takes the text with the stop string behind it: such a text is ended, and gets no end
+        token.
 
         Raises:
             FeatureError: As for :meth:`generate`.
@@ -158,7 +162,7 @@ class LanguageDecoder(nn.Module, Decoder):
         return self._likelihood(self._tokens(inputs), texts, prompt)
 
     def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
-        """Return the mean cross-entropy of the texts' tokens, end tokens included.
+        """Return the mean cross-entropy of the texts' tokens, end tokens included; of no tokens it is 0.
 
         Texts are cut to ``max_length`` tokens and lose their end token then. Prompt and region tokens do not count.
         """
@@ -166,6 +170,8 @@ class LanguageDecoder(nn.Module, Decoder):
         tokens = self._tokens(inputs)
         ids, lengths = self._targets(texts, self.config.max_length)
         counted = _inside(ids, lengths)
+        if not bool(counted.any()):
+            return self._nothing(tokens)
         return cross_entropy(self._logits(tokens, ids, lengths, prompt).float()[counted], ids[counted])
 
     def hidden_states(
@@ -184,15 +190,22 @@ class LanguageDecoder(nn.Module, Decoder):
         check_pairs(inputs, texts)
         tokens = self._tokens(inputs)
         ids, lengths = self._targets(texts, None)
-        states = self._states(tokens, ids, lengths, prompt, positions)
+        if ids.numel():
+            states = self._states(tokens, ids, lengths, prompt, positions)
+        else:  # no model of transformers runs on nothing
+            states = self._weight.new_zeros(*ids.shape, self._weight.shape[1])
         return RegionTokens(states, _inside(ids, lengths), f"{self.name}/hidden[{states.shape[2]}]")
 
     def logits(self, states: Tensor) -> Tensor:
-        """Return the output layer's logits (..., ids) of last hidden states (..., d) that predict tokens."""
-        if getattr(self.model.config, "scale_decoder_outputs", False):  # T5, where the layer is that of the words
-            states = states * self.model.config.d_model**-0.5
-        found: Tensor = self.model.get_output_embeddings()(states)
-        return found
+        """Return the model's logits (..., ids) of last hidden states (..., d) that predict tokens.
+
+        Raises:
+            FeatureError: The family does something with its logits that is not known here.
+        """
+        if not self._reads_out:
+            self._check_reading_out()
+            self._reads_out = True
+        return read_out(self.model, states)
 
     @contextmanager
     def without_adapter(self) -> Iterator[None]:
@@ -259,9 +272,9 @@ class LanguageDecoder(nn.Module, Decoder):
         return text.removesuffix(self._stop).strip() if self._stop else text
 
     def _ids_likelihood(self, tokens: RegionTokens, written: Written, prompt: str | None) -> list[float]:
-        """Return the log-likelihood of texts that the model wrote, their end tokens included where they have one."""
-        pairs = zip(written.ids, written.finished, strict=True)
-        rows = [[*ids, *([self._end] if finished else [])] for ids, finished in pairs]
+        """Return the log-likelihood of texts that the model wrote, their end tokens included where it wrote one."""
+        pairs = zip(written.ids, written.counted, strict=True)
+        rows = [[*ids, *([self._end] if counted > len(ids) else [])] for ids, counted in pairs]
         found: list[float] = self._sum(tokens, *self._padded(rows), prompt).tolist()
         return found
 
@@ -278,7 +291,29 @@ class LanguageDecoder(nn.Module, Decoder):
 
     def _targets(self, texts: Sequence[str], limit: int | None) -> tuple[Tensor, Tensor]:
         """Return ids (r, s) with end tokens, padded, and the length of each row (r,)."""
-        return self._padded([[*self.tokenizer.encode_literally(text), self._end][:limit] for text in texts])
+        stop = self._stop
+        rows = []
+        for text in texts:
+            ended = bool(stop) and text.endswith(stop)
+            rows.append([*self.tokenizer.encode_literally(text), *([] if ended else [self._end])][:limit])
+        return self._padded(rows)
+
+    def _nothing(self, tokens: RegionTokens) -> Tensor:
+        """Return a loss of 0 whose gradients are 0 wherever those of a loss could be."""
+        found = tokens.tokens.flatten()[:0].sum()  # of no elements, so that not even NaN gets in
+        for weight in self.parameters():
+            if weight.requires_grad:
+                found = found + weight.flatten()[:0].sum()
+        return found.float()
+
+    def _check_reading_out(self) -> None:
+        """Compare what :meth:`logits` makes of a last hidden state with what the model itself says there."""
+        with evaluating(self), torch.no_grad():
+            one = self._weight[self._end].view(1, 1, -1)
+            tokens = RegionTokens(one, torch.ones(1, 1, dtype=torch.bool, device=one.device), self.space)
+            ids, lengths = self._padded([[self._end]])
+            states = self._states(tokens, ids, lengths, "", "pred")
+            check_read_out(self.model, states, self._logits(tokens, ids, lengths, ""), self._who())
 
     def _padded(self, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
         longest, device = max(map(len, rows), default=0), self._weight.device

@@ -28,12 +28,15 @@ class Written:
     Attributes:
         ids: Ids of each text, without the end token.
         finished: Whether each came to its end.
-        log_likelihood: Sums of the log-probabilities of the tokens up to and including the end token, in the model's
-            own distribution; None after a beam search, which does not keep them.
+        counted: How many tokens of each its likelihood counts: all of its ids, and the end token where one was written.
+            A text that a stop string ended has none.
+        log_likelihood: Sums of the log-probabilities of the counted tokens, in the model's own distribution; None after
+            a beam search, which does not keep them.
     """
 
     ids: list[list[int]]
     finished: list[bool]
+    counted: list[int]
     log_likelihood: list[float] | None
 
 
@@ -92,12 +95,11 @@ def write(model: Any, inputs: Mapping[str, Tensor], request: Request) -> Written
         )
     _check(watch.broken, len(sequences), request.who)
     new = sequences[:, 1:] if model.config.is_encoder_decoder else sequences
-    ids, finished = _ended(new, request)
+    ids, finished, counted = _ended(new, request)
     if options.beams > 1:
-        return Written(ids, finished, None)
+        return Written(ids, finished, counted, None)
     watch.close(sequences)
-    lengths = torch.tensor([len(row) + int(done) for row, done in zip(ids, finished, strict=True)], device=device)
-    return Written(ids, finished, watch.sums(lengths))
+    return Written(ids, finished, counted, watch.sums(torch.tensor(counted, device=device)))
 
 
 @contextmanager
@@ -122,18 +124,23 @@ def _check(broken: Tensor | None, rows: int, who: str) -> None:
         )
 
 
-def _ended(new: Tensor, request: Request) -> tuple[list[list[int]], list[bool]]:
-    """Cut each row before its end token, or after the tokens that hold the stop string."""
-    ids, finished = [], []
+def _ended(new: Tensor, request: Request) -> tuple[list[list[int]], list[bool], list[int]]:
+    """Cut each row before its end token, or after the tokens that hold the stop string, whichever comes first.
+
+    What stands behind a stop string is padding, which may be the end token: nobody wrote it, so it does not count.
+
+    Returns:
+        Ids, whether each row ended, and how many of its tokens count.
+    """
+    ids, finished, counted = [], [], []
     for row in new.tolist():
-        if request.end in row:
-            ids.append(row[: row.index(request.end)])
-            finished.append(True)
-            continue
-        length = _stop_length(row, request)
-        ids.append(row if length is None else row[:length])
-        finished.append(length is not None)
-    return ids, finished
+        ends = request.end in row
+        kept = row[: row.index(request.end)] if ends else row
+        length = _stop_length(kept, request)
+        ids.append(kept[:length])
+        finished.append(ends or length is not None)
+        counted.append(len(kept) + int(ends) if length is None else length)
+    return ids, finished, counted
 
 
 def _stop_length(row: Sequence[int], request: Request) -> int | None:

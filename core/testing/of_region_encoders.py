@@ -23,7 +23,9 @@ from regionkit.core.testing.demands import (
     digest,
     must_raise,
     rows_of,
+    same,
     same_encoded,
+    shape,
     well_formed,
 )
 from regionkit.core.testing.examples import (
@@ -133,6 +135,25 @@ def order(subject: Subject) -> None:
     mirrored = _encode(subject, Regions(regions.items[::-1], regions.image[::-1]))
     back = rows_of(mirrored, range(len(regions) - 1, -1, -1))
     same_encoded(batch, back, TOLERANCE, "the order of regions matters")
+
+
+@check("region_encoder")
+def attention(subject: Subject) -> None:
+    """Attention, where it has any, is one map a region over the patches that sums to 1, whatever the batch."""
+    encoder: RegionEncoder = subject.component
+    regions, scene = subject.regions(), subject.scene()
+    with torch.no_grad():
+        try:
+            maps = encoder.attention(scene, regions)
+        except FeatureError as error:
+            raise Skip(f"it has none: {error.message}") from error
+        demand(maps.ndim == 3 and len(maps) == len(regions), f"maps are {shape(maps)}, not ({len(regions)}, h, w)")
+        demand(bool(torch.isfinite(maps).all()) and bool((maps >= 0).all()), "a weight is negative, NaN or infinite")
+        sums = maps.double().sum((1, 2))
+        demand(bool((sums - 1).abs().max() < TOLERANCE), f"the weights of a region sum to {float(sums[0]):.4f}, not 1")
+        for place, (region, index) in enumerate(zip(regions.items, regions.image, strict=True)):
+            alone = encoder.attention(Scene([subject.images[index]], subject.backbone), _alone(region))
+            same(maps[place], alone[0], f"a {region.kind} region's map depends on its batch mates")
 
 
 @check("region_encoder")

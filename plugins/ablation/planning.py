@@ -166,9 +166,10 @@ class Planner:
 
     def _config(self, combination: Combination, selection: Selection, metrics: Sequence[MetricRef]) -> dict[str, Any]:
         registry = get_registry()
-        used = [*combination.plan.parts.values(), selection.part, *(metric.part for metric in metrics)]
+        used = [*combination.plan.parts.values(), selection.part]
         corpora = [registry.find("corpus", name) for name in combination.plan.fit_corpus.values()]
-        specs = {f"{spec.kind}/{spec.name}": spec for spec in (*(part.spec for part in used), *corpora)}
+        judges = [spec for metric in metrics for spec in metric.specs]
+        specs = {f"{spec.kind}/{spec.name}": spec for spec in (*(part.spec for part in used), *judges, *corpora)}
         texts = [self._texts_of(name) for name in combination.plan.fit_corpus.values()]
         key = frozenset(specs)
         if key not in self._codes:
@@ -183,7 +184,7 @@ class Planner:
                 "limit": selection.settings.limit,
                 "fingerprint": selection.fingerprint,
             },
-            "metrics": {metric.label: metric.part.to_dict() for metric in metrics},
+            "metrics": {metric.label: metric.to_dict() for metric in metrics},
             "code": self._codes[key],
             **({"texts": texts} if any(texts) else {}),
         }

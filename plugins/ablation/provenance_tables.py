@@ -10,11 +10,19 @@ from regionkit.registry.provenance import component_record, provenance
 
 
 def trial_provenance(trial: Trial, plan: AblationPlan) -> dict[str, Any]:
-    """Return the provenance of the pipeline, with a record of the data set and, by label, of each metric."""
+    """Return the provenance of the pipeline, with a record of the data set and, by label, of each metric.
+
+    What a metric judges with stands behind it, as LABEL: ROLE.
+    """
+    metrics = {}
+    for metric in plan.metrics:
+        metrics[metric.label] = component_record(metric.part.spec)
+        for role, (part, file) in metric.helpers.items():
+            metrics[f"{metric.label}: {role}"] = component_record(part.spec, file)
     return {
         **provenance(trial.combination.plan),
         "dataset": component_record(trial.selection.part.spec),
-        "metrics": {metric.label: component_record(metric.part.spec) for metric in plan.metrics},
+        "metrics": metrics,
     }
 
 

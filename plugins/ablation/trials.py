@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from regionkit.core.contracts import BuildContext, Dataset, Metric, Sample
-from regionkit.core.errors import Problem
+import torch
+
+from regionkit.core.contracts import BuildContext, Component, Dataset, Metric, Sample
+from regionkit.core.errors import Problem, RegionkitError
+from regionkit.core.spec import ComponentSpec
+from regionkit.core.weights import WeightFile
 from regionkit.plugins.ablation.claims import TrialAxes
 from regionkit.plugins.ablation.spec import AblationSpec, DataRef, Settings
-from regionkit.registry.assembly import build_part
+from regionkit.registry.assembly import build_part, chosen, place
 from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.schema import Part
 from regionkit.registry.values import plain
+from regionkit.registry.weights.index import content_hash
 
 
 def digest(value: Any) -> str:
@@ -66,10 +71,53 @@ class MetricRef:
     label: str
     part: Part
 
+    @cached_property
+    def helpers(self) -> dict[str, tuple[Part, WeightFile | None]]:
+        """The components that the metric judges with, by role, and their weights: its options of these names say which.
+
+        Raises:
+            RegionkitError: There is no such component, or no weights for it, or the metric has no such option.
+        """
+        roles, found = self.part.spec.roles, {}
+        for role in [role for role in roles if role != "dataset"]:  # that is the one whose samples are judged
+            if not hasattr(self.part.config, role):
+                raise RegionkitError(
+                    f"metric '{self.part.name}' needs a {roles[role]}, and no option says which: {role}"
+                )
+            found[role] = chosen(roles[role], getattr(self.part.config, role))
+        return found
+
+    @cached_property
+    def _built(self) -> dict[str, Component]:
+        """The helpers, built once for all trials, and on the CPU: scores must not depend on where captions are made."""
+        cpu = torch.device("cpu")
+        return {
+            role: place(build_part(part, BuildContext(weights=file)), cpu)
+            for role, (part, file) in self.helpers.items()
+        }
+
     def build(self, dataset: Dataset) -> Metric:
-        """Make a fresh metric for samples of a data set."""
-        metric: Metric = build_part(self.part, BuildContext(parts={"dataset": dataset}))  # type: ignore[assignment]
+        """Make a fresh metric for samples of a data set.
+
+        Raises:
+            RegionkitError: It cannot judge these data, or with what its options name.
+        """
+        parts = {**self._built, "dataset": dataset}
+        metric: Metric = build_part(self.part, BuildContext(parts=parts))  # type: ignore[assignment]
         return metric
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what decides what it says of captions: options, and those of its helpers with weight hashes."""
+        helpers = {
+            role: {**part.to_dict(), **({"sha256": content_hash(file)} if file else {})}
+            for role, (part, file) in self.helpers.items()
+        }
+        return {**self.part.to_dict(), **helpers}
+
+    @property
+    def specs(self) -> list[ComponentSpec]:
+        """The metric and its helpers, whose code decides what it says."""
+        return [self.part.spec, *(part.spec for part, _ in self.helpers.values())]
 
     def judges(self, selection: Selection) -> bool:
         """Say whether the metric is about what such samples are asked: for a caption, or for one of some candidates."""

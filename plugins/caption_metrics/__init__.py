@@ -1,4 +1,4 @@
-"""Metrics over captions: CIDEr-D, and F1 over the nouns and the attributes that a caption names."""
+"""Metrics over captions: CIDEr-D, F1 over the nouns and attributes that they name, agreement with the picture."""
 
 from __future__ import annotations
 
@@ -41,6 +41,16 @@ def regionkit_components() -> list[ComponentSpec]:
             summary="Overlap of the region that an expression was taken to mean with the one that it means (0 to 1)",
             paper="regionvlm",
         ),
+        ComponentSpec(
+            kind="metric",
+            name="image-text-cosine",
+            target=f"{_HERE}.agreement:ImageTextCosine",
+            config=f"{_HERE}.configs:ImageTextCosineConfig",
+            summary="Cosine of a caption and the whole picture in a backbone that is no part of the pipeline (-1 to 1)",
+            paper="clipscore",
+            needs=("backbone",),
+            tiny="{backbone: stand-in}",
+        ),
     ]
 
 
@@ -57,5 +67,15 @@ def regionkit_papers() -> list[PaperSpec]:
   booktitle = {Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition},
   year      = {2015}
 }""",
-        )
+        ),
+        PaperSpec(
+            key="clipscore",
+            title="CLIPScore: A Reference-free Evaluation Metric for Image Captioning",
+            bibtex="""@inproceedings{hessel2021clipscore,
+  title     = {{CLIPScore}: A Reference-free Evaluation Metric for Image Captioning},
+  author    = {Hessel, Jack and Holtzman, Ari and Forbes, Maxwell and Le Bras, Ronan and Choi, Yejin},
+  booktitle = {Proceedings of the 2021 Conference on Empirical Methods in Natural Language Processing},
+  year      = {2021}
+}""",
+        ),
     ]

@@ -27,3 +27,16 @@ class TermF1Config:
     """
 
     tokeniser: Literal["words", "tokens"] = "words"
+
+
+@dataclass(frozen=True)
+class ImageTextCosineConfig:
+    """Options of ``image-text-cosine``.
+
+    Attributes:
+        backbone: Name of the backbone that judges, one with a class token and a text tower, such as ``mini-clip`` or
+            ``clip``. It should be no part of the pipelines that it judges: what they were trained to agree with has no
+            say on whether they do.
+    """
+
+    backbone: str

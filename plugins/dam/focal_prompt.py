@@ -15,6 +15,7 @@ from regionkit.core.features import RegionTokens, Scene
 from regionkit.core.geometry import bounding_box
 from regionkit.core.regions import Regions
 from regionkit.core.spec import STILL_REGIONS, Space
+from regionkit.core.stored import drawn_from
 from regionkit.core.weights import WeightHeader, load_into
 from regionkit.plugins.dam.adapters import Adapter
 from regionkit.plugins.dam.configs import FocalPromptConfig
@@ -82,8 +83,7 @@ class FocalPrompt(nn.Module, RegionEncoder):
                 "set region_encoder.heads to a divisor of it",
             )
         config = dataclasses.replace(config, heads=heads, intermediate=config.intermediate or 4 * width)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(context.seed)
+        with drawn_from(context.seed):
             encoder = cls(config, context.reads, context.writes, depth, patch_of(backbone))
         if context.weights is not None:
             try:

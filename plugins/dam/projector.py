@@ -6,7 +6,6 @@ import dataclasses
 import math
 from typing import Self
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -14,6 +13,7 @@ from regionkit.core.contracts import BuildContext, GapBridge, WeightArtifact
 from regionkit.core.errors import FeatureError, PortError
 from regionkit.core.features import RegionTokens
 from regionkit.core.spec import Space
+from regionkit.core.stored import drawn_from
 from regionkit.core.weights import WeightHeader, load_into
 from regionkit.plugins.dam.configs import MLP, MlpDownsampleConfig
 
@@ -83,8 +83,7 @@ class MlpDownsample(nn.Module, GapBridge):
             PortError: ``type: identity`` stands between spaces of different width.
             WeightsError: The weights are for other widths, or of another type.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(context.seed)
+        with drawn_from(context.seed):
             projector = cls(config, context.reads, context.writes)
         if context.weights is not None:
             load_into(projector, context.weights.tensors(), context.weights.path)

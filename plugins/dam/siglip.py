@@ -15,6 +15,7 @@ from transformers import SiglipVisionConfig, SiglipVisionModel
 from regionkit.core.contracts import Backbone, BuildContext, WeightArtifact, iter_batches
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
+from regionkit.core.stored import drawn_from, with_memory
 from regionkit.core.weights import WeightHeader, load_into
 from regionkit.plugins.dam.configs import SIGLIP_SIZES, SiglipConfig, siglip_ports
 
@@ -63,12 +64,9 @@ class Siglip(nn.Module, Backbone):
         """
         file = context.weights
         if file is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(context.seed)
+            with drawn_from(context.seed):
                 return cls(config).eval()
-        backbone = cls.skeleton(config).to_empty(device="cpu")
-        counted = backbone.vision.embeddings.position_ids  # the only buffer, which no weights fill
-        counted.copy_(torch.arange(counted.shape[-1]).expand_as(counted))
+        backbone = with_memory(cls.skeleton(config))
         load_into(backbone, backbone._placed(file.tensors()), file.path)
         return backbone.eval()
 

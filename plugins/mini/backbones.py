@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from regionkit.core.contracts import Backbone, BuildContext, iter_batches
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
+from regionkit.core.stored import drawn_from
 from regionkit.core.weights import load_into
 from regionkit.plugins.mini.config import NETWORKS, MiniBackboneConfig
 from regionkit.plugins.mini.layout import SIDE
@@ -53,8 +54,7 @@ class MiniBackbone(nn.Module, Backbone):
     @classmethod
     def build(cls, config: MiniBackboneConfig, context: BuildContext) -> Self:
         """Make the backbone and load its weights where there are any; without them it starts from ``context.seed``."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(context.seed)
+        with drawn_from(context.seed):
             backbone = cls(config)
         if context.weights is not None:
             load_into(backbone.network, context.weights.tensors(), context.weights.path)

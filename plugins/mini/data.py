@@ -11,14 +11,14 @@ from typing import ClassVar, overload
 from PIL import Image
 
 from regionkit.core.contracts import Corpus, Dataset, Sample
-from regionkit.core.errors import DataError
+from regionkit.core.errors import DataError, did_you_mean
 from regionkit.plugins.mini.captions import corpus
 from regionkit.plugins.mini.config import MiniCaptionsConfig, MiniDatasetConfig
 from regionkit.plugins.mini.export import check_folder, write_folder
 from regionkit.plugins.mini.layout import SPLITS, make_layout
 from regionkit.plugins.mini.lexicon import COLOURS, SINGULAR, SIZES
 from regionkit.plugins.mini.referring import targets
-from regionkit.plugins.mini.samples import MiniSample, make_samples, samples_of
+from regionkit.plugins.mini.samples import TASKS, MiniSample, make_samples, samples_of
 from regionkit.plugins.mini.scene import make_scene
 
 #: Scenes of a split where the caller names no limit.
@@ -46,8 +46,9 @@ class MiniDataset(Dataset):
         """Return the samples of the first ``limit`` scenes under a seed; one scene serves all tasks.
 
         Raises:
-            DataError: ``limit`` is beyond reason.
+            DataError: There is no such task, or ``limit`` is beyond reason.
         """
+        _check_task(task)
         _check_limit(limit)
         scenes = DEFAULT_SCENES if limit is None else limit
         if task == "ris" or (scenes > KEPT_SCENES and task != "dense"):
@@ -71,7 +72,12 @@ class MiniDataset(Dataset):
         raise DataError(f"the mini-world has no lexicon of {kind}", "it has: nouns, attributes")
 
     def fingerprint(self, task: str, split: str, seed: int = 0, limit: int | None = None) -> str:
-        """Hash regions, captions and pixels of the first scenes; everything else follows from the same code."""
+        """Hash regions, captions and pixels of the first scenes; everything else follows from the same code.
+
+        Raises:
+            DataError: There is no such task.
+        """
+        _check_task(task)
         return _fingerprint(task, split, seed, DEFAULT_SCENES if limit is None else limit)
 
     def make(self, folder: Path, split: str, seed: int, limit: int) -> int:
@@ -127,6 +133,12 @@ class MiniCaptions(Corpus):
     def texts(self) -> Sequence[str]:
         """Return the captions; the first n of a longer list are the shorter list."""
         return _texts(self.config.seed, self.config.size)
+
+
+def _check_task(task: str) -> None:
+    if task not in TASKS:
+        hint = did_you_mean(task, TASKS) or f"tasks are: {', '.join(TASKS)}"
+        raise DataError(f"the mini-world has no task '{task}'", hint)
 
 
 def _check_limit(limit: int | None) -> None:

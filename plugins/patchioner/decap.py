@@ -18,10 +18,10 @@ from regionkit.core.contracts import BuildContext, Decoder, WeightArtifact, iter
 from regionkit.core.errors import FeatureError, RegionkitError, WeightsError
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews
 from regionkit.core.spec import Space
+from regionkit.core.stored import drawn_from, with_stored
 from regionkit.core.weights import WeightHeader, load_into
 from regionkit.plugins.patchioner.decap_config import ARCHITECTURE, DecapConfig
 from regionkit.plugins.patchioner.greedy import CachedBlocks, Generated, greedy
-from regionkit.plugins.patchioner.stored import with_stored
 from regionkit.plugins.patchioner.vocabulary import MERGES, ClipTokenizer, Tokenizer, WordTokenizer, tokenizer_from
 
 #: Sequences scored together: their logits over the whole vocabulary are held at once.
@@ -92,12 +92,11 @@ class Decap(nn.Module, Decoder):
             WeightsError: The weights are damaged or of another shape, or there are none and no corpus either.
         """
         file = context.weights
-        with torch.random.fork_rng(devices=[]):  # building a part must not move the caller's random numbers
-            torch.manual_seed(context.seed)
+        with drawn_from(context.seed):
             if file is None:
                 return cls(config, context.reads, _fresh_tokenizer(config, context))
             header, tensors = file.header, file.tensors()
-            config = with_stored(config, header.config, ARCHITECTURE, str(file.path), "decoder")
+            config = with_stored(config, header.config, ARCHITECTURE, kind="decoder", source=str(file.path))
             # Official decoders do not say their space: it is that of the pipeline, on trust, if the width is right.
             space = header.space if file.says_space else context.reads
             _check_width(tensors, space, str(file.path))

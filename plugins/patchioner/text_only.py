@@ -87,7 +87,8 @@ class TextOnly(Recipe):
         """
         parts = context.parts
         decoder, backbone = parts["decoder"], parts["backbone"]
-        if not isinstance(decoder, torch.nn.Module) or type(decoder).artifact is Component.artifact:
+        learns = isinstance(decoder, torch.nn.Module) and isinstance(decoder, Component)
+        if not learns or type(decoder).artifact is Component.artifact:
             raise RegionkitError(
                 f"recipe 'text-only' cannot train decoder '{type(decoder).__name__}': it cannot export its weights",
                 "decoders for this recipe have a method artifact() -> WeightArtifact, as decap has",

@@ -19,10 +19,10 @@ from regionkit.core.contracts import Backbone, BuildContext, iter_batches
 from regionkit.core.errors import WeightsError
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame, crop_corner, resized
+from regionkit.core.stored import drawn_from, with_memory, with_stored
 from regionkit.core.weights import load_into
 from regionkit.plugins.patchioner.backbone_configs import HEAD_WIDTH, ClipConfig, Talk2DinoConfig, size
 from regionkit.plugins.patchioner.clip_text import encode_texts, text_tower
-from regionkit.plugins.patchioner.stored import untrained, with_memory, with_stored
 from regionkit.plugins.patchioner.vocabulary import MERGES, ClipTokenizer, clip_tokenizer_from
 
 Config = TypeVar("Config", bound=ClipConfig | Talk2DinoConfig)
@@ -134,9 +134,9 @@ class ViTBackbone(nn.Module, Backbone, Generic[Config]):
         """
         file = context.weights
         if file is None:
-            with untrained(context.seed):
+            with drawn_from(context.seed):
                 return cls(config, ClipTokenizer()).eval()
-        config = with_stored(config, file.header.config, cls.architecture, str(file.path), "backbone")
+        config = with_stored(config, file.header.config, cls.architecture, kind="backbone", source=str(file.path))
         tensors = file.tensors()
         tokenizer = clip_tokenizer_from(file.header.extra, file.path, tensors)
         backbone = with_memory(cls.skeleton(config, tokenizer))

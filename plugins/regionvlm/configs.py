@@ -54,6 +54,8 @@ class PointQFormerConfig:
         dilate: Side in pixels of the square kernel that masks are dilated with before points are drawn; 0 for none.
         prompt: How the region reaches the model. ``points``: as text. ``crop`` and ``circle``: drawn into the picture,
             with empty text. ``none``: not at all, the whole picture with empty text.
+        circle_width: Width in pixels of the line of ``prompt: circle``. 0 takes a 64th of the longer side: the released
+            code's 10 pixels in a picture of 640, which would fill a small one.
         empty_text: What the Q-Former reads where there are no points: ``tokens``, start and end alone, or ``none``,
             its queries without any text.
         queries: Learned queries, the tokens that a region becomes.
@@ -86,6 +88,7 @@ class PointQFormerConfig:
     draws: int = 0
     dilate: int = 0  # paper, table 6: 0, 3, 7, 15
     prompt: Prompt = "points"
+    circle_width: int = 0
     empty_text: Literal["tokens", "none"] = "tokens"  # released code; only its VQA leaves the text out
     queries: int = 32  # BLIP-2
     hidden: int = 768  # BERT base
@@ -110,7 +113,7 @@ class PointQFormerConfig:
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} must be 1 or more")
-        for name in ("heads", "vocabulary", "dilate", "draws"):
+        for name in ("heads", "vocabulary", "dilate", "draws", "circle_width"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} must be 0 or more")
         if not 0 <= self.dropout < 1:

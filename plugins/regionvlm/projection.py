@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Self
 
-import torch
 from torch import nn
 
 from regionkit.core.contracts import BuildContext, GapBridge, WeightArtifact
 from regionkit.core.errors import FeatureError, WeightsError
 from regionkit.core.features import RegionTokens
 from regionkit.core.spec import Space
+from regionkit.core.stored import drawn_from
 from regionkit.core.weights import WeightHeader, load_into
 
 
@@ -35,8 +35,7 @@ class LanguageProjection(nn.Module, GapBridge):
         Raises:
             WeightsError: The weights are damaged or of other widths.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(context.seed)
+        with drawn_from(context.seed):
             bridge = cls(context.reads, context.writes)
         file = context.weights
         if file is not None:

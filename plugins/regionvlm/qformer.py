@@ -7,7 +7,6 @@ text attend to each other in every layer, and only the queries look at the pictu
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from regionkit.core.features import Features, RegionTokens, Scene
 from regionkit.core.geometry import bounding_box
 from regionkit.core.regions import Regions
 from regionkit.core.spec import STILL_REGIONS, Space
+from regionkit.core.stored import drawn_from, with_stored
 from regionkit.core.visual_prompts import Style, render
 from regionkit.core.weights import WeightFile, WeightHeader, load_into
 from regionkit.plugins.regionvlm.configs import ARCHITECTURE, MEANING, PointQFormerConfig
@@ -101,14 +101,14 @@ class PointQFormer(nn.Module, RegionEncoder):
                 that ``tokenizer`` names cannot be read.
         """
         file = context.weights
-        with torch.random.fork_rng(devices=[]):  # building a part must not move the caller's random numbers
-            torch.manual_seed(context.seed)
+        with drawn_from(context.seed):
             if file is None:
                 encoder = cls(config, context.reads, context.writes, tokenizer_of(config.tokenizer))
                 encoder._order_numerals()
                 return encoder.eval()
             _check_width(context.reads, file)
-            config = _with_stored(config, file)
+            stored = file.header.config
+            config = with_stored(config, stored, ARCHITECTURE, kind="region_encoder", source=str(file.path))
             encoder = cls(config, context.reads, context.writes, tokenizer_from(file.header.extra, file.path))
         load_into(encoder, file.tensors(), file.path)
         return encoder.eval()
@@ -241,10 +241,18 @@ class PointQFormer(nn.Module, RegionEncoder):
         for part in iter_batches(len(regions), self.config.batch_size):
             pairs = zip(regions.items[part], regions.image[part], strict=True)
             with torch.no_grad():
-                features = scene.backbone.encode([render(scene.images[index], one, style) for one, index in pairs])
+                drawn = [
+                    render(scene.images[index], one, style, width=self._line_width(scene.images[index].size))
+                    for one, index in pairs
+                ]
+                features = scene.backbone.encode(drawn)
             features.check_finite(f"backbone '{type(scene.backbone).__name__}'")
             parts.append(self._normed(features, range(len(features))))
         return torch.cat(parts), list(range(len(regions)))
+
+    def _line_width(self, image_size: tuple[int, int]) -> int:
+        """Return the width of the circle's line in pixels of the original picture, as the option says."""
+        return self.config.circle_width or max(1, round(max(image_size) / 64))
 
     def _normed(self, features: Features, chosen: Sequence[int]) -> Tensor:
         """Return the class token, where it is wanted, and the patches of some pictures, (p, n, d), normalised."""
@@ -330,28 +338,6 @@ class PointQFormer(nn.Module, RegionEncoder):
 def _drawn(count: int) -> list[int]:
     """Draw whole numbers from torch's global generator, which the training loop seeds and keeps in its checkpoints."""
     return cast(list[int], torch.randint(_LARGE, (count,)).tolist())
-
-
-def _with_stored(config: PointQFormerConfig, file: WeightFile) -> PointQFormerConfig:
-    """Return the options with the shape of the weights; a size at its default asks for nothing in particular.
-
-    Raises:
-        WeightsError: An option asks for another shape.
-    """
-    defaults, found = PointQFormerConfig(), {}
-    for name in ARCHITECTURE:
-        asked, stored = getattr(config, name), file.header.config.get(name, getattr(config, name))
-        silent = not isinstance(asked, str) and asked == getattr(defaults, name)
-        if asked != stored and not silent:
-            raise WeightsError(
-                f"region_encoder.{name}: {asked} was asked for, the weights {file.path} have {stored}",
-                f"leave {name} out, or name other weights: toolkit weights list",
-            )
-        found[name] = stored
-    try:
-        return dataclasses.replace(config, **found)
-    except (ValueError, TypeError) as error:
-        raise WeightsError(f"{file.path}: the weights do not fit the other options: {error}") from None
 
 
 def _check_width(reads: str, file: WeightFile) -> None:

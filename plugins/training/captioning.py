@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from regionkit.core.contracts import (
     BuildContext,
+    Component,
     Dataset,
     Recipe,
     Sample,
@@ -27,9 +28,9 @@ from regionkit.core.contracts import (
     iter_batches,
 )
 from regionkit.core.errors import DataError, RegionkitError
-from regionkit.core.features import Caption, RegionTokens, RegionViews, Scene
+from regionkit.core.features import Scene
 from regionkit.core.pipeline import Pipeline
-from regionkit.core.regions import Mask, Region, Regions, WholeImage
+from regionkit.core.regions import Region, Regions, WholeImage
 from regionkit.core.spec import PARTS
 from regionkit.plugins.training.captioning_config import CaptioningConfig
 
@@ -56,8 +57,8 @@ class Captioning(Recipe):
         seed: Of the order, and of the references that are drawn.
 
     Raises:
-        RegionkitError: None of the parts that are to be trained has weights.
-        DataError: The data set has no samples of a task.
+        RegionkitError: None of the parts that are to be trained has weights, or one cannot write them down.
+        DataError: The data set has no samples of a task, or no such split, be it for training or for the end.
     """
 
     def __init__(self, config: CaptioningConfig, pipeline: Pipeline, dataset: Dataset, seed: int = 0) -> None:
@@ -69,6 +70,11 @@ class Captioning(Recipe):
         self._samples = [
             [_samples_of(dataset, task, split, config.images) for split in config.splits] for task in config.tasks
         ]
+        # Asked for now, although used at the end: what is wrong with them must not come after hours of training.
+        self._evaluated = {
+            (task, split): _samples_of(dataset, task, split, config.evaluated)
+            for task, split in product(config.tasks, config.evaluated_splits if config.evaluated else ())
+        }
         self.settings = TrainSettings(
             steps=config.steps,
             learning_rate=config.learning_rate,
@@ -80,9 +86,15 @@ class Captioning(Recipe):
 
     @classmethod
     def build(cls, config: CaptioningConfig, context: BuildContext) -> Self:
-        """Take the four parts and the data set of ``context.parts``."""
+        """Take the four parts and the data set of ``context.parts``.
+
+        Raises:
+            RegionkitError: As the constructor; also where the loss has no gradient for a part that is to be trained.
+        """
         parts = context.parts
-        return cls(config, Pipeline(*(parts[kind] for kind in PARTS)), parts["dataset"], context.seed)
+        made = cls(config, Pipeline(*(parts[kind] for kind in PARTS)), parts["dataset"], context.seed)
+        made._check_gradients()
+        return made
 
     @property
     def module(self) -> nn.Module:
@@ -92,7 +104,7 @@ class Captioning(Recipe):
     def _trained(self) -> dict[str, nn.Module]:
         """Return the parts that have weights to train; all others are frozen, their gradients not even computed."""
         parts = {kind: getattr(self.pipeline, kind) for kind in PARTS}
-        trained = {}
+        trained: dict[str, nn.Module] = {}
         for kind, part in parts.items():
             if not isinstance(part, nn.Module):
                 continue
@@ -105,7 +117,46 @@ class Captioning(Recipe):
                 "recipe 'captioning' has nothing to train: the parts have no weights, or are frozen",
                 "freeze fewer parts: recipe.freeze; or choose parts that learn, such as focal-prompt or lm-tokens",
             )
+        lost = [kind for kind in trained if type(parts[kind]).artifact is Component.artifact]
+        if lost:
+            raise RegionkitError(
+                f"recipe 'captioning' cannot train {self._named(lost)}: no artifact() writes the weights down",
+                self._freezing(lost),
+            )
         return trained
+
+    def _check_gradients(self) -> None:
+        """Find out from two regions, before all steps are made for nothing, that every part that is trained learns.
+
+        Raises:
+            RegionkitError: The loss has no gradient for any weight of a part.
+        """
+        pool = self._samples[0][0]
+        few = [pool[place % len(pool)] for place in range(min(2, self.config.batch_size))]
+        weights = {
+            kind: [weight for weight in part.parameters() if weight.requires_grad]
+            for kind, part in self._module.items()
+        }
+        every = [weight for own in weights.values() for weight in own]
+        with torch.random.fork_rng(devices={weight.device for weight in every if weight.is_cuda}):
+            loss, _ = self.loss(self._of(few, [0] * len(few)))
+            reached = torch.autograd.grad(loss, every, allow_unused=True) if loss.requires_grad else [None] * len(every)
+        learning = {id(weight) for weight, gradient in zip(every, reached, strict=True) if gradient is not None}
+        idle = [kind for kind, own in weights.items() if not any(id(weight) in learning for weight in own)]
+        if idle:
+            raise RegionkitError(
+                f"recipe 'captioning' would train {self._named(idle)} in vain: the loss has no gradient there",
+                self._freezing(idle),
+                "features that are shared by the regions of a picture come without gradients, and a bridge that only "
+                "looks things up passes none on",
+            )
+
+    def _named(self, kinds: Sequence[str]) -> str:
+        return " and ".join(f"{kind} '{type(getattr(self.pipeline, kind)).__name__}'" for kind in kinds)
+
+    def _freezing(self, kinds: Sequence[str]) -> str:
+        frozen = [kind for kind in PARTS if kind in kinds or kind in self.config.freeze]
+        return f"leave it as it is: recipe.freeze: [{', '.join(frozen)}]"
 
     def batch(self, step: int) -> CaptioningBatch:
         """Draw the regions of a step from the seed and the step alone."""
@@ -136,7 +187,7 @@ class Captioning(Recipe):
     def loss(self, batch: CaptioningBatch) -> tuple[Tensor, Mapping[str, float]]:
         """Return the decoder's loss on the regions of a batch."""
         inputs = self.pipeline.inputs(Scene(batch.images, self.pipeline.backbone), batch.regions)
-        return self.pipeline.decoder.loss(inputs, batch.texts, self.config.prompt or None), {}
+        return self.pipeline.decoder.loss(inputs, batch.texts), {}
 
     def export(self) -> Sequence[WeightArtifact]:
         """Return the weights of the parts that were trained.
@@ -148,8 +199,7 @@ class Captioning(Recipe):
         for kind in self._module:
             artifact = getattr(self.pipeline, kind).artifact()
             if artifact is None:
-                part = type(getattr(self.pipeline, kind)).__name__
-                raise RegionkitError(f"{kind} '{part}' was trained and has no artifact() to write its weights down")
+                raise RegionkitError(f"{self._named([kind])} was trained, and artifact() gives none of its weights")
             made.append(artifact)
         return made
 
@@ -159,12 +209,11 @@ class Captioning(Recipe):
         Beside it stands the share when every region is exchanged for one of another picture: what is said for
         reasons other than the region. Spaces and case do not count.
         """
-        config = self.config
         self._module.eval()
-        for task, split in product(config.tasks, config.evaluated_splits if config.evaluated else ()):
-            samples = _samples_of(self.dataset, task, split, config.evaluated)[: config.evaluated]
+        for (task, split), found in self._evaluated.items():
+            samples = found[: self.config.evaluated]
             yield f"{task}/{split}: said as a reference", self._right(samples)
-            exchanged = _exchanged(samples)
+            exchanged = _exchanged(self.dataset, samples)
             if exchanged:
                 yield f"{task}/{split}: the same with regions exchanged", self._right(exchanged)
 
@@ -174,12 +223,9 @@ class Captioning(Recipe):
         for part in iter_batches(len(samples), _EVALUATED_TOGETHER):
             one = self._of(samples[part], [0] * len(samples[part]))
             inputs = self.pipeline.inputs(Scene(one.images, self.pipeline.backbone), one.regions)
-            for sample, caption in zip(samples[part], self._captions(inputs), strict=True):
+            for sample, caption in zip(samples[part], self.pipeline.decoder.generate(inputs), strict=True):
                 right += _letters(caption.text) in map(_letters, sample.references)
         return right / len(samples)
-
-    def _captions(self, inputs: RegionTokens | RegionViews) -> list[Caption]:
-        return self.pipeline.decoder.generate(inputs, self.config.prompt or None)
 
 
 def _samples_of(dataset: Dataset, task: str, split: str, images: int) -> Sequence[Sample]:
@@ -198,15 +244,26 @@ def _generator(seed: int, *purpose: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def _exchanged(samples: Sequence[Sample]) -> list[Sample]:
-    """Give every sample the region of the next one, and leave out those whose next is of the same picture.
+def _exchanged(dataset: Dataset, samples: Sequence[Sample]) -> list[Sample]:
+    """Give every sample the region of the next one whose picture has the same size, the first that of the last.
 
-    Only regions that fit any picture are exchanged: whole pictures and masks of several sizes are not.
+    Left out are those that would get a region of their own picture, those whose picture has a size of its own, since
+    no other region is sure to lie inside it, and whole pictures, which are the same region everywhere.
     """
-    sizes = {one.region.bitmap.shape for one in samples if isinstance(one.region, Mask)}
-    if len(sizes) > 1 or any(isinstance(one.region, WholeImage) for one in samples):
-        return []
-    pairs = zip(samples, [*samples[1:], *samples[:1]], strict=True)
+    sizes: dict[str, tuple[int, int]] = {}
+    groups: dict[tuple[int, int], list[int]] = {}
+    for place, sample in enumerate(samples):
+        if isinstance(sample.region, WholeImage):
+            continue
+        if sample.image_id not in sizes:
+            sizes[sample.image_id] = dataset.image(sample.image_id).size
+        groups.setdefault(sizes[sample.image_id], []).append(place)
+    after = {
+        place: following
+        for group in groups.values()
+        for place, following in zip(group, [*group[1:], *group[:1]], strict=True)
+    }
+    pairs = ((samples[place], samples[after[place]]) for place in sorted(after))
     return [replace(one, region=other.region) for one, other in pairs if one.image_id != other.image_id]
 
 

@@ -17,7 +17,6 @@ class CaptioningConfig:
         splits: Splits of the data set that are trained on; every task is drawn from each of them alike.
         images: Pictures of each split that are used.
         freeze: Parts that are left as they are: ``backbone``, ``region_encoder``, ``bridge``, ``decoder``.
-        prompt: What the decoder is asked; empty for its own default.
         reference: ``first`` takes the first reference caption of a region, ``any`` draws one each time.
         steps: Optimiser steps.
         batch_size: Regions a step.
@@ -37,7 +36,6 @@ class CaptioningConfig:
     splits: tuple[str, ...] = ("train",)
     images: int = 4000
     freeze: tuple[str, ...] = ("backbone",)
-    prompt: str = ""
     reference: Literal["first", "any"] = "first"
     steps: int = 1000
     batch_size: int = 32

@@ -58,7 +58,7 @@ class AccelerateEngine(Engine):
 
     def __init__(self) -> None:
         try:
-            from accelerate import Accelerator  # type: ignore[import-not-found, unused-ignore]
+            from accelerate import Accelerator  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError:
             raise MissingExtra("toolkit train --accelerate", "accelerate", "accelerate") from None
         self._accelerator: Any = Accelerator()

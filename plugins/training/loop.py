@@ -191,7 +191,8 @@ def _due(options: LoopOptions, done: int, saved: float) -> bool:
 def same_everywhere(options: LoopOptions, device: torch.device) -> Iterator[None]:
     """Seed torch, fix the number of threads and ask for deterministic kernels; put everything back at the end."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic  # a module with a property, which type checkers do not see
+    filled = memory.fill_uninitialized_memory
     devices: list[Any] = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(options.seed)
@@ -199,10 +200,10 @@ def same_everywhere(options: LoopOptions, device: torch.device) -> Iterator[None
         if device.type == "cpu":  # on a GPU some kernels have no deterministic form, and errors would help nobody
             torch.use_deterministic_algorithms(True)
             # It shows reads of memory that nobody wrote, which our code has none of, and costs 8 % of a small model.
-            torch.utils.deterministic.fill_uninitialized_memory = False
+            memory.fill_uninitialized_memory = False
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(strict)
-            torch.utils.deterministic.fill_uninitialized_memory = filled
+            memory.fill_uninitialized_memory = filled
             torch.set_num_threads(threads)

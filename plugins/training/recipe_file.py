@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from regionkit.core.errors import ConfigError, Problem, RegionkitError
+from regionkit.core.errors import ConfigError, Problem, RegionkitError, did_you_mean
 from regionkit.core.spec import KINDS, PARTS, ComponentSpec
 from regionkit.core.weights import WeightFile
+from regionkit.plugins.training.variants import check_out, variants_of, varied
 from regionkit.registry.document import Document, check_reader, read_document
 from regionkit.registry.packages import require_packages
 from regionkit.registry.plan import PipelinePlan, settle_pipeline
@@ -25,8 +24,6 @@ from regionkit.registry.weights.index import content_hash
 
 #: Keys of a recipe file beside the parts that it trains with.
 KEYS = ("recipe", "seed", "out", "half", "summary", "variants")
-#: A variant's name is that of its weights.
-_VARIANT = re.compile(r"[A-Za-z0-9][\w.-]*")
 #: What torch takes.
 LARGEST_SEED = 2**63 - 1
 
@@ -73,33 +70,16 @@ class TrainingPlan:
 
     def setup(self, threads: int) -> dict[str, Any]:
         """Return everything that decides the result, as JSON values: all options, weights by content, seed, threads."""
+        fitted = dict(self.pipeline.fit_corpus) if self.pipeline else {}
         return {
             "recipe": self.recipe.to_dict(),
             **{role: part.to_dict() for role, part in self.parts.items()},
             "weights": {role: content_hash(file) for role, file in self.weights.items() if file},
+            **({"fit_corpus": fitted} if fitted else {}),
             "seed": self.seed,
             "threads": threads,
             "half": self.half,
         }
-
-
-def plan_training(
-    path: Path, overrides: Sequence[str] = (), *, folder: Path | None = None, command: str = ""
-) -> TrainingPlan:
-    """Read and check a recipe file; every mistake is reported at once.
-
-    Args:
-        path: The YAML file.
-        overrides: ``a.b=c`` strings laid over it.
-        folder: Where ``out`` goes; the first folder of $REGIONKIT_WEIGHTS, or ``weights``, by default.
-        command: Recorded in the weights as what makes them again; ``toolkit train PATH --set ...`` by default.
-
-    Raises:
-        ConfigError: Names, options, missing parts, weights: all mistakes together.
-    """
-    document = read_document(path, overrides)
-    check_reader(document, "train")
-    return _plan(document, folder or default_folder(), command or _command(path, overrides))
 
 
 def plan_variants(
@@ -113,57 +93,31 @@ def plan_variants(
     Args:
         path: The YAML file.
         overrides: ``a.b=c`` strings laid over it, and over every variant.
-        folder: As for :func:`plan_training`.
+        folder: Where weights go; the first folder of $REGIONKIT_WEIGHTS, or ``weights``, by default.
         only: Names of the variants that are wanted; all where empty.
 
     Raises:
-        ConfigError: All mistakes of the file and its variants.
+        ConfigError: All mistakes of the file and its variants together: names, options, missing parts, weights.
     """
     document = read_document(path, overrides)
     check_reader(document, "train")
-    variants = _variants(document)
+    variants = variants_of(document)
     unknown = [name for name in only if name not in variants]
     if unknown:
         hint = f"variants are: {', '.join(variants)}" if variants else "the file names none"
         raise ConfigError([Problem(document.line("variants"), "--only", f"no variant named '{unknown[0]}'", (hint,))])
     if not variants:
-        return [plan_training(path, overrides, folder=folder)]
-    return [
-        plan_training(
-            path,
-            [*laid, *overrides],
-            folder=folder,
-            command=_command(path, overrides, ["--only", name]),
-        )
-        for name, laid in variants.items()
-        if not only or name in only
-    ]
-
-
-def _variants(document: Document) -> dict[str, list[str]]:
-    """Return the overrides of each variant by name.
-
-    Raises:
-        ConfigError: ``variants`` is no mapping of names to options.
-    """
-    value = document.data.get("variants") or {}
-    named = isinstance(value, Mapping) and all(isinstance(laid, Mapping) for laid in value.values())
-    bad = [] if named else ["variants"]
-    bad += [f"variants.{name}" for name in value if named and not _VARIANT.fullmatch(str(name))]
-    if bad:
-        hint = "write NAME: {part.option: value}, for example small: {decoder.hidden: 64}"
-        raise ConfigError([Problem(document.line(at), at, "is no variant", (hint,)) for at in bad])
-    return {
-        str(name): [f"out={name}.safetensors", *(f"{key}={json.dumps(option)}" for key, option in laid.items())]
-        for name, laid in value.items()
-    }
+        return [_plan(document, folder or default_folder(), _command(path, overrides))]
+    chosen = {name: laid for name, laid in variants.items() if not only or name in only}
+    commands = {name: _command(path, overrides, ["--only", name]) for name in chosen}
+    return _plan_each(document, chosen, folder or default_folder(), commands)
 
 
 def check_file(document: Document) -> str:
-    """Say on one line what a recipe file trains, for ``toolkit validate``; raises as :func:`plan_training`."""
-    variants = _variants(document)
-    if variants and document.path is not None:
-        plans = plan_variants(document.path, folder=Path())
+    """Say on one line what a recipe file trains, for ``toolkit validate``; raises as :func:`plan_variants`."""
+    variants = variants_of(document)
+    if variants:
+        plans = _plan_each(document, variants, Path(), dict.fromkeys(variants, ""))
         trained = ", ".join(f"{role} {plans[0].parts[role].name}" for role in plans[0].trained)
         return f"recipe: {plans[0].recipe.name} trains {trained} in {len(plans)} variants: {', '.join(variants)}"
     plan = _plan(document, Path(), "")
@@ -171,6 +125,27 @@ def check_file(document: Document) -> str:
     trained = ", ".join(f"{role} {plan.parts[role].name}" for role in plan.trained)
     using = f" with {parts}" if parts else ""
     return f"recipe: {plan.recipe.name} trains {trained}{using}, into {', '.join(map(str, plan.files.values()))}"
+
+
+def _plan_each(
+    document: Document, variants: Mapping[str, Mapping[str, Any]], folder: Path, commands: Mapping[str, str]
+) -> list[TrainingPlan]:
+    """Plan every variant; the mistakes of all are told together.
+
+    Raises:
+        ConfigError: These mistakes, or one name of weights for several variants.
+    """
+    check_out(document, variants)
+    plans: list[TrainingPlan] = []
+    problems: list[Problem] = []
+    for name, laid in variants.items():
+        try:
+            plans.append(_plan(varied(document, name, laid), folder, commands[name]))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(sorted(dict.fromkeys(problems), key=by_line))
+    return plans
 
 
 def _plan(document: Document, folder: Path, command: str) -> TrainingPlan:
@@ -186,7 +161,8 @@ def _plan(document: Document, folder: Path, command: str) -> TrainingPlan:
         part = _part(document, role, kind, spec, trained, problems)
         if part is not None:
             parts[role] = replace(part, run=Path(out).stem)
-    trained = tuple(role for role in trained if role not in parts or parts[role].spec.weights)
+    trained = tuple(role for role in trained if role not in parts or _learns(parts[role].spec))
+    _check_tasks(document, recipe, parts.get("dataset"), problems)
     if spec is not None and not trained:
         message = f"recipe '{spec.name}' has nothing left to train: its parts have no weights, or are frozen"
         hint = "freeze fewer parts: recipe.freeze; or choose parts with weights of their own"
@@ -232,6 +208,26 @@ def _trained(
     return tuple(role for role in spec.trains if role not in frozen)
 
 
+def _learns(spec: ComponentSpec) -> bool:
+    """Say whether a part has weights that training makes; a bank is filled with a corpus, whoever else is trained."""
+    return bool(spec.weights) and not (spec.kind == "bridge" and "corpus" in spec.needs)
+
+
+def _check_tasks(document: Document, recipe: Part | None, dataset: Part | None, problems: list[Problem]) -> None:
+    """Check that a recipe's option ``tasks`` names tasks that the data set can pose, where it says which."""
+    known = dataset.spec.accepts if dataset else ()
+    tasks = getattr(recipe.config, "tasks", ()) if recipe else ()
+    if dataset is None or not known or not isinstance(tasks, tuple):
+        return
+    for task in dict.fromkeys(tasks):
+        if task not in known:
+            hints = [did_you_mean(str(task), known), f"it has: {', '.join(known)}"]
+            message = f"'{dataset.name}' has no task '{task}'"
+            problems.append(
+                Problem(document.line("recipe.tasks"), "recipe.tasks", message, tuple(hint for hint in hints if hint))
+            )
+
+
 def _part(
     document: Document,
     role: str,
@@ -255,7 +251,7 @@ def _part(
         except RegionkitError as error:
             problems.append(Problem(document.line(f"{role}.name"), role, error.message, error.hints))
         # What is trained starts from nothing unless the file names weights to start from.
-        if role in trained and reference_of(part) == "auto":
+        if role in trained and _learns(part.spec) and reference_of(part) == "auto":
             part = replace(part, config=replace(part.config, weights="none"))
     return part
 

@@ -55,10 +55,12 @@ class Report:
     Attributes:
         outcome: What the loop did; None where the weights were there already, made by the same set-up.
         figures: What the recipe found out about its result.
+        failure: What kept it from finding out more, after all steps were made; the weights are written all the same.
     """
 
     outcome: Outcome | None = None
     figures: dict[str, float] = field(default_factory=dict)
+    failure: RegionkitError | None = None
 
 
 def carry_out(
@@ -93,13 +95,24 @@ def carry_out(
     with same_everywhere(loop, engine.device):
         recipe = build_recipe(plan, engine.device)
         outcome = train(recipe, loop, engine=engine, show=show or _silent)
-        with torch.inference_mode():
-            figures = dict(recipe.evaluate())
+        figures, failure = _figures(recipe)
         for artifact in recipe.export():
             _write(plan, setup, artifact, outcome, figures)
     checkpoint.remove()
     get_index.cache_clear()
-    return Report(outcome, figures)
+    return Report(outcome, figures, failure)
+
+
+def _figures(recipe: Recipe) -> tuple[dict[str, float], RegionkitError | None]:
+    """Return the figures of a trained recipe, as far as they go, and what kept it from giving the rest."""
+    figures: dict[str, float] = {}
+    try:
+        with torch.inference_mode():
+            for name, value in recipe.evaluate():
+                figures[name] = value
+    except RegionkitError as error:
+        return figures, error
+    return figures, None
 
 
 def _check_free(paths: Sequence[Path]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from regionkit.core.errors import RegionkitError, RunFailed
 
 if TYPE_CHECKING:
     from regionkit.plugins.training.engine import Engine
@@ -57,16 +59,31 @@ def train(recipe: Path, out: Path | None, as_json: bool, **options: Any) -> None
         overrides.append(f"recipe.steps={options['steps']}")
     if options["seed"] is not None:
         overrides.append(f"seed={options['seed']}")
-    outcomes = []
+    outcomes, failures = [], []
     for plan in plan_variants(recipe, overrides, folder=out, only=options["only"]):
         if options["threads"] != 1:
             plan = replace(plan, command=f"{plan.command} --threads {options['threads']}")
         report = _run(plan, options)
         outcomes.append(_as_dict(plan, report))
+        if report.failure is not None:
+            failures.append((plan, report.failure))
         if not as_json:
             _say(plan, report)
     if as_json:
         click.echo(json.dumps(outcomes[0] if len(outcomes) == 1 else outcomes, indent=2))
+    if failures:
+        raise _without_figures(failures)
+
+
+def _without_figures(failures: Sequence[tuple[TrainingPlan, RegionkitError]]) -> RunFailed:
+    """Return the error of runs whose weights are written and could not be judged."""
+    (plan, first), *others = failures
+    also = [f"{other.out.stem}: {error.message}" for other, error in others]
+    return RunFailed(
+        f"{plan.out.stem}: the weights are written, but their figures could not be found out: {first.message}",
+        *first.hints,
+        *also,
+    )
 
 
 def _run(plan: TrainingPlan, options: dict[str, Any]) -> Report:
@@ -123,4 +140,5 @@ def _as_dict(plan: TrainingPlan, report: Report) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 3) if outcome else None,
         "loss": outcome.loss if outcome else None,
         "figures": report.figures,
+        "failure": report.failure.message if report.failure else None,
     }

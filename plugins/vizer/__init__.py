@@ -24,7 +24,7 @@ def regionkit_components() -> list[ComponentSpec]:
             config=f"{_HERE}.configs:MapperConfig",
             summary="From a decoder's hidden states of a caption to visual features, for ViZer's recipes",
             paper="vizer",
-            reads=Port("any", many=True),
+            reads=Port("weights", many=True),
             writes=Port("image"),
             weights="index",
             tiny="{weights: none, width: 16}",

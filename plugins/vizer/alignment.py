@@ -76,9 +76,14 @@ class MapperAlignment(Recipe):
         return loss, self._alignment(states, targets).figures()
 
     def evaluate(self) -> Iterable[tuple[str, float]]:
-        """Measure the trained mapper on the first regions; ``collapsed`` is among the figures where it is true."""
+        """Measure the trained mapper on the first regions; ``collapsed`` is among the figures where it is true.
+
+        With the picture in context a mapper may read that instead of the caption. The cosine with captions exchanged
+        among pictures tells: where it is as high, the mapper cannot tell a good caption from a bad one.
+        """
         found = self.found()
         yield "cosine", 1 - found.loss
+        yield "cosine with captions exchanged", self._exchanged()
         yield from found.figures().items()
         yield "chance R@1", found.chance
 
@@ -104,13 +109,24 @@ class MapperAlignment(Recipe):
         header = replace(artifact.header, extra={**artifact.header.extra, NOTES: notes})
         return [WeightArtifact(artifact.tensors, header)]
 
+    def _exchanged(self) -> float:
+        """Return the mean cosine on the first regions when each is given the caption of the next one of its batch."""
+        cosines = []
+        with torch.no_grad(), evaluating(self.mapper):
+            for batch in self.pictures.first(_EVALUATED):
+                states, seen = self._read(batch, shift=1)
+                mapped = self.mapper.bridge(states).vectors().to(self.mapper.mean)
+                cosines.append(self.mapper.similarity(mapped, self.mapper.centred(seen)))
+        return float(torch.cat(cosines).mean())
+
     @torch.no_grad()
-    def _read(self, batch: Batch) -> tuple[RegionTokens, Tensor]:
-        """Return hidden states of one caption a region, and the visual features."""
+    def _read(self, batch: Batch, shift: int = 0) -> tuple[RegionTokens, Tensor]:
+        """Return hidden states of one caption a region, or of that ``shift`` regions on, and the visual features."""
         inputs, targets, _ = self.eyes.look(batch)
         prompt, options = self.config.prompt or None, GenerateOptions(max_tokens=self.config.max_tokens)
         written = self.config.variant == "G"
         texts = write(self.decoder, inputs, prompt, options) if written else self._references(batch)
+        texts = [*texts[shift:], *texts[:shift]]
         context, prompt = (nothing(len(texts), inputs), None) if self.config.context == "text" else (inputs, prompt)
         with evaluating(self.decoder):
             return self.decoder.hidden_states(context, texts, prompt, self.config.positions), targets

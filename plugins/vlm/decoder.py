@@ -18,10 +18,11 @@ from regionkit.core.contracts import BuildContext, WeightArtifact, iter_batches
 from regionkit.core.errors import FeatureError, RegionkitError, WeightsError
 from regionkit.core.features import RegionTokens, RegionViews
 from regionkit.core.language.adapters import is_adapter
-from regionkit.core.language.building import fresh_tokenizer, with_stored
+from regionkit.core.language.building import as_stored, fresh_tokenizer
 from regionkit.core.language.causal import CausalDecoder
 from regionkit.core.language.models import Naming, has_adapters, load_tensors
 from regionkit.core.language.tokenizers import LanguageTokenizer
+from regionkit.core.stored import drawn_from
 from regionkit.plugins.vlm.config import SIZES, VlmConfig
 from regionkit.plugins.vlm.families import (
     connect,
@@ -79,8 +80,7 @@ class Vlm(CausalDecoder):
             RegionkitError: The options describe no model.
         """
         file, who = context.weights, cls._who()
-        with torch.random.fork_rng(devices=[]):  # building a part must not move the caller's random numbers
-            torch.manual_seed(context.seed)
+        with drawn_from(context.seed):
             if file is None:
                 tokenizer = with_marks(fresh_tokenizer(config, context, who), config.tiles)
                 tiling = Tiling(config.picture, config.picture * config.tiles, split=config.tiles > 1)
@@ -91,7 +91,7 @@ class Vlm(CausalDecoder):
             stored = header.extra.get("model")
             if not isinstance(stored, Mapping):
                 raise WeightsError(f"{source}: its header does not say which model these are the weights of")
-            config = with_stored(config, header, cls.sizes, has_adapters(tensors), source)
+            config = as_stored(config, header, cls.sizes, has_adapters(tensors), source)
             decoder = cls(config, new_model(restore_config(stored, source), who), tokenizer, tiling)
             load_tensors(decoder.model, tensors, file.path)
         return decoder.eval()

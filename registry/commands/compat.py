@@ -48,19 +48,20 @@ class Row:
 @click.command()
 @click.argument("name", required=False)
 @click.option("--all", "everything", is_flag=True, help="Also list pairings that do not fit, with the reason.")
+@click.option("--untrained", is_flag=True, help="Show what could be trained together: no part has weights yet.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one entry a pairing.")
-def compat(name: str | None, everything: bool, as_json: bool) -> None:
+def compat(name: str | None, everything: bool, untrained: bool, as_json: bool) -> None:
     """Show which backbones, region encoders, bridges and decoders fit together, or what fits in a preset's place.
 
     NAME is any part of a pipeline, or a preset, of which it shows what could stand in the place of each part; without
-    NAME, all pairings are shown. Parts have their default options.
+    NAME, all pairings are shown. Parts have their default options, and the weights that are here.
     """
     registry = get_registry()
     is_part = name is None or any(name in registry.names(kind) for kind in PARTS)
     is_preset = name in registry.presets
     if name is not None and not is_part and not is_preset:
         raise _unknown(registry, name)
-    rows = list(_rows(name)) if is_part else []
+    rows = list(_rows(name, untrained=untrained)) if is_part else []
     if as_json:
         import json
         from dataclasses import asdict
@@ -100,17 +101,18 @@ def _show_rows(rows: list[Row], everything: bool) -> None:
         click.echo(text_table((*_HEADER, "DOES NOT FIT"), bad))
     elif bad:
         click.echo(f"{sum(not row.fits for row in rows)} of {len(rows)} pairings do not fit; see: toolkit compat --all")
+        click.echo("for parts that fit once they are trained together, see: toolkit compat --untrained")
 
 
 def _names(row: Row) -> tuple[str, str, str, str]:
     return row.backbone, row.region_encoder, row.bridge, row.decoder
 
 
-def _rows(name: str | None) -> Iterator[Row]:
+def _rows(name: str | None, *, untrained: bool = False) -> Iterator[Row]:
     """Try every combination of parts, each with its default options; with a name, those that hold such a part."""
     from itertools import product
 
-    candidates = {kind: _defaults(kind) for kind in PARTS}
+    candidates = {kind: _defaults(kind, untrained=untrained) for kind in PARTS}
     for names in product(*(candidates[kind] for kind in PARTS)):
         if name is None or name in names:
             yield _row(names, {kind: candidates[kind][part] for kind, part in zip(PARTS, names, strict=True)})
@@ -134,14 +136,17 @@ def _row(names: tuple[str, ...], parts: Mapping[str, Part | Problem]) -> Row:
     return Row(backbone, encoder, bridge, decoder, not reason, reason, weights, text)
 
 
-def _defaults(kind: str) -> dict[str, Part | Problem]:
+def _defaults(kind: str, *, untrained: bool) -> dict[str, Part | Problem]:
     """Return the parts of a kind with default options; in the place of one that has none, what is wrong with it."""
     from regionkit.registry.schema import fill
 
     found: dict[str, Part | Problem] = {}
     for spec in get_registry().specs(kind):
         problems: list[Problem] = []
-        found[spec.name] = fill(kind, spec.name, problems=problems) or problems[0]
+        # A bank is no matter of training: it is fitted to the corpus that it names.
+        fresh = untrained and spec.weights and "corpus" not in spec.needs
+        value = {"name": spec.name, "weights": "none"} if fresh else spec.name
+        found[spec.name] = fill(kind, value, problems=problems) or problems[0]
     return found
 
 

@@ -213,7 +213,7 @@ class _Maker:
             writes=_space(ports.writes),
             weights=weights,
             backbone=None if self.spec.kind == "backbone" else ports.backbone,
-            parts={"corpus": Sentences(), "dataset": SampleData()},
+            parts={"corpus": Sentences(), "dataset": SampleData(), "backbone": ports.backbone},
             seed=seed,
         )
 

@@ -149,11 +149,22 @@ def _check_words(spec: ComponentSpec, what: str) -> None:
     for role in spec.trains:
         if spec.roles[role] not in KINDS:
             raise ValueError(f"{what}: it trains the unknown kind '{role}'; kinds are: {', '.join(KINDS)}")
+    _check_trained(spec, what)
     if spec.relabels and spec.kind != "bridge":
         raise ValueError(f"{what}: only a bridge relabels vectors")
     for kind in spec.roles.values():
         if kind not in KINDS:
             raise ValueError(f"{what}: it needs the unknown kind '{kind}'; kinds are: {', '.join(KINDS)}")
+
+
+def _check_trained(spec: ComponentSpec, what: str) -> None:
+    """Check that a recipe trains one part of a kind: weights say their kind, and by it whose they are."""
+    roles: dict[str, str] = {}
+    for role in spec.trains:
+        first = roles.setdefault(spec.roles[role], role)
+        if first != role or spec.trains.count(role) > 1:
+            both = f"'{first}' and '{role}'" if first != role else f"'{role}' twice"
+            raise ValueError(f"{what}: it trains {both}; the parts that it trains must be of different kinds")
 
 
 def check_command(command: Any) -> CommandSpec:

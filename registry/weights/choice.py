@@ -75,7 +75,8 @@ def reference_of(part: Part) -> str:
 def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
     """Return the weights of a part; None where it has none, or is to start untrained.
 
-    Weights that are named outright must be of this component and space; their corruption is the user's own decision.
+    Weights that are named outright must be of this component and space; their corruption and the options that they were
+    trained with are the user's own decision.
 
     Raises:
         WeightsError: No file, several files, a damaged file or a file for something else.
@@ -86,7 +87,7 @@ def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
     matches = _find(part, wanted) if reference == "auto" else _named(part, reference, wanted)
     if not matches:
         installed = find_installed(part)
-        if installed is None or not wanted.takes(installed.header, trust=True):
+        if installed is None or not _suits(part, installed, wanted):
             raise missing(part, wanted, installed)
         return installed
     if len(matches) > 1:
@@ -127,18 +128,21 @@ def _find(part: Part, wanted: Wanted) -> list[WeightFile]:
     What the user installed is trusted where it does not say its space, if nothing that does will do.
     """
     if part.folder:
-        found = _in_folder(part, locate(part.folder), wanted)
+        found = _in_folder(part, locate(part.folder), wanted, outright=False)
         if found:
             return found
     index = get_index()
     return _indexed(index, part, wanted, trust=False) or _indexed(index, part, wanted, trust=True)
 
 
-def _indexed(index: WeightIndex, part: Part, wanted: Wanted, *, trust: bool) -> list[WeightFile]:
+def _indexed(index: WeightIndex, part: Part, wanted: Wanted, *, trust: bool, held: bool = True) -> list[WeightFile]:
+    """Return the files of an index that fit; ``held`` says whether they are held to the options that were written."""
     question = (part.kind, part.name, None, wanted.corruption or None, wanted.corpus or None)
 
     def fits(header: WeightHeader | None) -> bool:
-        return header is not None and wanted.takes(header, trust=trust) and not contradictions(part, header)
+        if header is None or not wanted.takes(header, trust=trust):
+            return False
+        return not (held and contradictions(part, header))
 
     whole = [file for file in index.find(*question) if fits(file.header)]
     return sound([*whole, *(file for file in index.find_damaged(*question) if fits(file.header))])
@@ -156,8 +160,21 @@ def contradictions(part: Part, header: WeightHeader) -> list[str]:
     ]
 
 
-def _in_folder(part: Part, folder: Path, wanted: Wanted) -> list[WeightFile]:
+def _suits(part: Part, file: WeightFile, wanted: Wanted) -> bool:
+    """Say whether official weights that the toolkit found may be taken unasked."""
+    return wanted.takes(file.header, trust=True) and not contradictions(part, file.header)
+
+
+def _in_folder(part: Part, folder: Path, wanted: Wanted, *, outright: bool) -> list[WeightFile]:
     """Return the weights of a part in a folder that the user named: files of ours that fit, else official ones.
+
+    Args:
+        part: The component.
+        folder: Where to look.
+        wanted: What the weights must have been trained for.
+        outright: True where the folder was named for this part alone: what lies in it may then run with other options
+            than it was trained with, though of several files those go first that were trained with them. In the folder
+            of a whole pipeline the toolkit chooses.
 
     Raises:
         WeightsError: The folder is a file, or holds weights of the part for something else.
@@ -169,13 +186,22 @@ def _in_folder(part: Part, folder: Path, wanted: Wanted) -> list[WeightFile]:
         )
     index = WeightIndex.scan([folder])
     found = _indexed(index, part, wanted, trust=True)
+    if not found and outright:
+        found = _indexed(index, part, wanted, trust=True, held=False)
     if found:
         return found
     official = find_official(part, folder)
     if official is not None:
         _check_named(part, official, wanted)
+    if official is not None and (outright or not contradictions(part, official.header)):
         return [official]
     others = index.find(part.kind, part.name)
+    contradicted = _contradicted(part, wanted, [official] if official is not None else others, trust=True)
+    if contradicted:
+        raise WeightsError(
+            f"the weights of {part.kind} '{part.name}' in {folder} were trained with other options than those written",
+            *(_all_the_same(part, file, f"file:{file.path}") for file in contradicted),
+        )
     if others:
         held = "; ".join(sorted({_described(file.header) for file in others}))
         raise WeightsError(
@@ -192,7 +218,7 @@ def _named(part: Part, reference: str, wanted: Wanted) -> list[WeightFile]:
     else:
         path = locate(reference)
         if path.is_dir():
-            found = _in_folder(part, path, wanted)
+            found = _in_folder(part, path, wanted, outright=True)
             if not found:
                 entries = spec_for(part).checkpoints
                 raise WeightsError(
@@ -242,7 +268,7 @@ def missing(part: Part, wanted: Wanted, installed: WeightFile | None = None) -> 
         *_other_options(part, wanted),
         _exist(part) or f"there are no weights of {part.kind} '{part.name}' at all",
         *_recipes(part),
-        *_official_hints(part, installed),
+        *_official_hints(part, wanted, installed),
         *broken,
         f"in a recipe it may start untrained: {part.kind}.weights: none" if hasattr(part.config, "weights") else "",
     )
@@ -250,16 +276,26 @@ def missing(part: Part, wanted: Wanted, installed: WeightFile | None = None) -> 
 
 def _other_options(part: Part, wanted: Wanted) -> list[str]:
     """Say which weights would do, had they not been trained with other options than those that were written."""
-    return [
+    files = get_index().find(part.kind, part.name, None, wanted.corruption or None)
+    return [_all_the_same(part, file, file.label) for file in _contradicted(part, wanted, files, trust=False)]
+
+
+def _contradicted(part: Part, wanted: Wanted, files: Iterable[WeightFile], *, trust: bool) -> list[WeightFile]:
+    """Return the first few weights that would fit, were it not for options that the user wrote."""
+    return [file for file in files if wanted.takes(file.header, trust=trust) and contradictions(part, file.header)][:3]
+
+
+def _all_the_same(part: Part, file: WeightFile, reference: str) -> str:
+    return (
         f"'{file.label}' was trained with {', '.join(contradictions(part, file.header))}; "
-        f"to run it so all the same write {part.kind}.weights: {file.label}"
-        for file in get_index().find(part.kind, part.name, None, wanted.corruption or None)
-        if wanted.takes(file.header, trust=False) and contradictions(part, file.header)
-    ][:3]
+        f"to run it so all the same write {part.kind}.weights: {reference}"
+    )
 
 
-def _official_hints(part: Part, installed: WeightFile | None) -> list[str]:
+def _official_hints(part: Part, wanted: Wanted, installed: WeightFile | None) -> list[str]:
     """Say what of a component's release is here, and how the rest is had."""
+    if installed is not None and wanted.takes(installed.header, trust=True):
+        return [_all_the_same(part, installed, f"file:{installed.path}")]
     if installed is not None:
         return [f"the released ones that are here ({installed.label}) are for {installed.header.space}"]
     lacking = missing_installed(part)
@@ -296,10 +332,10 @@ def _recipes(part: Part) -> tuple[str, ...]:
     if made:
         return (f"the others were made with: {_few(made, 2)}",)
     registry = get_registry()
-    # Weights that were released are not made by whatever recipe trains that kind of part.
+    # Weights that were released are not made by whatever recipe trains that kind of part alone.
     home = registry.owner(part.spec) if part.spec.checkpoints else None
-    recipes = [spec for spec in registry.specs("recipe") if home in (None, registry.owner(spec))]
-    names = [spec.name for spec in recipes if spec.trains == part.kind]
+    suits = [spec for spec in registry.specs("recipe") if len(spec.trains) > 1 or home in (None, registry.owner(spec))]
+    names = [spec.name for spec in suits if part.kind in (spec.roles[role] for role in spec.trains)]
     return (f"train them: toolkit train FILE, with recipe: {' or '.join(names)}",) if names else ()
 
 
@@ -336,7 +372,7 @@ def choose_bank(part: Part, space: str, decoder: WeightFile | None) -> BankChoic
         return BankChoice(banks[0])
     if not banks and name == "auto":
         installed = find_installed(part)
-        if installed is not None and Wanted(space).takes(installed.header, trust=True):
+        if installed is not None and _suits(part, installed, Wanted(space)):
             return BankChoice(installed)
     corpora = [known for known in get_registry().names("corpus") if fill("corpus", known, problems=[]) is not None]
     wanted = own if name == "auto" else name

@@ -133,6 +133,18 @@ def test_outsider_enters_with_distribution_and_version(project):
             id="trains",
         ),
         pytest.param(
+            SPEC.format(
+                "kind='recipe', name='one', target='a:B', needs=('bridge', 'other:bridge'), trains=('bridge', 'other')"
+            ),
+            "recipe 'one': it trains 'bridge' and 'other'; the parts that it trains must be of different kinds",
+            id="trains-two-of-a-kind",
+        ),
+        pytest.param(
+            SPEC.format("kind='recipe', name='one', target='a:B', trains=('decoder', 'decoder')"),
+            "recipe 'one': it trains 'decoder' twice; the parts that it trains must be of different kinds",
+            id="trains-one-twice",
+        ),
+        pytest.param(
             SPEC.format("kind='recipe', name='one', target='a:B'"),
             "recipe 'one': it must say which parts it trains with trains=(KIND, ...)",
             id="trains-nothing",
@@ -294,7 +306,7 @@ def test_copied_folder_is_named_with_what_to_change(project, copied, name, comma
     lines = result.stderr.splitlines()
     assert lines[:2] == [
         "error: two plugins both register region_encoder 'whole'",
-        "  so they do 2 more: region_encoder 'crop', bridge 'none'",
+        "  so they do 3 more: region_encoder 'crop', region_encoder 'picture', bridge 'none'",
     ]
     assert any(f"{name} (regionkit " in line and line.endswith(f", in {folder}") for line in lines[2:4])
     assert lines[4] == (

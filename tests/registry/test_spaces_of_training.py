@@ -94,19 +94,11 @@ def test_trained_parts_find_each_other_by_the_names_of_their_spaces(shelf):
     encoder = {"kind": "region_encoder", "name": "point-qformer", "space": "mini-dense/image[128]"}
     bridge = {"kind": "bridge", "name": "language-projection"}
     decoder = {"kind": "decoder", "name": "lm-tokens"}
-    for run in ("one", "two"):
-        hidden = {"hidden": 32 if run == "one" else 40, "heads": 4}
-        shelf(f"{run}-encoder", **encoder, writes=f"point-qformer/{run}[{hidden['hidden']}]", config=hidden)
-        shelf(
-            f"{run}-bridge", **bridge, space=f"point-qformer/{run}[{hidden['hidden']}]", writes=f"lm-tokens/{run}[48]"
-        )
-        shelf(
-            f"{run}-decoder",
-            kind="decoder",
-            name="lm-tokens",
-            space=f"lm-tokens/{run}[48]",
-            config={"hidden": 48, "heads": 4},
-        )
+    for run, width in (("one", 32), ("two", 40)):
+        queried, spoken = f"point-qformer/{run}[{width}]", f"lm-tokens/{run}[48]"
+        shelf(f"{run}-encoder", **encoder, writes=queried, config={"hidden": width, "heads": 4})
+        shelf(f"{run}-bridge", **bridge, space=queried, writes=spoken)
+        shelf(f"{run}-decoder", **decoder, space=spoken, config={"hidden": 48, "heads": 4})
     trained = {"bridge": "language-projection", "decoder": "lm-tokens"}
     found = plan(region_encoder={"name": "point-qformer", "weights": "two-encoder"}, **trained)
     assert [file.path.stem for file in found.weights.values() if file][1:] == [

@@ -264,6 +264,53 @@ def test_stop_of_several_tokens_ends_captions_and_is_no_part_of_them(trained, mo
     assert [stopped[number].tokens for number in others] == [plain[number].tokens for number in others]
 
 
+STOPPED = [
+    pytest.param(GenerateOptions(max_tokens=9), id="greedy"),
+    pytest.param(GenerateOptions(max_tokens=60), id="greedy-up-to-the-positions"),
+    pytest.param(GenerateOptions(max_tokens=9, beams=3), id="beams"),
+    pytest.param(GenerateOptions(max_tokens=60, beams=3), id="beams-up-to-the-positions"),
+]
+
+
+@pytest.mark.parametrize("padding", [pytest.param(False, id="pad"), pytest.param(True, id="padded-with-the-end")])
+@pytest.mark.parametrize("options", STOPPED)
+def test_score_of_a_stopped_caption_counts_what_was_written_and_no_batch_mate(options, padding, trained, monkeypatch):
+    inputs = regions(24)
+    longest = max(trained.generate(inputs), key=lambda one: len(one.tokens))
+    stop = " ".join(longest.text.split()[1:3])
+    monkeypatch.setattr(LmTokens, "_stop", property(lambda self: stop))
+    if padding:
+        monkeypatch.setattr(trained, "tokenizer", dataclasses.replace(trained.tokenizer, pad=trained.tokenizer.end))
+    together = trained.generate(inputs, options=options)
+    alone = [trained.generate(row(inputs, index), options=options)[0] for index in range(24)]
+    assert [one.tokens for one in together] == [one.tokens for one in alone]
+    assert [one.score for one in together] == pytest.approx([one.score for one in alone], abs=1e-5)
+    # With the stop string behind it, a text is scored as what was written; the other captions wrote an end token.
+    stopped = [stop in trained.tokenizer.decode(one.tokens) for one in together]
+    assert any(stopped)
+    assert not all(stopped)
+    ended = [one.finished for one in together]
+    assert all(one for one, by_stop in zip(ended, stopped, strict=True) if by_stop)
+    index = stopped.index(True)
+    words = trained._padded([list(together[index].tokens)])
+    assert together[index].score == pytest.approx(trained._sum(row(inputs, index), *words, None).item(), abs=1e-4)
+    texts = [
+        f"{one.text} {stop}".strip() if by_stop else one.text for one, by_stop in zip(together, stopped, strict=True)
+    ]
+    scores = trained.score(inputs, texts).tolist()
+    found = [(one.score, score) for one, score in zip(together, scores, strict=True) if one.finished]
+    assert [one for one, _ in found] == pytest.approx([score for _, score in found], abs=1e-4)
+
+
+def test_text_that_ends_in_the_stop_string_is_trained_on_without_an_end_token(trained, monkeypatch):
+    inputs = regions(2)
+    assert trained._targets(["word1 word2 word3"], None)[1].tolist() == [4]
+    monkeypatch.setattr(LmTokens, "_stop", property(lambda self: "word2 word3"))
+    texts = ["word1 word2 word3", "word2 word1"]
+    assert trained._targets(texts, None)[1].tolist() == [3, 3]
+    assert trained.loss(inputs, texts).item() == pytest.approx(-trained.score(inputs, texts).sum().item() / 6, abs=1e-5)
+
+
 def test_ids_that_the_tokenizer_lacks_are_never_written_and_no_other_is_held_back():
     decoder = build()
     wide = build(architecture={"vocab_size": 64})

@@ -75,6 +75,15 @@ def test_unknown_split_is_named() -> None:
         make_layout("tset", 0, 0)
 
 
+def test_a_task_that_nobody_poses_is_told_with_those_that_are_posed() -> None:
+    dataset = MiniDataset(MiniDatasetConfig())
+    for ask in (dataset.samples, dataset.fingerprint):
+        with pytest.raises(DataError, match="the mini-world has no task 'nope'\n  tasks are: point, box, mask, trace"):
+            ask("nope", "test", 0, 5)
+        with pytest.raises(DataError, match="no task 'maks'\n  did you mean: mask"):
+            ask("maks", "test", 0, 5000)
+
+
 def test_size_of_the_language() -> None:
     assert len(NOUNS) == len(set(NOUNS)) == 64
     assert len(BACKGROUNDS) == 8

@@ -18,10 +18,9 @@ from safetensors.torch import load_file
 from regionkit.core.contracts import Decoder
 from regionkit.core.features import Caption, RegionTokens
 from regionkit.core.pipeline import Pipeline
-from regionkit.core.regions import WholeImage
 from regionkit.core.testing import GridBackbone, Pooled, Relabel, SampleData, WordDecoder
 from regionkit.core.weights import read_header
-from regionkit.plugins.training.captioning import Captioning, _exchanged
+from regionkit.plugins.training.captioning import Captioning
 from regionkit.plugins.training.captioning_config import CaptioningConfig
 from regionkit.registry.assembly import build
 from regionkit.registry.cli import root
@@ -253,12 +252,3 @@ def test_the_share_of_right_captions_is_counted():
     right = sum("a red dog on the grass" in sample.references for sample in SampleData().samples("mask", "test"))
     assert right == 1
     assert figures == {"mask/test: said as a reference": pytest.approx(1 / 6)}
-
-
-def test_whole_pictures_are_not_exchanged():
-    assert _exchanged(SampleData().samples("mask", "test")) == []
-    samples = build("dataset", "mini").samples("mask", "test", limit=4)
-    exchanged = _exchanged(samples)
-    assert [one.references for one in exchanged] == [one.references for one in samples]
-    assert not any(one.region is other.region for one, other in zip(exchanged, samples, strict=True))
-    assert not any(isinstance(one.region, WholeImage) for one in exchanged)

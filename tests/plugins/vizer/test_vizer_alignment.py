@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import pytest
@@ -84,6 +85,14 @@ def test_context_text_shows_the_decoder_no_region(decoder):
     assert not torch.allclose(seen.tokens, states.tokens)
 
 
+def test_context_text_needs_a_token_before_the_caption():
+    made = lm()
+    made.tokenizer = dataclasses.replace(made.tokenizer, start=())
+    recipe = stage(made, context="text")
+    with pytest.raises(FeatureError, match="has no token, and the prompt is empty: nothing stands before the text"):
+        recipe.loss(recipe.batch(0))
+
+
 class Repainted(Pictures):
     """The same captions under other pictures."""
 
@@ -143,6 +152,18 @@ def test_figures_and_the_header_tell_a_mapper_that_works():
     notes = artifact.header.extra[NOTES]
     assert notes["collapsed"] is False
     assert [notes[name] for name in ("variant", "context", "positions", "target")] == ["GT", "image", "pred", "image"]
+
+
+def test_exchanged_captions_show_whether_a_mapper_reads_captions_at_all():
+    recipe = stage(context="text")
+    follow(recipe, 60, 2e-2)
+    figures = dict(recipe.evaluate())
+    assert figures["cosine with captions exchanged"] < figures["cosine"] - 0.3
+    plain = recipe.decoder.hidden_states
+    recipe = stage(lm())
+    recipe.decoder.hidden_states = lambda inputs, texts, *more: plain(inputs, ["red dog"] * len(texts), *more)
+    figures = dict(recipe.evaluate())
+    assert figures["cosine with captions exchanged"] == pytest.approx(figures["cosine"], abs=1e-6)
 
 
 def test_a_mapper_that_says_the_same_of_all_sets_the_alarm_off_although_its_loss_is_small():

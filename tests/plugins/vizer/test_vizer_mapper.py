@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity, normalize
@@ -92,9 +94,12 @@ def test_an_untrained_mapper_takes_new_widths_from_its_seed_and_a_trained_one_re
     direct = mapper(3, READS, WRITES)
     assert all(torch.equal(one, other) for one, other in zip(part.parameters(), direct.parameters(), strict=True))
     part.trained = True
-    part.fit_to("other/hidden[6]", WRITES)  # of the same width: names of runs differ
-    with pytest.raises(WeightsError, match=r"lead from .*\[6\] to grid/image\[5\], and this recipe needs .*\[7\]"):
-        part.fit_to("other/hidden[7]", WRITES)
+    part.fit_to(READS, WRITES)
+    for space in ("other/hidden[6]", "lm/hidden[7]"):  # a width alone says nothing
+        with pytest.raises(WeightsError, match=rf"lead from {re.escape(READS)} to .*, and .* needs {re.escape(space)}"):
+            part.fit_to(space, WRITES)
+    with pytest.raises(WeightsError, match=r"needs lm/hidden\[6\] to other/image\[5\]"):
+        part.fit_to(READS, "other/image[5]")
 
 
 def test_weights_bring_spaces_sizes_and_how_they_were_trained(tmp_path):

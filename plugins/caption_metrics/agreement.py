@@ -1,0 +1,108 @@
+"""How well captions agree with their pictures, in the eyes of a dual encoder that had no part in writing them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from typing import ClassVar, Self
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from regionkit.core.contracts import Backbone, BuildContext, Dataset, Metric, Sample, Score, iter_batches
+from regionkit.core.errors import DataError, FeatureError
+from regionkit.plugins.caption_metrics.configs import ImageTextCosineConfig
+
+#: Pictures, and captions, that go through the judge together.
+_TOGETHER = 32
+
+
+class ImageTextCosine(Metric):
+    """Mean over samples of the cosine between the class token of the picture and the caption, from -1 to 1.
+
+    The picture is judged as a whole, also where a caption is about a region of it. References are not looked at: a
+    caption that fits the picture scores as it does, whether or not anybody wrote something like it.
+
+    Args:
+        config: Which backbone judges; only its name is used here.
+        backbone: The judge, with a class token and a text tower.
+        dataset: Where the pictures of samples are.
+
+    Raises:
+        FeatureError: The backbone has no text tower.
+
+    Source: Hessel et al., CLIPScore, arXiv 2104.08718, section 3, without its factor 2.5 and without its cut at 0,
+    which are made for the cosines of one certain model.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: ImageTextCosineConfig, backbone: Backbone, dataset: Dataset) -> None:
+        if not backbone.text_space:
+            raise FeatureError(
+                f"image-text-cosine reads sentences as well, and backbone '{config.backbone}' has no text tower",
+                "choose one with both, such as backbone: clip",
+            )
+        self.config = config
+        self.backbone = backbone
+        self.dataset = dataset
+        self._scores: list[float] = []
+
+    @classmethod
+    def build(cls, config: ImageTextCosineConfig, context: BuildContext) -> Self:
+        """Take the judge and the data set of ``context.parts``.
+
+        Raises:
+            DataError: One of them is not there.
+            FeatureError: The judge reads no sentences.
+        """
+        for kind in ("backbone", "dataset"):
+            if context.parts.get(kind) is None:
+                raise DataError(f"image-text-cosine judges with a backbone and a data set, and no {kind} was given")
+        return cls(config, context.parts["backbone"], context.parts["dataset"])
+
+    @torch.inference_mode()
+    def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
+        """Take in captions of samples, in order.
+
+        Raises:
+            FeatureError: The judge has no class token, or one of its vectors is NaN or infinite.
+            DataError: A picture cannot be loaded.
+        """
+        pairs = list(zip(samples, captions, strict=True))
+        for part in iter_batches(len(pairs), _TOGETHER):
+            keys = list(dict.fromkeys(sample.image_id for sample, _ in pairs[part]))
+            seen = self._seen([self.dataset.image(key) for key in keys])
+            rows = [keys.index(sample.image_id) for sample, _ in pairs[part]]
+            said = self.backbone.encode_text([caption for _, caption in pairs[part]]).float()
+            found = cosine_similarity(seen[rows], said, dim=-1)
+            if not bool(torch.isfinite(found).all()):
+                raise FeatureError(f"image-text-cosine: backbone '{self.config.backbone}' gave NaN or infinite values")
+            self._scores += found.tolist()
+
+    def compute(self) -> Score:
+        """Judge everything taken in so far."""
+        mean = sum(self._scores) / len(self._scores) if self._scores else 0.0
+        signature = (
+            f"image-text-cosine|mean of samples|class token of the whole picture|no factor, no cut at 0"
+            f"|backbone={self.config.backbone}|{self.backbone.space} and {self.backbone.text_space}"
+        )
+        return Score(mean, tuple(self._scores), signature)
+
+    def _seen(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """Return the class tokens (b, d) of pictures; those of one patch grid go through the backbone together."""
+        places: defaultdict[Hashable, list[int]] = defaultdict(list)
+        for place, picture in enumerate(pictures):
+            places[self.backbone.frame(picture.size).grid].append(place)
+        found: dict[int, Tensor] = {}
+        for same in places.values():
+            tokens = self.backbone.encode([pictures[place] for place in same]).cls
+            if tokens is None:
+                raise FeatureError(
+                    f"image-text-cosine reads the class token, and backbone '{self.config.backbone}' has none",
+                    "choose one that has, such as backbone: clip",
+                )
+            found |= zip(same, tokens.float(), strict=True)
+        return torch.stack([found[place] for place in range(len(pictures))])
