@@ -2,8 +2,8 @@
 
 Letters in shapes: b images, r regions in the whole batch, t tokens a region, h w patch grid, d width, n texts.
 A component is a class that the registry builds from a filled config with :meth:`Component.build`; modules with
-parameters inherit from ``torch.nn.Module`` first and from their contract second. All promises stand in this one file, long
-as it is: whoever writes a component reads it from top to bottom.
+parameters inherit from ``torch.nn.Module`` first and from their contract second. All promises stand in this one file,
+long as it is: whoever writes a component reads it from top to bottom.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-import pytest
 import torch
 
 from regionkit.core.contracts import Component
@@ -33,6 +32,8 @@ def tiny(spec: ComponentSpec) -> dict[str, Any]:
     options = dict(read_value(spec.tiny, spec.name)) if spec.tiny else {}
     if "weights" in option_types(spec):
         options["weights"] = "none"
+    if spec.kind == "decoder" and "positions" in option_types(spec):
+        options["positions"] = 512  # room for all patches of a picture
     return {"name": spec.name, **options}
 
 
@@ -45,7 +46,6 @@ def fitting() -> Iterator[tuple[tuple[str, ...], PipelinePlan]]:
             yield tuple(part.name for part in parts.values()), plan
 
 
-@pytest.mark.slow
 def test_every_pairing_that_fits_runs() -> None:
     scene_of = build("dataset", "mini").samples("box", "test", 0, 1)[0]
     image = build("dataset", "mini").image(scene_of.image_id)

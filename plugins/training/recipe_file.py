@@ -153,7 +153,7 @@ def _plan(document: Document, folder: Path, command: str) -> TrainingPlan:
     recipe = fill("recipe", document.data.get("recipe"), document.line, "recipe", problems)
     spec = _spec(document)
     roles = _roles(document, spec)
-    check_keys(document.data, (*KEYS, *roles), document.line, problems)
+    check_keys(document.data, (*KEYS, "corpus", *roles), document.line, problems)
     seed, half, out = _seed(document, problems), _half(document, problems), _out(document, problems)
     trained = _trained(document, spec, recipe, problems)
     parts: dict[str, Part] = {}

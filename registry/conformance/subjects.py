@@ -12,7 +12,8 @@ from weakref import WeakKeyDictionary
 import torch
 
 from regionkit.core.contracts import Backbone, BuildContext, GapBridge
-from regionkit.core.errors import DataError, ImageError, RegionkitError
+from regionkit.core.errors import DataError, FeatureError, ImageError, RegionkitError
+from regionkit.core.features import RegionTokens
 from regionkit.core.spec import ComponentSpec, Port
 from regionkit.core.testing import (
     BlockBackbone,
@@ -183,10 +184,7 @@ class _Maker:
         component = self.make(0, ports)
         inputs = None
         if ports.reads is not None and kind in ("bridge", "decoder"):
-            views = ports.reads.form == "views"
-            inputs = _views() if views else example_tokens(
-                ports.reads.space, tokens=3 if ports.reads.many else 1, unit=kind == "decoder"
-            )  # fmt: skip
+            inputs = _views() if ports.reads.form == "views" else _tokens(kind, component, ports.reads)
         return Subject(
             kind,
             component,
@@ -282,6 +280,22 @@ def _pictures(backbone: Backbone) -> Any:
         except (RegionkitError, Skip):
             continue
     return drawn
+
+
+def _tokens(kind: str, component: Any, reads: Port) -> RegionTokens:
+    """Return what a bridge or decoder reads, padded; for one that merges neighbours a whole square of four tokens."""
+    tokens = example_tokens(reads.space, tokens=3 if reads.many else 1, unit=kind == "decoder")
+    if kind != "bridge" or not reads.many:
+        return tokens
+    try:
+        with torch.no_grad():
+            component.bridge(tokens)
+    except FeatureError:
+        whole = example_tokens(reads.space, tokens=4)
+        return replace(whole, mask=torch.ones_like(whole.mask))
+    except Exception:  # the checks tell it
+        return tokens
+    return tokens
 
 
 def _views() -> Any:

@@ -260,13 +260,24 @@ def test_compat_of_a_preset(toy):
     assert "toy-none" in rows["bridge"]
 
 
-@pytest.mark.parametrize("kind", ["backbone", "region_encoder", "bridge", "decoder"])
-def test_compat_of_any_part_is_the_table_filtered(toy, kind):
-    name = {"backbone": "toy-a", "region_encoder": "toy-pool", "bridge": "toy-none", "decoder": "toy-words"}[kind]
-    everything = json.loads(toy.run("compat", "--json").stdout)
-    rows = json.loads(toy.run("compat", name, "--json").stdout)
-    assert rows == [row for row in everything if row[kind] == name]
-    assert rows
+def test_compat_of_any_part_is_the_table_filtered(toy):
+    everything = json.loads(toy.run("compat", "--json").stdout)  # thousands of pairings: once for all kinds
+    names = {"backbone": "toy-a", "region_encoder": "toy-pool", "bridge": "toy-none", "decoder": "toy-words"}
+    for kind, name in names.items():
+        rows = json.loads(toy.run("compat", name, "--json").stdout)
+        assert rows == [row for row in everything if row[kind] == name]
+        assert rows
+
+
+def test_compat_also_shows_what_fits_once_it_is_trained(toy):
+    def fits(*more):
+        rows = json.loads(toy.run("compat", "point-qformer", "--json", *more).stdout)
+        return {(row["backbone"], row["bridge"], row["decoder"]) for row in rows if row["fits"]}
+
+    wanted = ("mini-vit", "language-projection", "lm-tokens")
+    assert wanted not in fits()
+    assert wanted in fits("--untrained")
+    assert "see: toolkit compat --untrained" in toy.run("compat", "point-qformer").stdout
 
 
 def test_compat_of_a_name_of_two_kinds_shows_both(toy):
