@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from regionkit.core.errors import FeatureError
 from regionkit.core.features import GenerateOptions
 from regionkit.core.language.tokenizers import LanguageTokenizer
+from regionkit.core.seeds import generator_of
 
 #: Tokens that are turned into text to see whether it ends in a stop string of several tokens.
 _TAIL = 16
@@ -203,7 +203,7 @@ class _Draw(LogitsProcessor):  # type: ignore[misc]
 
     def __init__(self, options: GenerateOptions, rows: Sequence[int]) -> None:
         self._options = options
-        self._streams = [_stream(options.seed, row) for row in rows]
+        self._streams = [generator_of(options.seed, row) for row in rows]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         logits = _nucleus(scores.float() / self._options.temperature, self._options.top_p)
@@ -225,11 +225,6 @@ def _nucleus(logits: Tensor, mass: float) -> Tensor:
     shares = ordered.softmax(dim=-1)
     beyond = shares.cumsum(dim=-1) - shares >= mass  # what stands before a token has the mass already
     return logits.masked_fill(beyond.scatter(1, places, beyond), -torch.inf)
-
-
-def _stream(seed: int, row: int) -> torch.Generator:
-    digest = hashlib.sha256(repr((seed, row)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 class _StopText(StoppingCriteria):  # type: ignore[misc]

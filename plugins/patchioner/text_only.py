@@ -7,7 +7,6 @@ What the corruption is, is the bridge's to say, so the same recipe trains the de
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -24,6 +23,7 @@ from regionkit.core.contracts import (
 )
 from regionkit.core.errors import DataError, RegionkitError
 from regionkit.core.features import RegionTokens
+from regionkit.core.seeds import generator_of
 from regionkit.core.texts import embed_texts
 from regionkit.plugins.patchioner.decap_config import TextOnlyConfig
 
@@ -95,7 +95,7 @@ class TextOnly(Recipe):
             )
         texts = list(parts["corpus"].texts())
         if config.limit and config.limit < len(texts):
-            order = torch.randperm(len(texts), generator=_generator(context.seed, "limit"))
+            order = torch.randperm(len(texts), generator=generator_of(context.seed, "limit"))
             texts = [texts[index] for index in order[: config.limit].tolist()]
         embeddings = embed_texts(backbone, texts)
         return cls(config, decoder, parts["bridge"], embeddings, texts, space=backbone.text_space, seed=context.seed)
@@ -116,7 +116,7 @@ class TextOnly(Recipe):
         epoch, position = divmod(step, self.steps_an_epoch)
         start = position * self.config.batch_size
         chosen = self._order(epoch)[start : start + self.config.batch_size]
-        vectors = self.bridge.corrupt(self.embeddings[chosen], _generator(self.seed, "corrupt", step))
+        vectors = self.bridge.corrupt(self.embeddings[chosen], generator_of(self.seed, "corrupt", step))
         return RegionTokens.single(vectors, self.space), [self.texts[index] for index in chosen.tolist()]
 
     def loss(self, batch: tuple[RegionTokens, list[str]]) -> tuple[Tensor, Mapping[str, float]]:
@@ -149,15 +149,9 @@ class TextOnly(Recipe):
 
     def _order(self, epoch: int) -> Tensor:
         if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = (epoch, torch.randperm(len(self.texts), generator=_generator(self.seed, "order", epoch)))
+            self._epoch = (epoch, torch.randperm(len(self.texts), generator=generator_of(self.seed, "order", epoch)))
         return self._epoch[1]
 
 
 def _letters(text: str) -> str:
     return "".join(text.lower().split())
-
-
-def _generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """Return a generator whose numbers depend on these words alone."""
-    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -6,34 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from regionkit.core.contracts import WeightArtifact
-from regionkit.core.errors import WeightsError
-from regionkit.core.language.models import read_folder, sizes_of
-from regionkit.core.weights import UNNAMED, WeightHeader
+from regionkit.core.language.released import read_decoder
 from regionkit.plugins.regionvlm.seq2seq_config import Seq2SeqTokensConfig
 from regionkit.plugins.regionvlm.seq2seq_decoder import NAMING
 
 
 def read_seq2seq_tokens(files: Mapping[str, Path], config: Seq2SeqTokensConfig) -> WeightArtifact:
-    """Turn a folder with a T5 type model into the tensors of ``seq2seq-tokens``, which keep their names.
-
-    The folder does not say which region tokens the model was trained with, only how wide they are.
-
-    Args:
-        files: ``model``, the folder: config.json, weights in one file or several, tokenizer files.
-        config: Options; none of them counts here.
-
-    Raises:
-        WeightsError: Something is missing, damaged, of another kind of model, or not accounted for.
-    """
-    if "model" not in files:
-        raise WeightsError("decoder 'seq2seq-tokens' needs a language model", "the folder with the role 'model'")
-    found = read_folder(files["model"], NAMING, "decoder 'seq2seq-tokens'")
-    header = WeightHeader(
-        "decoder",
-        "seq2seq-tokens",
-        f"{UNNAMED}[{found.config.hidden_size}]",
-        config=sizes_of(NAMING, found.config),
-        extra={"tokenizer": found.tokenizer.to_extra(), "model": found.stored},
-        license="see its release",
-    )
-    return WeightArtifact(found.tensors, header)
+    """Turn a folder with a T5 type model into the tensors of ``seq2seq-tokens``; no option counts here."""
+    return read_decoder(files, NAMING, "seq2seq-tokens")

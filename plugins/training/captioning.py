@@ -7,7 +7,6 @@ every pipeline whose parts hand gradients on.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -31,6 +30,7 @@ from regionkit.core.errors import DataError, RegionkitError
 from regionkit.core.features import Scene
 from regionkit.core.pipeline import Pipeline
 from regionkit.core.regions import Region, Regions, WholeImage
+from regionkit.core.seeds import generator_of
 from regionkit.core.spec import PARTS
 from regionkit.plugins.training.captioning_config import CaptioningConfig
 
@@ -160,7 +160,7 @@ class Captioning(Recipe):
 
     def batch(self, step: int) -> CaptioningBatch:
         """Draw the regions of a step from the seed and the step alone."""
-        config, draws = self.config, _generator(self.seed, "batch", step)
+        config, draws = self.config, generator_of(self.seed, "batch", step)
         shares = torch.tensor(config.shares or [1.0] * len(self._samples), dtype=torch.float64)
         tasks = torch.multinomial(shares, config.batch_size, replacement=True, generator=draws).tolist()
         most = config.images_a_step or config.batch_size
@@ -236,12 +236,6 @@ def _samples_of(dataset: Dataset, task: str, split: str, images: int) -> Sequenc
     if not samples:
         raise DataError(f"the data set has no samples of task '{task}' in split '{split}'")
     return samples
-
-
-def _generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """Return a generator whose numbers depend on these words alone."""
-    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def _exchanged(dataset: Dataset, samples: Sequence[Sample]) -> list[Sample]:

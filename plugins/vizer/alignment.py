@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from regionkit.core.contracts import BuildContext, Recipe, TrainSettings, WeightArtifact
 from regionkit.core.errors import DataError, RegionkitError
 from regionkit.core.features import GenerateOptions, RegionTokens
+from regionkit.core.seeds import generator_of
 from regionkit.plugins.vizer.collapse import Alignment, alignment_of
 from regionkit.plugins.vizer.configs import AlignmentConfig
 from regionkit.plugins.vizer.mapper import NOTES, Mapper
-from regionkit.plugins.vizer.pictures import Batch, Eyes, Pictures, evaluating, generator, nothing, write
+from regionkit.plugins.vizer.pictures import Batch, Eyes, Pictures, evaluating, nothing, write
 
 #: Regions that the figures after training are taken from.
 _EVALUATED = 256
@@ -132,7 +133,7 @@ class MapperAlignment(Recipe):
             return self.decoder.hidden_states(context, texts, prompt, self.config.positions), targets
 
     def _references(self, batch: Batch) -> list[str]:
-        lots = torch.rand(len(batch.samples), generator=generator(self.seed, "reference", batch.step)).tolist()
+        lots = torch.rand(len(batch.samples), generator=generator_of(self.seed, "reference", batch.step)).tolist()
         texts = []
         for sample, lot in zip(batch.samples, lots, strict=True):
             if not sample.references:

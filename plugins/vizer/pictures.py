@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from regionkit.core.errors import DataError
 from regionkit.core.features import GenerateOptions, RegionTokens, RegionViews, Scene
 from regionkit.core.geometry import patch_weights
 from regionkit.core.regions import Regions
+from regionkit.core.seeds import generator_of
 from regionkit.core.spec import Space
 
 Inputs = RegionTokens | RegionViews
@@ -88,7 +88,7 @@ class Pictures:
 
     def _order(self, epoch: int) -> Tensor:
         if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = epoch, torch.randperm(len(self.samples), generator=generator(self.seed, "order", epoch))
+            self._epoch = epoch, torch.randperm(len(self.samples), generator=generator_of(self.seed, "order", epoch))
         return self._epoch[1]
 
 
@@ -159,9 +159,3 @@ def evaluating(part: object) -> Iterator[None]:
     finally:
         if isinstance(part, nn.Module):
             part.train(training)
-
-
-def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """Return a generator whose numbers depend on these words alone."""
-    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

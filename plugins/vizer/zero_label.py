@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from regionkit.core.contracts import BuildContext, Recipe, WeightArtifact
 from regionkit.core.errors import RegionkitError
 from regionkit.core.features import GenerateOptions, RegionTokens
+from regionkit.core.seeds import generator_of
 from regionkit.plugins.vizer.alignment import fit_mapper, mapper_of, settings_of
 from regionkit.plugins.vizer.collapse import MapperCollapsed
 from regionkit.plugins.vizer.configs import ZeroLabelConfig
 from regionkit.plugins.vizer.mapper import NOTES, Mapper
-from regionkit.plugins.vizer.pictures import Batch, Eyes, Inputs, Pictures, evaluating, generator, nothing, write
+from regionkit.plugins.vizer.pictures import Batch, Eyes, Inputs, Pictures, evaluating, nothing, write
 
 #: Regions that the figures after training are taken from.
 _EVALUATED = 128
@@ -145,7 +146,7 @@ class ZeroLabel(Recipe):
         """Give every region the target of another one where the control asks for that."""
         if self.config.control == "none":
             return targets
-        shift = int(torch.randint(1, len(targets), (), generator=generator(self.seed, "shuffle", step)))
+        shift = int(torch.randint(1, len(targets), (), generator=generator_of(self.seed, "shuffle", step)))
         return targets.roll(shift, 0)
 
     def _reinforced(
@@ -155,7 +156,7 @@ class ZeroLabel(Recipe):
 
         Source: Rennie et al., Self-critical Sequence Training for Image Captioning, arXiv 1612.00563, eq. 7.
         """
-        seed = int(torch.randint(2**31, (), generator=generator(self.seed, "sample", batch.step)))
+        seed = int(torch.randint(2**31, (), generator=generator_of(self.seed, "sample", batch.step)))
         sampled = write(self.decoder, inputs, self.prompt, self._options(temperature=1.0, seed=seed))
         reward, baseline = (self._rewards(batch, inputs, texts, targets) for texts in (sampled, greedy))
         likelihood = self.decoder.log_likelihood(inputs, sampled, self.prompt)
