@@ -260,8 +260,9 @@ def test_compat_of_a_preset(toy):
     assert "toy-none" in rows["bridge"]
 
 
+@pytest.mark.slow  # ten thousand pairings
 def test_compat_of_any_part_is_the_table_filtered(toy):
-    everything = json.loads(toy.run("compat", "--json").stdout)  # thousands of pairings: once for all kinds
+    everything = json.loads(toy.run("compat", "--json").stdout)
     names = {"backbone": "toy-a", "region_encoder": "toy-pool", "bridge": "toy-none", "decoder": "toy-words"}
     for kind, name in names.items():
         rows = json.loads(toy.run("compat", name, "--json").stdout)
