@@ -18,11 +18,6 @@ def _at_least(options: Any, least: float, *names: str) -> None:
             raise ValueError(f"{name}: {value} must be {least:g} or more")
 
 
-def _check_rate(options: Any) -> None:
-    if not (math.isfinite(options.learning_rate) and options.learning_rate > 0):
-        raise ValueError(f"learning_rate: {options.learning_rate} must be more than 0")
-
-
 @dataclass(frozen=True, slots=True)
 class MapperConfig:
     """Options of the bridge ``mapper``.
@@ -53,24 +48,17 @@ class MapperConfig:
 ARCHITECTURE: tuple[str, ...] = ("width", "depth", "pool", "center")
 
 
-@dataclass(frozen=True, slots=True)
-class AlignmentConfig:
-    """Options of the recipe ``mapper-alignment``, ViZer's first stage.
+@dataclass(frozen=True)
+class StageConfig:
+    """What both stages are told: the pictures, what the decoder may write, the optimisation.
 
     Attributes:
-        variant: ``GT`` reads the captions of the data, ``G`` those that the decoder writes itself.
-        context: ``image``: hidden states of the caption after the region, as stage 2 has them. ``text``: of the caption
-            alone, the letter of the paper's formula for GT.
-        positions: ``pred``: the states that predict the caption's tokens, end token included. ``tok``: those at the
-            tokens, the letter of the paper, which never reads the state that picks the first word.
-        target: What the mapper should hit. ``image``: mean of all patches of the picture, or what a decoder that reads
-            pictures sees of its own. ``region``: mean of the patches under the region.
         task: Task of the data set; one picture may pose it several times.
         split: Split of the data set.
         data_seed: Selects other pictures where the data are generated.
         images: Pictures to train on; 0 for as many as the data set gives.
         prompt: Prompt of the decoder; empty for none.
-        max_tokens: Longest caption that ``G`` writes, the end token included.
+        max_tokens: Longest caption that the decoder writes, the end token included.
         steps: Optimiser steps; 0 takes as many as ``epochs`` need.
         epochs: Passes over the data; incomplete batches at the end of a pass are dropped.
         batch_size: Regions a step.
@@ -81,10 +69,6 @@ class AlignmentConfig:
         clip: Limit of the gradient norm; 0 for none.
     """
 
-    variant: Literal["GT", "G"] = "GT"
-    context: Literal["image", "text"] = "image"  # text alone differs from what stage 2 shows the mapper
-    positions: Literal["pred", "tok"] = "pred"  # not the paper's letter: only these states pick the first word
-    target: Literal["image", "region"] = "image"  # paper, F_I of the whole picture
     task: str = "image"
     split: str = "train"
     data_seed: int = 0
@@ -104,11 +88,32 @@ class AlignmentConfig:
         _at_least(self, 1, "epochs", "max_tokens")
         _at_least(self, 2, "batch_size")
         _at_least(self, 0, "steps", "warmup", "clip", "images", "weight_decay", "data_seed")
-        _check_rate(self)
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate: {self.learning_rate} must be more than 0")
 
 
-@dataclass(frozen=True, slots=True)
-class ZeroLabelConfig:
+@dataclass(frozen=True)
+class AlignmentConfig(StageConfig):
+    """Options of the recipe ``mapper-alignment``, ViZer's first stage.
+
+    Attributes:
+        variant: ``GT`` reads the captions of the data, ``G`` those that the decoder writes itself.
+        context: ``image``: hidden states of the caption after the region, as stage 2 has them. ``text``: of the caption
+            alone, the letter of the paper's formula for GT.
+        positions: ``pred``: the states that predict the caption's tokens, end token included. ``tok``: those at the
+            tokens, the letter of the paper, which never reads the state that picks the first word.
+        target: What the mapper should hit. ``image``: mean of all patches of the picture, or what a decoder that reads
+            pictures sees of its own. ``region``: mean of the patches under the region.
+    """
+
+    variant: Literal["GT", "G"] = "GT"
+    context: Literal["image", "text"] = "image"  # text alone differs from what stage 2 shows the mapper
+    positions: Literal["pred", "tok"] = "pred"  # not the paper's letter: only these states pick the first word
+    target: Literal["image", "region"] = "image"  # paper, F_I of the whole picture
+
+
+@dataclass(frozen=True)
+class ZeroLabelConfig(StageConfig):
     """Options of the recipe ``zero-label``, ViZer's second stage, and of its controls.
 
     Attributes:
@@ -125,20 +130,6 @@ class ZeroLabelConfig:
             learned from pictures. The control of a random mapper is ``mapper: {name: mapper, weights: none}``.
         kl: Weight of the divergence from the decoder without its adapter, a token; 0 for none.
         allow_collapsed: Train with a mapper that its own recipe found to be collapsed.
-        task: Task of the data set; one picture may pose it several times.
-        split: Split of the data set.
-        data_seed: Selects other pictures where the data are generated.
-        images: Pictures to train on; 0 for as many as the data set gives.
-        prompt: Prompt of the decoder; empty for none.
-        max_tokens: Longest caption, the end token included.
-        steps: Optimiser steps; 0 takes as many as ``epochs`` need.
-        epochs: Passes over the pictures; incomplete batches at the end of a pass are dropped.
-        batch_size: Regions a step.
-        learning_rate: Peak learning rate of AdamW.
-        weight_decay: Decoupled weight decay.
-        warmup: Steps of linear warm-up.
-        schedule: What follows the warm-up.
-        clip: Limit of the gradient norm; 0 for none.
     """
 
     positions: Literal["auto", "pred", "tok"] = "auto"
@@ -149,25 +140,12 @@ class ZeroLabelConfig:
     control: Literal["none", "shuffled"] = "none"
     kl: float = 0.0  # not in the paper
     allow_collapsed: bool = False
-    task: str = "image"
-    split: str = "train"
-    data_seed: int = 0
-    images: int = 0
-    prompt: str = ""  # paper, 4.1: SmolVLM-Base gets the image alone
-    max_tokens: int = 32  # the paper does not say
-    steps: int = 0
-    epochs: int = 1  # paper, 4.1
     batch_size: int = 32  # the paper does not say
     learning_rate: float = 1e-4  # the paper does not say; larger ones drift off the language
-    weight_decay: float = 0.01  # paper, 4.1
-    warmup: int = 0
     schedule: Literal["linear", "cosine", "constant"] = "constant"
-    clip: float = 1.0
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "epochs", "max_tokens")
-        _at_least(self, 2, "batch_size")
-        _at_least(self, 0, "steps", "warmup", "clip", "images", "weight_decay", "data_seed", "kl")
-        _check_rate(self)
+        super().__post_init__()
+        _at_least(self, 0, "kl")
         if self.reward == "references" and self.estimator != "reinforce":
             raise ValueError("reward: references is a reward of estimator: reinforce")

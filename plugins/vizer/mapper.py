@@ -6,7 +6,6 @@ Byun et al., Unifying Vision-Language Latents for Zero-label Image Caption Enhan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Self
 
@@ -18,6 +17,7 @@ from regionkit.core.contracts import BuildContext, GapBridge, WeightArtifact
 from regionkit.core.errors import FeatureError, WeightsError
 from regionkit.core.features import RegionTokens
 from regionkit.core.spec import Space
+from regionkit.core.stored import drawn_from, with_stored
 from regionkit.core.weights import WeightHeader, load_into
 from regionkit.plugins.vizer.configs import ARCHITECTURE, MapperConfig
 
@@ -65,7 +65,7 @@ class Mapper(nn.Module, GapBridge):
         if file is None:
             return cls(config, context.reads, context.writes, context.seed)
         header = file.header
-        config = _with_stored(config, header.config, str(file.path))
+        config = with_stored(config, header.config, ARCHITECTURE, kind="mapper", source=str(file.path), words_ask=False)
         mapper = cls(config, header.space, header.writes, context.seed, header.extra.get(NOTES, {}))
         load_into(mapper, file.tensors(), file.path)
         mapper.trained = True
@@ -170,8 +170,7 @@ class Mapper(nn.Module, GapBridge):
         inner, outer = _widths(reads, writes)
         sizes = [inner, *[self.config.width] * (self.config.depth - 1), outer]
         layers: list[nn.Module] = []
-        with torch.random.fork_rng(devices=[]):  # building a part must not move the caller's random numbers
-            torch.manual_seed(self.seed)
+        with drawn_from(self.seed):
             for first, second in pairwise(sizes):
                 layers += [nn.Linear(first, second), nn.GELU()]
         self.network = nn.Sequential(*layers[:-1])
@@ -190,24 +189,6 @@ class Mapper(nn.Module, GapBridge):
         tokens.check_finite("what bridge 'mapper' reads: the decoder's hidden states")
         mapped: Tensor = self(states.to(self.mean), tokens.mask)
         return mapped
-
-
-def _with_stored(config: MapperConfig, stored: Mapping[str, Any], source: str) -> MapperConfig:
-    """Lay what weights say under the given options; what is at its default asks for nothing.
-
-    Raises:
-        WeightsError: An option asks for something else than the weights have.
-    """
-    found = {name: stored[name] for name in ARCHITECTURE if name in stored}
-    defaults = MapperConfig()
-    for name, value in found.items():
-        given = getattr(config, name)
-        if given not in (getattr(defaults, name), value):
-            raise WeightsError(
-                f"mapper.{name}: {given} was asked for, the weights {source} have {value}",
-                f"leave mapper.{name} out, or name other weights: toolkit weights list",
-            )
-    return replace(config, **found)
 
 
 def _widths(reads: str, writes: str) -> tuple[int, int]:

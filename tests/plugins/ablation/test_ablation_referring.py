@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from regionkit.core.features import RegionTokens, RegionViews
 from regionkit.core.testing import WordDecoder, example_referring, picture
 from regionkit.plugins.ablation.referring import Candidates, expression_scores
+from regionkit.plugins.ablation.store import ResultStore
+from regionkit.registry.assembly import build
 from regionkit.registry.cli import root
 
 
@@ -75,6 +77,11 @@ def test_an_ablation_answers_referring_tasks_and_captions_others(tmp_path):
     assert rows["ris@mini"]["noun-f1"] == ""
     assert rows["mask@mini"]["referring-iou"] == ""
     assert float(rows["ris@mini"]["referring-iou"]) > 0.1
+    overlaps = [sample.info["overlaps"] for sample in build("dataset", "mini").samples("ris", "test", 0, 7)]
+    store = ResultStore(tmp_path / "out" / "results.sqlite")
+    answers = [row.caption for row in store.captions(rows["ris@mini"]["trial"])]
+    chosen = [one[int(answer)] for one, answer in zip(overlaps, answers, strict=True)]
+    assert float(rows["ris@mini"]["referring-iou"]) == pytest.approx(sum(chosen) / len(chosen))
     assert "| -" in outcome.output
 
 
