@@ -49,7 +49,7 @@ def test_every_column_has_a_heading_and_one_without_words_is_left_away(tmp_path)
 
 
 def test_what_stands_below_the_results_explains_them(tmp_path, monkeypatch):
-    from regionkit.plugins.caption_metrics.terms import NounF1
+    from regionkit.plugins.caption_metrics.words.terms import NounF1
 
     one = ablate(tmp_path, GRID)
     assert "\nMean over 1 evaluation seed (0).\nHigher is better: cider-d, noun-f1.\n" in one

@@ -14,8 +14,8 @@ from regionkit.core.contracts import Sample
 from regionkit.core.errors import DataError
 from regionkit.core.regions import WholeImage
 from regionkit.core.testing import check_metric
-from regionkit.plugins.caption_metrics.cider import CiderD, cider_d
-from regionkit.plugins.caption_metrics.configs import CiderDConfig
+from regionkit.plugins.caption_metrics.overlap.cider import CiderD, cider_d
+from regionkit.plugins.caption_metrics.overlap.configs import CiderDConfig
 
 ROOT = Path(__file__).parents[3]
 OWN = ROOT / "tests" / "golden" / "caption_metrics" / "cider_d.json"

@@ -15,8 +15,8 @@ from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.provenance_tables import trial_provenance
 from regionkit.plugins.ablation.runner import Runner, RunOptions
 from regionkit.plugins.ablation.store import ResultStore
-from regionkit.plugins.caption_metrics.agreement import ImageTextCosine
-from regionkit.plugins.caption_metrics.configs import ImageTextCosineConfig
+from regionkit.plugins.caption_metrics.models.agreement import ImageTextCosine
+from regionkit.plugins.caption_metrics.models.configs import ImageTextCosineConfig
 from regionkit.registry.assembly import build
 
 CONFIG = ImageTextCosineConfig("grid")

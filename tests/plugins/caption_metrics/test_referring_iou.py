@@ -2,7 +2,7 @@ import pytest
 
 from regionkit.core.errors import DataError
 from regionkit.core.testing import example_referring
-from regionkit.plugins.caption_metrics.referring import ReferringIou
+from regionkit.plugins.caption_metrics.regions.referring import ReferringIou
 
 
 def test_every_expression_counts_with_the_overlap_of_what_was_chosen():

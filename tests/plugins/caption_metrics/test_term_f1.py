@@ -8,9 +8,9 @@ from regionkit.core.contracts import BuildContext, Sample
 from regionkit.core.errors import DataError
 from regionkit.core.regions import WholeImage
 from regionkit.core.testing import check_metric, example_samples
-from regionkit.plugins.caption_metrics.configs import TermF1Config
-from regionkit.plugins.caption_metrics.terms import AttributeF1, NounF1
-from regionkit.plugins.caption_metrics.tokenisers import tokens, words
+from regionkit.plugins.caption_metrics.overlap.tokenisers import tokens, words
+from regionkit.plugins.caption_metrics.words.configs import TermF1Config
+from regionkit.plugins.caption_metrics.words.terms import AttributeF1, NounF1
 
 LEXICON = {
     "car": "car",

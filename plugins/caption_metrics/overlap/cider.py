@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from regionkit.core.contracts import Metric, Sample, Score
 from regionkit.core.errors import DataError
-from regionkit.plugins.caption_metrics.configs import CiderDConfig
-from regionkit.plugins.caption_metrics.ngrams import NgramCounts, count_ngrams
-from regionkit.plugins.caption_metrics.tokenisers import TOKENISERS
+from regionkit.plugins.caption_metrics.overlap.configs import CiderDConfig
+from regionkit.plugins.caption_metrics.overlap.ngrams import NgramCounts, count_ngrams
+from regionkit.plugins.caption_metrics.overlap.tokenisers import TOKENISERS
 
 Floats = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cosine_similarity
 
 from regionkit.core.contracts import Backbone, BuildContext, Dataset, Metric, Sample, Score, iter_batches
 from regionkit.core.errors import DataError, FeatureError
-from regionkit.plugins.caption_metrics.configs import ImageTextCosineConfig
+from regionkit.plugins.caption_metrics.models.configs import ImageTextCosineConfig
 
 #: Pictures, and captions, that go through the judge together.
 _TOGETHER = 32

@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 from regionkit.core.contracts import BuildContext, Metric, Sample, Score
 from regionkit.core.errors import DataError
-from regionkit.plugins.caption_metrics.configs import TermF1Config
-from regionkit.plugins.caption_metrics.tokenisers import TOKENISERS
+from regionkit.plugins.caption_metrics.overlap.tokenisers import TOKENISERS
+from regionkit.plugins.caption_metrics.words.configs import TermF1Config
 
 
 class TermF1(Metric):
