@@ -15,7 +15,9 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -36,7 +38,8 @@ class BuildContext:
         writes: The space it writes; empty for a decoder.
         weights: The weight file that was chosen for it, None where it has none or starts untrained.
         backbone: The pipeline's backbone; None while the backbone itself is built.
-        parts: For a recipe, the parts that it trains with, by kind.
+        parts: For a recipe, the parts that it trains with, by kind; for a metric, what it judges with, by role.
+        hashes: For a metric, the content hash of the weights of each part that has some, by role, for its signature.
         seed: Seed of a recipe, and of freshly initialised weights.
     """
 
@@ -45,6 +48,7 @@ class BuildContext:
     weights: WeightFile | None = None
     backbone: Backbone | None = None
     parts: Mapping[str, Any] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
 
 
@@ -336,12 +340,19 @@ class Score:
     Attributes:
         value: The corpus value.
         per_sample: One value a sample in the order of updates, or None where the metric has no such thing.
-        signature: What the value depends on: metric, variant, tokeniser, idf source, n.
+        signature: What the value depends on: metric, variant, tokeniser, idf source, weights hash, n; made with
+            :func:`regionkit.core.signatures.signature`. Scores of different signatures are not comparable.
+        parts: The values of a metric that has several, by the suffixes of :attr:`Metric.parts`; ``value``,
+            ``per_sample`` and ``signature`` are then those of the part that stands for the metric.
+        statistics: (n, k) what each sample adds to a corpus value that is no mean over samples; see
+            :meth:`Metric.pool`. None where ``value`` is the mean of ``per_sample``, or follows from no sums.
     """
 
     value: float
     per_sample: tuple[float, ...] | None
     signature: str
+    parts: Mapping[str, Score] = field(default_factory=dict)
+    statistics: NDArray[np.float64] | None = field(default=None, compare=False)
 
 
 class Metric(Component, ABC):
@@ -351,18 +362,44 @@ class Metric(Component, ABC):
         needs: What samples must carry: ``references``, or keys of ``Sample.info``. A metric that needs ``candidates``
             judges the answers of referring tasks, which are positions among them, and no captions; others never do.
         higher_is_better: Direction.
+        parts: Suffixes of the values of a metric that gives several: ``("1", "4")`` are columns ``bleu-1`` and
+            ``bleu-4``, and the empty suffix is a column named as the metric. Empty for a metric with one value.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("references",)
     higher_is_better: ClassVar[bool] = True
+    parts: tuple[str, ...] = ()
+
+    def prepare(self) -> None:
+        """Start what takes long, such as another process, without waiting for it; called before captions are made.
+
+        What can never work, because something is not installed, is refused earlier, by :meth:`build`.
+        """
 
     @abstractmethod
     def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
         """Take in captions of samples, in order."""
 
+    def update_from(self, samples: Sequence[Sample], captions: Sequence[Caption]) -> None:
+        """Take in captions as a decoder gave them, for metrics that look at more than their text."""
+        self.update(samples, [caption.text for caption in captions])
+
     @abstractmethod
     def compute(self) -> Score:
         """Judge everything taken in so far."""
+
+    @classmethod
+    def pool(cls, part: str, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the corpus values (d,) of a part that follow from sums (d, k) of rows of ``Score.statistics``.
+
+        Intervals and tests draw samples again and again; a metric with statistics says here what follows from a draw.
+        """
+        raise NotImplementedError(f"{cls.__name__} has no statistics")
+
+
+def column(label: str, part: str) -> str:
+    """Return what a value of a metric is called in tables, files and claims: ``bleu`` and ``4`` make ``bleu-4``."""
+    return f"{label}-{part}" if part else label
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,45 @@ def shapes(subject: Subject) -> None:
     demand(math.isfinite(score.value), f"the value is {score.value}")
     demand(bool(score.signature), "the signature is empty: say what the value depends on")
     demand(metric.compute() == score, "computing twice gives two results")
-    if score.per_sample is not None:
-        found, wanted = len(score.per_sample), len(subject.samples)
-        demand(found == wanted, f"{found} values for {wanted} samples")
-        demand(all(map(math.isfinite, score.per_sample)), "a sample's value is NaN or infinite")
+    for one in (score, *score.parts.values()):
+        if one.per_sample is not None:
+            found, wanted = len(one.per_sample), len(subject.samples)
+            demand(found == wanted, f"{found} values for {wanted} samples")
+            demand(all(map(math.isfinite, one.per_sample)), "a sample's value is NaN or infinite")
+
+
+@check("metric")
+def parts(subject: Subject) -> None:
+    """It gives the parts that it states beforehand, each signed, and one of them stands for the metric."""
+    metric = _fresh(subject)
+    metric.update(subject.samples, half_right(subject.samples))
+    score = metric.compute()
+    stated, given = list(metric.parts), list(score.parts)
+    demand(stated == given, f"the parts are stated to be {stated}, and compute() gives {given}")
+    for name, part in score.parts.items():
+        demand(math.isfinite(part.value), f"the value of part '{name}' is {part.value}")
+        demand(bool(part.signature), f"the signature of part '{name}' is empty: say what the value depends on")
+        demand(not part.parts, f"part '{name}' has parts of its own")
+    values = [part.value for part in score.parts.values()]
+    demand(not values or score.value in values, f"the value {score.value} is that of none of the parts: {values}")
+
+
+@check("metric")
+def statistics(subject: Subject) -> None:
+    """Corpus values follow from sums of the statistics of samples, and otherwise are means of the samples' values."""
+    metric = _fresh(subject)
+    metric.update(subject.samples, half_right(subject.samples))
+    score = metric.compute()
+    for name, part in (score.parts or {"": score}).items():
+        if part.statistics is not None:
+            rows, samples = part.statistics, len(subject.samples)
+            demand(rows.ndim == 2 and len(rows) == samples, f"statistics of {rows.shape} for {samples} samples")
+            found = metric.pool(name, rows.sum(0, keepdims=True))
+            demand(found.shape == (1,), f"pool gives {found.shape} for one draw, and must give one value a draw")
+            close(part.value, float(found[0]), f"pool does not give the value of part '{name}'")
+        elif part.per_sample:
+            mean = sum(part.per_sample) / len(part.per_sample)
+            close(part.value, mean, "the value is no mean of the samples' values, and no statistics say what else")
 
 
 @check("metric")

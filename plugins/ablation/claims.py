@@ -12,7 +12,7 @@ from regionkit.plugins.ablation.words import as_list, text
 
 _SAY = re.compile(r"\s*([\w.-]+)\s*=\s*(.+?)\s*([<>~])\s*([\w.-]+)\s*=\s*(.+?)\s*")
 _FORM = "AXIS=VALUE > AXIS=VALUE, for example bridge=memory > bridge=none"
-_KEYS = ("say", "on", "by", "where", "within", "must")
+_KEYS = ("say", "on", "by", "where", "within", "must", "any_signature")
 #: Most reasons that a message repeats.
 _REASONS = 3
 
@@ -38,6 +38,7 @@ class Claim:
         alike: True for ``~``.
         must: Whether the run fails when the ordering does not show.
         path: Dotted path in the file.
+        any_signature: Whether scores are compared although their signatures differ.
     """
 
     say: str
@@ -51,6 +52,7 @@ class Claim:
     path: str
     within: float = 0.0
     alike: bool = False
+    any_signature: bool = False
 
     @property
     def text(self) -> str:
@@ -80,9 +82,8 @@ def parse_claim(entry: Any, path: str, problem: Report) -> Claim | None:
     if not isinstance(where, Mapping):
         problem(f"{path}.where", "must map axes to values", "for example {backbone: mini-dense}")
         where = {}
-    must = entry.get("must", True)
-    if not isinstance(must, bool):
-        problem(f"{path}.must", f"'{must}' is neither true nor false", "write must: false for a claim to be recorded")
+    must = _flag(entry, "must", True, path, problem, "write must: false for a claim to be recorded")
+    unlike = "write any_signature: true to compare scores whose signatures differ"
     within = _within(entry, match[3], path, problem)
     first, second = (match[5], match[2]) if match[3] == "<" else (match[2], match[5])
     return Claim(
@@ -93,11 +94,19 @@ def parse_claim(entry: Any, path: str, problem: Report) -> Claim | None:
         on=_strings(entry.get("on")),
         by=_strings(entry.get("by")),
         where={str(axis): _strings(values) for axis, values in where.items()},
-        must=must is True,
+        must=must,
         path=path,
         within=within,
         alike=match[3] == "~",
+        any_signature=_flag(entry, "any_signature", False, path, problem, unlike),
     )
+
+
+def _flag(entry: Mapping[str, Any], key: str, default: bool, path: str, problem: Report, hint: str) -> bool:
+    value = entry.get(key, default)
+    if not isinstance(value, bool):
+        problem(f"{path}.{key}", f"'{value}' is neither true nor false", hint)
+    return value is True
 
 
 def _within(entry: Mapping[str, Any], sign: str, path: str, problem: Report) -> float:

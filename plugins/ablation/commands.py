@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from regionkit.core.results import ResultStore
     from regionkit.plugins.ablation.runner import Progress, Summary
-    from regionkit.plugins.ablation.store import ResultStore
     from regionkit.plugins.ablation.trials import AblationPlan
     from regionkit.plugins.ablation.verdicts import Verdict
 
@@ -108,8 +108,8 @@ def _words(text: str) -> list[str]:
 def execute(context: click.Context, plan: AblationPlan, folder: Path | None, options: dict[str, Any]) -> None:
     """Run a plan, write the reports, print the tables, and end with the status that the outcome asks for."""
     from regionkit.core.errors import RegionkitError
+    from regionkit.core.results import ResultStore
     from regionkit.plugins.ablation.runner import Runner, RunOptions
-    from regionkit.plugins.ablation.store import ResultStore
     from regionkit.plugins.ablation.tables import write_reports
     from regionkit.plugins.ablation.verdicts import judge_claims
     from regionkit.registry.assembly import pick_device
@@ -222,7 +222,7 @@ def _refused(plan: AblationPlan) -> list[dict[str, Any]]:
 
 def show_plan(plan: AblationPlan, folder: Path, *, as_json: bool) -> None:
     """Print the trials, the weights that were chosen for them, and what cannot run."""
-    from regionkit.plugins.ablation.store import ResultStore
+    from regionkit.core.results import ResultStore
     from regionkit.plugins.ablation.tables import LEGEND, plan_table, planned_trial, refused_table
     from regionkit.plugins.ablation.words import counted
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from regionkit.plugins.ablation.store import TrialResult
+from regionkit.core.results import TrialResult
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.plugins.ablation.words import counted
 
@@ -108,7 +108,7 @@ class LiveTable:
 
     @property
     def _metrics(self) -> list[str]:
-        return [metric.label for metric in self._plan.metrics] if self._plan else []
+        return self._plan.columns if self._plan else []
 
     def _row(self, trial: Trial, cells: Sequence[str]) -> list[str]:
         assert self._plan is not None

@@ -14,11 +14,10 @@ from regionkit.plugins.ablation.exclusion import Exclusion
 from regionkit.plugins.ablation.mistakes import Mistakes
 from regionkit.plugins.ablation.pipelines import PipelinePlanner
 from regionkit.plugins.ablation.samples import SampleReader
-from regionkit.plugins.ablation.spec import AblationSpec, SpecReader, expand
+from regionkit.plugins.ablation.spec import AblationSpec, SpecReader
 from regionkit.plugins.ablation.trials import (
     AblationPlan,
     Combination,
-    MetricRef,
     Refused,
     Selection,
     Trial,
@@ -28,6 +27,7 @@ from regionkit.plugins.ablation.words import counted
 from regionkit.registry import get_registry
 from regionkit.registry.assembly import build
 from regionkit.registry.document import Document, check_reader, read_document
+from regionkit.registry.metrics import MetricRef
 
 #: Packages beside core and those of a trial's parts whose code decides what a trial gives.
 RUNNER_PACKAGES = ("regionkit.registry", "regionkit.plugins.ablation")
@@ -97,9 +97,10 @@ class Planner:
         reader = SampleReader(self.mistakes)
         metrics = reader.metrics(spec)
         selections = reader.selections(spec)
-        self._check_names(spec)
+        columns = reader.columns(metrics, selections)
+        self._check_names(spec, columns)
         reader.check(metrics, selections)
-        plan = AblationPlan(self.document.name, spec, spec.axes or list(PARTS), metrics)
+        plan = AblationPlan(self.document.name, spec, spec.axes or list(PARTS), metrics, columns)
         pipelines = PipelinePlanner(self.mistakes).plan(plan, selections, self._exclusion)
         if any(problem.path.partition(".")[0] != "claims" for problem in self.mistakes.found):
             # That no pipeline can be assembled is news unless it may follow from another mistake.
@@ -121,11 +122,10 @@ class Planner:
         plan.mistakes = self.mistakes.told()
         return plan
 
-    def _check_names(self, spec: AblationSpec) -> None:
+    def _check_names(self, spec: AblationSpec, columns: Sequence[str]) -> None:
         """Check the data sets and metrics that claims name, unless a mistake in their own list may be to blame."""
-        metrics = [one.label for value, path in spec.metrics for one in expand("metric", value, path)]
         data = [ref.label for ref in spec.data]
-        known = (None if self.mistakes.about("data") else data, None if self.mistakes.about("metrics") else metrics)
+        known = (None if self.mistakes.about("data") else data, None if self.mistakes.about("metrics") else columns)
         for claim in spec.claims:
             check_names(claim, *known, self.mistakes.add)
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 
-from regionkit.core.contracts import Component
+from regionkit.core.contracts import Component, Score, column
 from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.core.features import Caption
 from regionkit.core.pipeline import Pipeline
+from regionkit.core.results import MetricRow, ResultStore, SampleRow, TrialResult
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.stages import StageTree
-from regionkit.plugins.ablation.store import MetricRow, ResultStore, SampleRow, TrialResult
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.registry import get_registry
 from regionkit.registry.assembly import build_pipeline
@@ -99,6 +99,7 @@ class Runner:
         summary = Summary(resumed=len(self.plan.trials) - len(todo))
         self.progress.start(self.plan, todo)
         try:
+            self._prepare(todo)
             for trial in todo:
                 self.progress.trial_started(trial)
                 result = self._trial(trial)
@@ -118,6 +119,11 @@ class Runner:
                 summary.bad_samples[trial.id] = held[3]
         return summary
 
+    def _prepare(self, todo: Sequence[Trial]) -> None:
+        """Let metrics start what takes long while the first captions are made."""
+        for ref in self.plan.metrics if todo else ():
+            ref.build(todo[0].selection.dataset).prepare()
+
     def _trial(self, trial: Trial) -> TrialResult:
         self._tree.clock.seconds.clear()
         start = time.perf_counter()
@@ -127,7 +133,7 @@ class Runner:
         try:
             captions, errors = self._tree.captions(trial, self._pipeline(trial))
             samples = _sample_rows(trial, captions, errors)
-            metrics = self._judge(trial, samples)
+            metrics = tuple(self._judge(trial, captions, errors))
         except RegionkitError as error:
             status, reason = "failed", str(error)
         seconds = {**self._tree.clock.seconds, "trial": time.perf_counter() - start}
@@ -150,35 +156,42 @@ class Runner:
         check_weights(trial)
         return pipeline
 
-    def _judge(self, trial: Trial, rows: Sequence[SampleRow]) -> tuple[MetricRow, ...]:
+    def _judge(self, trial: Trial, captions: Sequence[Caption | None], errors: Mapping[int, str]) -> list[MetricRow]:
         """Score the samples that have a caption.
 
         Raises:
             RunFailed: There are none, or a metric gives no finite number.
         """
-        pairs = [
-            (sample, row.caption)
-            for sample, row in zip(trial.selection.samples, rows, strict=True)
-            if row.caption is not None
-        ]
+        selection = trial.selection
+        pairs = [pair for pair in zip(selection.samples, captions, strict=True) if pair[1] is not None]
         if not pairs:
-            raise RunFailed(f"no sample could be captioned; the first: {rows[0].error}")
+            raise RunFailed(f"no sample could be captioned; the first: {errors.get(0, '')}")
+        samples, said = zip(*pairs, strict=True)
         found = []
-        for ref in (ref for ref in self.plan.metrics if ref.judges(trial.selection)):
+        for ref in [ref for ref in self.plan.metrics if ref.judges(selection.dataset, selection.samples[0])]:
             with self._tree.clock.stage("metric", metric=ref.label, samples=len(pairs)):
-                metric = ref.build(trial.selection.dataset)
-                metric.update([sample for sample, _ in pairs], [caption for _, caption in pairs])
+                metric = ref.build(selection.dataset)
+                metric.update_from(samples, said)
                 score = metric.compute()
-            values = (score.value, *(score.per_sample or ()))
-            if not all(math.isfinite(value) for value in values):
-                raise RunFailed(f"metric '{ref.label}' gave a value that is not a finite number")
-            if score.per_sample is not None and len(score.per_sample) != len(pairs):
-                raise RunFailed(
-                    f"metric '{ref.label}' gave {len(score.per_sample)} values for {len(pairs)} samples",
-                    "its compute() must return one value a sample, in the order of the updates",
-                )
-            found.append(MetricRow(ref.label, score.value, score.signature, metric.higher_is_better, score.per_sample))
-        return tuple(found)
+            for part, one in (score.parts or {"": score}).items():
+                found.append(_metric_row(column(ref.label, part), one, metric.higher_is_better, len(pairs)))
+        return found
+
+
+def _metric_row(label: str, score: Score, higher_is_better: bool, samples: int) -> MetricRow:
+    """Return a score as it is stored.
+
+    Raises:
+        RunFailed: It is no finite number, or does not have one value a sample.
+    """
+    if not all(map(math.isfinite, (score.value, *(score.per_sample or ())))):
+        raise RunFailed(f"metric '{label}' gave a value that is not a finite number")
+    if score.per_sample is not None and len(score.per_sample) != samples:
+        raise RunFailed(
+            f"metric '{label}' gave {len(score.per_sample)} values for {samples} samples",
+            "its compute() must return one value a sample, in the order of the updates",
+        )
+    return MetricRow(label, score.value, score.signature, higher_is_better, score.per_sample)
 
 
 def _sample_rows(trial: Trial, captions: Sequence[Caption | None], errors: dict[int, str]) -> tuple[SampleRow, ...]:

@@ -9,8 +9,9 @@ from regionkit.core.contracts import BuildContext, Dataset
 from regionkit.core.errors import RegionkitError, did_you_mean
 from regionkit.plugins.ablation.mistakes import Mistakes
 from regionkit.plugins.ablation.spec import AblationSpec, DataRef, Settings, expand
-from regionkit.plugins.ablation.trials import MetricRef, Selection, digest
+from regionkit.plugins.ablation.trials import Selection, digest
 from regionkit.registry.assembly import build_part
+from regionkit.registry.metrics import MetricRef
 from regionkit.registry.schema import Part, fill
 
 
@@ -80,6 +81,16 @@ class SampleReader:
                 self._mistakes.add(ref.path, f"{ref.label} has no sample in split '{settings.split}'")
         return [selection for selection in selections if selection.samples]
 
+    def columns(self, metrics: Sequence[MetricRef], selections: Sequence[Selection]) -> list[str]:
+        """Return what the values of metrics are called; one that cannot be built has one: :meth:`check` tells why."""
+        found: list[str] = []
+        for ref in metrics:
+            try:
+                found += ref.columns(selections[0].dataset) if selections else (ref.label,)
+            except RegionkitError:
+                found.append(ref.label)
+        return found
+
     def check(self, metrics: Sequence[MetricRef], selections: Sequence[Selection]) -> None:
         """Build every metric once, and check that samples carry what it needs, before hours are spent on captions."""
         once = {selection.ref.label: selection for selection in selections}
@@ -93,7 +104,7 @@ class SampleReader:
 
     def _judges(self, ref: MetricRef, selection: Selection) -> bool:
         try:
-            return ref.judges(selection)
+            return ref.judges(selection.dataset, selection.samples[0])
         except RegionkitError as error:
             self._mistakes.add("metrics", f"{ref.label} on {selection.ref.label}: {error.message}", *error.hints)
             return False

@@ -13,9 +13,9 @@ from typing import Any
 
 from regionkit.core.errors import RunFailed
 from regionkit.core.files import write_text
+from regionkit.core.results import ResultStore
+from regionkit.core.statistics import LEVEL
 from regionkit.plugins.ablation.provenance_tables import provenance_table
-from regionkit.plugins.ablation.statistics import LEVEL
-from regionkit.plugins.ablation.store import ResultStore
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.plugins.ablation.verdicts import Verdict
 from regionkit.plugins.ablation.words import counted
@@ -103,8 +103,8 @@ def _noted(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[li
 
 def results_csv(plan: AblationPlan, store: ResultStore) -> str:
     """Return one line a trial, in the order of the file, with full precision."""
-    metrics = [metric.label for metric in plan.metrics]
-    columns = ["trial", *plan.axes, "data", "seed", "status", "samples", "failed", UNBRIDGED, *metrics, "reason"]
+    known = ("trial", *plan.axes, "data", "seed", "status", "samples", "failed", UNBRIDGED)
+    columns = [*known, *plan.columns, "reason"]
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n", restval="")
     writer.writeheader()
@@ -115,7 +115,6 @@ def results_csv(plan: AblationPlan, store: ResultStore) -> str:
 
 def summary_rows(plan: AblationPlan, store: ResultStore) -> tuple[list[str], list[list[str]]]:
     """Return the header and one row for each pipeline and data set, averaged over the evaluation seeds."""
-    metrics = [metric.label for metric in plan.metrics]
     groups: dict[tuple[str, ...], list[Trial]] = {}
     for trial in plan.trials:
         labels = trial.combination.labels
@@ -124,8 +123,8 @@ def summary_rows(plan: AblationPlan, store: ResultStore) -> tuple[list[str], lis
     rows = []
     for key, trials in groups.items():
         note = UNBRIDGED if trials[0].combination.plan.unbridged else ""
-        rows.append([*key, *(_cell(trials, metric, store) for metric in metrics), note])
-    return _noted([*plan.axes, "data", *metrics], rows)
+        rows.append([*key, *(_cell(trials, metric, store) for metric in plan.columns), note])
+    return _noted([*plan.axes, "data", *plan.columns], rows)
 
 
 def _cell(trials: Sequence[Trial], metric: str, store: ResultStore) -> str:
@@ -174,7 +173,7 @@ def reading(plan: AblationPlan, store: ResultStore) -> list[str]:
     lines[0] += f", ± standard deviation over the {len(seeds)} seeds." if len(seeds) > 1 else "."
     directions = {label: row[2] for trial in plan.trials for label, row in store.scores(trial.id).items()}
     for higher, word in ((True, "Higher"), (False, "Lower")):
-        labels = [metric.label for metric in plan.metrics if directions.get(metric.label) is higher]
+        labels = [label for label in plan.columns if directions.get(label) is higher]
         lines += [f"{word} is better: {', '.join(labels)}."] if labels else []
     if any(trial.combination.plan.unbridged for trial in plan.trials):
         lines.append(LEGEND)

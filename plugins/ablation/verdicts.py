@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from regionkit.core.results import ResultStore
+from regionkit.core.signatures import differences
+from regionkit.core.statistics import LEVEL, Comparison, compare
 from regionkit.plugins.ablation.claims import Claim, Pair, match_trials
-from regionkit.plugins.ablation.statistics import LEVEL, Comparison, compare
-from regionkit.plugins.ablation.store import ResultStore
 from regionkit.plugins.ablation.trials import AblationPlan
 
 
@@ -94,6 +95,12 @@ def judge_claims(plan: AblationPlan, store: ResultStore) -> list[Verdict]:
 
 def judge_pairs(claim: Claim, on: str, by: str, pairs: Sequence[Pair], store: ResultStore) -> Verdict:
     """Judge a claim by one metric: average the matched trials sample by sample, pool the seeds, compare."""
+    if any(by not in store.scores(trial) for pair in pairs for trial in (*pair.better, *pair.worse)):
+        return Verdict(claim, on, by, None, f"{by} does not judge {on}: it is for another kind of task")
+    apart = _unlike(pairs, by, store)
+    if apart and not claim.any_signature:
+        reason = f"the scores are not comparable: {apart}; any_signature: true compares them all the same"
+        return Verdict(claim, on, by, None, reason)
     higher = store.scores(pairs[0].better[0])[by][2]
     found: dict[tuple[int, str], list[float]] = {}
     # A picture that several seeds show is one scene still: its samples stay together in the statistics.
@@ -110,8 +117,18 @@ def judge_pairs(claim: Claim, on: str, by: str, pairs: Sequence[Pair], store: Re
         )
     keys = sorted(found)
     sign = 1.0 if higher else -1.0
-    differences = [sign * sum(found[key]) / len(found[key]) for key in keys]
-    return Verdict(claim, on, by, compare(differences, [images[key] for key in keys]))
+    apart_by = [sign * sum(found[key]) / len(found[key]) for key in keys]
+    return Verdict(claim, on, by, compare(apart_by, [images[key] for key in keys]))
+
+
+def _unlike(pairs: Sequence[Pair], metric: str, store: ResultStore) -> str:
+    """Say in what the signatures of compared scores differ; empty where they do not."""
+    for pair in pairs:
+        first, *others = (store.scores(trial)[metric][1] for trial in (*pair.better, *pair.worse))
+        for other in others:
+            if apart := differences(first, other):
+                return ", ".join(apart)
+    return ""
 
 
 def _averages(store: ResultStore, trials: Sequence[str], metric: str) -> Mapping[str, tuple[str, float]]:

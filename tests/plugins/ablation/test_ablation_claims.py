@@ -7,10 +7,10 @@ import pytest
 from ablation_fakes import write
 
 from regionkit.core.errors import ConfigError
+from regionkit.core.results import MetricRow, ResultStore, SampleRow, TrialResult
+from regionkit.core.statistics import compare
 from regionkit.plugins.ablation.claims import Pair, TrialAxes, match_trials, parse_claim
 from regionkit.plugins.ablation.planning import plan_ablation
-from regionkit.plugins.ablation.statistics import compare
-from regionkit.plugins.ablation.store import MetricRow, ResultStore, SampleRow, TrialResult
 from regionkit.plugins.ablation.verdicts import Verdict, judge_pairs
 
 DATA = "data: [box@t-colours]\nmetrics: [noun-f1]\ngrid: {bridge: [none, {name: t-shift, amount: [0.1, 0.2]}]}\n"

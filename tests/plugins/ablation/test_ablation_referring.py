@@ -10,9 +10,9 @@ import torch
 from click.testing import CliRunner
 
 from regionkit.core.features import RegionTokens, RegionViews
+from regionkit.core.results import ResultStore
 from regionkit.core.testing import WordDecoder, example_referring, picture
 from regionkit.plugins.ablation.referring import Candidates, expression_scores
-from regionkit.plugins.ablation.store import ResultStore
 from regionkit.registry.assembly import build
 from regionkit.registry.cli import root
 

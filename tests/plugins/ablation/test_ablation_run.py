@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from regionkit.core.errors import ConfigError, RegionkitError, RunFailed
+from regionkit.core.results import ResultStore
 from regionkit.core.weights import WeightFile, WeightHeader
 from regionkit.plugins.ablation import commands
 from regionkit.plugins.ablation.display import LiveTable
 from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.runner import Runner, RunOptions, check_weights, running_order
-from regionkit.plugins.ablation.store import ResultStore
 from regionkit.registry.weights.index import content_hash
 
 GRID = """\

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from regionkit.core.errors import DataError, RegionkitError, RunFailed
-from regionkit.plugins.ablation.store import MetricRow, ResultStore, SampleRow, TrialResult
+from regionkit.core.results import MetricRow, ResultStore, SampleRow, TrialResult
 
 RESULT = TrialResult(
     id="t1",
