@@ -157,6 +157,7 @@ def _plain(sample: MiniSample) -> Sample:
         "nouns": tuple(sorted(sample.nouns)),
         "attributes": tuple(sorted(sample.attributes)),
         "background": sample.scene.background,
+        "objects": tuple(sorted({item.noun for item in sample.scene.layout.objects})),
     }
     if sample.candidates:
         info["overlaps"] = sample.overlaps

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageStat
@@ -131,7 +132,19 @@ class Overlap(Metric):
         if self.fault == "direction":
             value = -value
         per_sample = tuple(sorted(self.values)) if self.fault == "sorted" else tuple(self.values)
-        return Score(value, per_sample, "" if self.fault == "signature" else "overlap|n=words")
+        score = Score(value, per_sample, "" if self.fault == "signature" else "overlap|n=words")
+        if self.fault == "mean":
+            score = replace(score, value=value / 2)
+        if self.fault in ("rows", "pool"):
+            rows = np.stack([self.values, np.ones(len(self.values))], 1)
+            score = replace(score, statistics=rows[1:] if self.fault == "rows" else rows)
+        if self.fault == "part":
+            score = replace(score, parts={"other": score})
+        return score
+
+    @classmethod
+    def pool(cls, part, sums):
+        return sums[:, 0]
 
 
 def test_an_honest_metric_passes():
@@ -146,6 +159,10 @@ def test_an_honest_metric_passes():
         param("direction", "direction", "the direction is off", id="direction"),
         param("sorted", "order", "a sample's value does not follow the sample", id="per-sample"),
         param("signature", "shapes", "the signature is empty", id="signature"),
+        param("mean", "statistics", "no mean of the samples' values, and no statistics", id="mean"),
+        param("rows", "statistics", r"statistics of \(5, 2\) for 6 samples", id="statistics"),
+        param("pool", "statistics", "pool does not give the value of part ''", id="pool"),
+        param("part", "parts", r"stated to be \[\], and compute\(\) gives \['other'\]", id="parts"),
         param("none", "empty", "it crashed with ZeroDivisionError: division by zero", id="no-samples"),
         param("zero", "nan-never-leaks", "it crashed with ZeroDivisionError: division by zero", id="empty-captions"),
     ],

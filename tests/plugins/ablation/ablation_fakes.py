@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from regionkit.core.contracts import Dataset, GapBridge, RegionEncoder, Sample
+from regionkit.core.contracts import Dataset, GapBridge, Metric, RegionEncoder, Sample, Score
 from regionkit.core.errors import DataError, FeatureError
-from regionkit.core.features import Features, RegionTokens, Scene
+from regionkit.core.features import Caption, Features, RegionTokens, Scene
 from regionkit.core.plugin import hookimpl
 from regionkit.core.regions import Box, Point, Region, Regions, WholeImage
 from regionkit.core.spec import ComponentSpec, Port
@@ -178,6 +178,38 @@ class OtherText(Nearest):
     pass
 
 
+#: What happened to metrics of this plugin, in order.
+EVENTS: list[str] = []
+
+
+class Lengths(Metric):
+    """Mean and longest length of a caption in characters, and the mean score that its decoder gave it."""
+
+    parts = ("", "longest", "score")
+    higher_is_better = False
+
+    def __init__(self) -> None:
+        self.captions: list[Caption] = []
+
+    def prepare(self) -> None:
+        EVENTS.append("prepare")
+
+    def update(self, samples, captions) -> None:
+        self.update_from(samples, [Caption(caption, 0.0) for caption in captions])
+
+    def update_from(self, samples, captions) -> None:
+        EVENTS.append("update")
+        self.captions += captions
+
+    def compute(self) -> Score:
+        lengths = [float(len(caption.text)) for caption in self.captions]
+        scores = [float(caption.score) for caption in self.captions]
+        mean = Score(sum(lengths) / len(lengths), tuple(lengths), "t-lengths|mean")
+        longest = Score(max(lengths), None, "t-lengths|longest")
+        score = Score(sum(scores) / len(scores), tuple(scores), "t-lengths|score")
+        return Score(mean.value, mean.per_sample, mean.signature, {"": mean, "longest": longest, "score": score})
+
+
 @hookimpl
 def regionkit_components() -> list[ComponentSpec]:
     here = __name__
@@ -193,6 +225,7 @@ def regionkit_components() -> list[ComponentSpec]:
         ),
         ComponentSpec("decoder", "t-nearest", f"{here}:Nearest", f"{here}:NearestConfig", reads=Port(TEXT)),
         ComponentSpec("decoder", "t-other", f"{here}:OtherText", f"{here}:NearestConfig", reads=Port("other/text[16]")),
+        ComponentSpec("metric", "t-lengths", f"{here}:Lengths"),
         ComponentSpec(
             "dataset", "t-colours", f"{here}:Colours", f"{here}:ColoursConfig", accepts=("box", "point", "image")
         ),

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
 from ablation_fakes import write
 
@@ -128,43 +127,6 @@ claims: [{say: "bridge=t-shift(amount=0.9) > bridge=none", on: box@t-colours, by
         plan_ablation(write(tmp_path, DATA + text))
 
 
-def exact_p(sums):
-    """Enumerate all signs."""
-    totals = [
-        abs(sum(s * v for s, v in zip(signs, sums, strict=True)))
-        for signs in itertools.product((1, -1), repeat=len(sums))
-    ]
-    return np.mean(np.array(totals) >= abs(sum(sums)) - 1e-9)
-
-
-def test_the_permutation_test_agrees_with_the_exact_one():
-    values = [0.3, 0.1, -0.2, 0.4, 0.25, 0.05, -0.1, 0.3]
-    found = compare(values, range(8))
-    assert found.p == pytest.approx(exact_p(values), abs=0.02)
-    assert found.difference == pytest.approx(np.mean(values))
-    assert found.low < found.difference < found.high
-    assert found == compare(values, range(8)), "the draws are seeded"
-
-
-def test_samples_of_one_scene_flip_together():
-    values = [0.2] * 30
-    assert compare(values, range(30)).p < 0.001
-    grouped = compare(values, [at // 10 for at in range(30)])
-    assert (grouped.n, grouped.groups) == (30, 3)
-    assert grouped.p == pytest.approx(0.25, abs=0.02)  # 2 of the 8 sign patterns of three scenes
-
-
-def test_no_difference_is_no_evidence():
-    found = compare([0.0] * 20, range(20))
-    assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
-
-
-def test_false_alarms_come_as_often_as_promised():
-    random = np.random.default_rng(3)
-    alarms = sum(compare(random.normal(size=40), range(40)).p < 0.05 for _ in range(100))
-    assert alarms <= 12
-
-
 def test_a_label_means_itself_and_not_all_of_its_part():
     trials = [trial("1", bridge="a"), trial("2", bridge="a(t=2)"), trial("3", bridge="b")]
     (pair,) = match_trials(claim("bridge=a(t=2) > bridge=a"), "d", trials, {"bridge"})
@@ -198,12 +160,12 @@ def test_a_claim_that_decides_nothing_is_told(tmp_path, entry, message):
     assert message in str(error.value)
 
 
-def stored(samples, values, *, higher=True):
+def stored(samples, values, *, higher=True, signatures=None):
     """Return a store with trials whose samples have these values of the metric ``m``."""
-    store = ResultStore(None)
+    store, signatures = ResultStore(None), signatures or {}
     for name, numbers in values.items():
         rows = tuple(SampleRow(sample, image, "a caption") for sample, image in samples)
-        metric = MetricRow("m", 0.0, "", higher, tuple(numbers))
+        metric = MetricRow("m", 0.0, signatures.get(name, ""), higher, tuple(numbers))
         store.save(TrialResult(name, "d", 0, {}, "done", "", rows, (metric,), {}))
     return store
 
@@ -224,3 +186,25 @@ def test_better_is_less_where_less_is_better(higher):
     verdict = judge_pairs(claim(), "d", "m", [Pair(0, ("a",), ("b",))], store)
     assert verdict.comparison.difference == pytest.approx(-0.5 if higher else 0.5)
     assert verdict.shown is not higher
+
+
+@pytest.mark.parametrize(
+    ("more", "decided"),
+    [pytest.param({}, False, id="refused"), pytest.param({"any_signature": True}, True, id="told-to")],
+)
+def test_scores_of_two_signatures_are_compared_only_when_told_to(more, decided):
+    samples = [(f"s{at}", f"i{at}") for at in range(10)]
+    store = stored(samples, {"a": [0.7] * 10, "b": [0.2] * 10}, signatures={"a": "m|idf=x|n=10", "b": "m|idf=y|n=10"})
+    verdict = judge_pairs(claim(**more), "d", "m", [Pair(0, ("a",), ("b",))], store)
+    assert (verdict.comparison is not None) is decided
+    told = "" if decided else "the scores are not comparable: idf: x against y; any_signature: true compares them"
+    assert verdict.reason.startswith(told)
+    assert bool(verdict.reason) is not decided
+
+
+def test_a_flag_that_is_no_flag_is_a_mistake():
+    problems = []
+    entry = {"say": "bridge=a > bridge=b", "on": "d", "by": "m", "any_signature": "maybe"}
+    parse_claim(entry, "claims.0", lambda *args: problems.append(args))
+    hint = "write any_signature: true to compare scores whose signatures differ"
+    assert problems == [("claims.0.any_signature", "'maybe' is neither true nor false", hint)]

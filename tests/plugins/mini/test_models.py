@@ -131,6 +131,7 @@ def test_dataset(task: str) -> None:
     assert len({sample.image_id for sample in samples}) == (3 if task == "ris" else 8)
     assert dataset.image(samples[0].image_id).size == (96, 96)
     assert set(samples[0].info["nouns"]) <= set(dataset.lexicon("nouns").values())
+    assert all(set(sample.info["nouns"]) <= set(sample.info["objects"]) for sample in samples)
     assert set(samples[0].info["attributes"]) <= set(dataset.lexicon("attributes").values())
     prints = {dataset.fingerprint(task, "test", seed, limit) for seed in (0, 1) for limit in (4, 5)}
     assert len(prints) == 4
