@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Plugins that are tools of the toolkit itself and may use the registry.
-TOOLS = {"ablation", "training", "report", "ray", "serve"}
+TOOLS = {"ablation", "scoring", "training", "report", "ray", "serve"}
 
 
 def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
