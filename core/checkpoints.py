@@ -319,7 +319,7 @@ def _what(value: object) -> str:
 
 def _refused(path: Path, reason: str) -> WeightsError:
     """Name what the pickle wants to call, without torch's advice to let it."""
-    named = re.search(r"GLOBAL ([\w.]+)|global:? ([\w.]+)|class ([\w.]+)", reason)
+    named = re.search(r"GLOBAL ([\w.]+)|global:? (?!GLOBAL)([\w.]+)|class ([\w.]+)", reason)
     wanted = next((word for word in named.groups() if word), "") if named else ""
     if not wanted:
         return _damaged(path, "its list of tensors is no pickle that torch reads")

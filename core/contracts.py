@@ -359,8 +359,9 @@ class Metric(Component, ABC):
     """Judges captions.
 
     Attributes:
-        needs: What samples must carry: ``references``, or keys of ``Sample.info``. A metric that needs ``candidates``
-            judges the answers of referring tasks, which are positions among them, and no captions; others never do.
+        needs: What samples must carry: ``references``, ``image`` (their pictures), or keys of ``Sample.info``. A metric
+            that needs ``candidates`` judges the answers of referring tasks, which are positions among them, and no
+            captions; others never do.
         higher_is_better: Direction.
         parts: Suffixes of the values of a metric that gives several: ``("1", "4")`` are columns ``bleu-1`` and
             ``bleu-4``, and the empty suffix is a column named as the metric. Empty for a metric with one value.

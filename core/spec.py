@@ -154,6 +154,8 @@ class ComponentSpec:
             pipelines "unbridged", and pictures pass it as they are.
         requires: Import names of packages beyond the core dependencies.
         extra: The regionkit extra that brings them.
+        programs: Programs that it runs, by the names of their executables, such as ``java``; ``toolkit doctor`` looks
+            for them.
         license: Licence of the component's code, or of the weights it points to where that is stricter.
         weights: Empty for a component without weights; ``index`` where they are chosen by what they were trained for;
             otherwise the default reference (``file:``, ``pkg:`` or ``hub:``).
@@ -182,6 +184,7 @@ class ComponentSpec:
     relabels: bool = False
     requires: tuple[str, ...] = ()
     extra: str = ""
+    programs: tuple[str, ...] = ()
     license: str = "Apache-2.0"
     weights: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()

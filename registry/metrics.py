@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -14,7 +16,11 @@ from regionkit.core.spec import ComponentSpec
 from regionkit.core.weights import WeightFile
 from regionkit.registry.assembly import build_part, chosen, place
 from regionkit.registry.schema import Part
+from regionkit.registry.weights.choice import Wanted, choose_weights
 from regionkit.registry.weights.index import content_hash
+
+#: Helpers that are in use, by what they are: metrics that judge with the same model hold it once.
+_IN_USE: WeakValueDictionary[str, Component] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -41,13 +47,19 @@ class MetricRef:
         return found
 
     @cached_property
+    def weights(self) -> WeightFile | None:
+        """The metric's own weights, None for one that has none; raises as for any other component."""
+        return choose_weights(self.part, Wanted())
+
+    @cached_property
     def _built(self) -> dict[str, Component]:
         """The helpers, built once for all runs, and on the CPU: scores must not depend on where captions are made."""
-        cpu = torch.device("cpu")
-        return {
-            role: place(build_part(part, BuildContext(weights=file)), cpu)
-            for role, (part, file) in self.helpers.items()
-        }
+        found = {}
+        for role, (part, file) in self.helpers.items():
+            key = json.dumps([part.to_dict(), self.hashes.get(role)], sort_keys=True, default=str)
+            made = _IN_USE.get(key) or place(build_part(part, BuildContext(weights=file)), torch.device("cpu"))
+            found[role] = _IN_USE[key] = made
+        return found
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -63,7 +75,8 @@ class MetricRef:
         parts = dict(self._built)
         if dataset is not None:
             parts["dataset"] = dataset
-        metric: Metric = build_part(self.part, BuildContext(parts=parts, hashes=self.hashes))  # type: ignore[assignment]
+        context = BuildContext(weights=self.weights, parts=parts, hashes=self.hashes)
+        metric: Metric = build_part(self.part, context)  # type: ignore[assignment]
         return metric
 
     def columns(self, dataset: Dataset | None) -> tuple[str, ...]:
@@ -76,7 +89,8 @@ class MetricRef:
             role: {**part.to_dict(), **({"sha256": self.hashes[role]} if role in self.hashes else {})}
             for role, (part, _) in self.helpers.items()
         }
-        return {**self.part.to_dict(), **helpers}
+        own = {"sha256": content_hash(self.weights)} if self.weights is not None else {}
+        return {**self.part.to_dict(), **own, **helpers}
 
     @property
     def specs(self) -> list[ComponentSpec]:

@@ -100,6 +100,8 @@ def order(subject: Subject) -> None:
 @check("metric")
 def direction(subject: Subject) -> None:
     """Reading references or candidates, it prefers right answers in the direction that it states."""
+    if "image" in subject.component.needs:
+        raise Skip("it looks at pictures, and the drawn ones of this kit have no say on captions")
     if not {"references", "candidates"} & set(subject.component.needs):
         raise Skip("it reads no references: a right caption need not be better than a wrong one")
     wrong = _judge(subject, half_right(subject.samples)).value

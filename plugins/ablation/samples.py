@@ -112,7 +112,7 @@ class SampleReader:
     def _check_carries(self, ref: MetricRef, selection: Selection) -> None:
         """Note what a metric needs and samples lack."""
         sample = selection.samples[0]
-        carried = {"references": bool(sample.references), "candidates": bool(sample.candidates)}
+        carried = {"image": True, "references": bool(sample.references), "candidates": bool(sample.candidates)}
         lacking = [need for need in ref.build(selection.dataset).needs if not carried.get(need, need in sample.info)]
         if lacking:
             has = ", ".join([*(name for name, there in carried.items() if there), *sorted(sample.info)])

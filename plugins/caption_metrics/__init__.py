@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from regionkit.core.plugin import hookimpl
 from regionkit.core.spec import ComponentSpec, PaperSpec
-from regionkit.plugins.caption_metrics.java import specs as java
-from regionkit.plugins.caption_metrics.models import specs as models
-from regionkit.plugins.caption_metrics.overlap import specs as overlap
-from regionkit.plugins.caption_metrics.regions import specs as regions
-from regionkit.plugins.caption_metrics.words import specs as words
+from regionkit.plugins.caption_metrics.java import specs as java_specs
+from regionkit.plugins.caption_metrics.models import specs as models_specs
+from regionkit.plugins.caption_metrics.overlap import specs as overlap_specs
+from regionkit.plugins.caption_metrics.regions import specs as regions_specs
+from regionkit.plugins.caption_metrics.words import specs as words_specs
 
-_FAMILIES = (overlap, java, models, words, regions)
+_FAMILIES = (overlap_specs, java_specs, models_specs, words_specs, regions_specs)
 
 
 @hookimpl

@@ -6,6 +6,7 @@ import importlib
 import os
 import platform
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires
@@ -37,7 +38,7 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of findings.")
 def doctor(as_json: bool) -> None:
     """Check this installation. Ends with 1 where something that is needed is missing or damaged."""
-    findings = [*_python(), *_packages(), *_devices(), *_plugins(), *_weights(), *_folders()]
+    findings = [*_python(), *_packages(), *_programs(), *_devices(), *_plugins(), *_weights(), *_folders()]
     if as_json:
         import json
         from dataclasses import asdict
@@ -88,6 +89,23 @@ def _packages() -> list[Finding]:
         lacking = [name for name in extras.get(extra, []) if not installed_version(name)]
         detail = f"lacks {', '.join(lacking)}: pip install 'regionkit[{extra}]'" if lacking else "installed"
         findings.append(Finding("extra", extra, "note" if lacking else "ok", detail))
+    return findings
+
+
+def _programs() -> list[Finding]:
+    """Report the programs that components run; they may find one elsewhere too, and say so where they do not."""
+    users: dict[str, list[str]] = {}
+    extras: dict[str, str] = {}
+    for spec in get_registry().specs():
+        for program in spec.programs:
+            users.setdefault(program, []).append(f"{spec.kind} {spec.name}")
+            extras.setdefault(program, spec.extra)
+    findings = []
+    for program, names in users.items():
+        path = shutil.which(program)
+        how = f": pip install 'regionkit[{extras[program]}]'" if extras[program] else ""
+        detail = f"{path}, for {', '.join(names)}" if path else f"not on the PATH; {', '.join(names)} may need it{how}"
+        findings.append(Finding("program", program, "ok" if path else "note", detail))
     return findings
 
 
@@ -146,7 +164,7 @@ def _weights() -> list[Finding]:
 
 
 def _folders() -> list[Finding]:
-    from regionkit.registry.cache import cache_folder
+    from regionkit.core.cache import cache_folder
 
     findings = []
     cache = cache_folder()

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from regionkit.core.contracts import Backbone, BuildContext, GapBridge
-from regionkit.core.errors import DataError, FeatureError, ImageError, RegionkitError
+from regionkit.core.errors import DataError, FeatureError, ImageError, MissingExtra, RegionkitError
 from regionkit.core.features import RegionTokens
 from regionkit.core.spec import ComponentSpec, Port
 from regionkit.core.testing import (
@@ -114,6 +114,8 @@ class _Maker:
             raise self._cannot(str(error.message)) from error
         except (CannotBuild, Skip):
             raise
+        except MissingExtra as error:
+            raise Skip(error.message) from error
         except RegionkitError as error:
             raise self._cannot(error.message) from error
         except Exception as error:
@@ -178,8 +180,7 @@ class _Maker:
             component = self.make(0, _Ports(GridBackbone(), None, None))
             plain = _Ports(GridBackbone(), None, None)
             found = Subject(kind, component, lambda seed: self.make(seed, plain), accepts=self.spec.accepts)
-            refers = kind == "metric" and "candidates" in component.needs
-            return replace(found, samples=tuple(example_referring())) if refers else found
+            return _with_samples(found) if kind == "metric" else found
         ports = self.ports()
         component = self.make(0, ports)
         inputs = None
@@ -302,6 +303,19 @@ def _views() -> Any:
     from regionkit.core.features import RegionViews
 
     return RegionViews(tuple(picture((40, 32), seed) for seed in range(5)))
+
+
+def _with_samples(subject: Subject) -> Subject:
+    """Give a metric samples that carry what it needs; of what only its own plugin knows, there are none."""
+    needs = set(subject.component.needs)
+    samples = tuple(example_referring()) if "candidates" in needs else subject.samples
+    lacking = sorted(needs - {"image", "references", "candidates", *samples[0].info})
+    if lacking:
+        raise Skip(
+            f"it needs {', '.join(lacking)}, which the samples of the kit lack: check it with samples of its own, "
+            "regionkit.core.testing.check_metric(make, samples)"
+        )
+    return replace(subject, samples=samples)
 
 
 def _recipe(spec: ComponentSpec, part: Part) -> Subject:

@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from regionkit.core.cache import cache_folder
 from regionkit.core.contracts import Backbone, Corpus
 from regionkit.core.errors import DataError
 from regionkit.core.files import replacing
 from regionkit.core.texts import embed_texts
-from regionkit.registry.cache import cache_folder
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part
 

@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from regionkit.registry.cli import root
 from regionkit.registry.commands.list_components import KEYS
 
 TYPO = "base: toy\nbridge: {name: toy-noise, sdt: 1}\ndecoder: {name: toy-fixed, weights: 3}\n"
@@ -406,6 +408,25 @@ def test_doctor_reports_plugins_weights_and_extras(toy, monkeypatch):
     text = toy.run("doctor")
     assert text.exit_code == 1
     assert "error: 2 things need attention" in text.stderr
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "detail"),
+    [
+        pytest.param("/bin/java", "ok", "/bin/java, for metric meteor, metric spice", id="there"),
+        pytest.param(
+            None,
+            "note",
+            "not on the PATH; metric meteor, metric spice may need it: pip install 'regionkit[meteor]'",
+            id="missing",
+        ),
+    ],
+)
+def test_doctor_looks_for_programs_that_components_run(monkeypatch, found, status, detail):
+    monkeypatch.setattr("shutil.which", lambda program: found if program == "java" else None)
+    result = CliRunner().invoke(root, ["doctor", "--json"])
+    rows = {(row["topic"], row["name"]): row for row in json.loads(result.stdout)}
+    assert (rows["program", "java"]["status"], rows["program", "java"]["detail"]) == (status, detail)
 
 
 def test_doctor_is_content_with_a_sound_installation(toy):

@@ -37,7 +37,7 @@ class ImageTextCosine(Metric):
     which are made for the cosines of one certain model.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ("image",)
 
     def __init__(self, config: ImageTextCosineConfig, backbone: Backbone, dataset: Dataset) -> None:
         if not backbone.text_space:

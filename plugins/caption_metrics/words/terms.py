@@ -7,8 +7,10 @@ from typing import ClassVar, Self
 
 from regionkit.core.contracts import BuildContext, Metric, Sample, Score
 from regionkit.core.errors import DataError
+from regionkit.core.signatures import signature
 from regionkit.plugins.caption_metrics.overlap.tokenisers import TOKENISERS
 from regionkit.plugins.caption_metrics.words.configs import TermF1Config
+from regionkit.plugins.caption_metrics.words.lexicon import Lexicon
 
 
 class TermF1(Metric):
@@ -27,9 +29,9 @@ class TermF1(Metric):
 
     def __init__(self, config: TermF1Config, lexicon: Mapping[str, str]) -> None:
         self.config = config
-        self._lexicon = lexicon
-        self._longest = max((len(form.split()) for form in lexicon), default=1)
+        self._lexicon = Lexicon(lexicon)
         self._scores: list[float] = []
+        self._stated = 0
 
     @classmethod
     def build(cls, config: TermF1Config, context: BuildContext) -> Self:
@@ -44,35 +46,32 @@ class TermF1(Metric):
         return cls(config, dataset.lexicon(cls.kind))
 
     def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
-        """Take in captions of samples, in order."""
+        """Take in captions of samples, in order.
+
+        Raises:
+            DataError: Nothing says which terms are true of a sample.
+        """
         for sample, caption in zip(samples, captions, strict=True):
-            named = self.find(caption)
-            self._scores.append(max(f1(named, truth) for truth in self._truths(sample)))
+            truths, named = self._truths(sample), self.find(caption)
+            self._scores.append(max(f1(named, truth) for truth in truths))
+            self._stated += sample.info.get(self.kind) is not None
 
     def compute(self) -> Score:
         """Judge everything taken in so far."""
         mean = sum(self._scores) / len(self._scores) if self._scores else 0.0
-        signature = (
-            f"{self.kind[:-1]}-f1|mean of samples|info or best reference|both empty=1"
-            f"|tokeniser={self.config.tokeniser}|lexicon={len(self._lexicon)} forms"
+        told = signature(
+            f"{self.kind[:-1]}-f1",
+            truth="stated or best reference",
+            stated=self._stated,
+            tokeniser=self.config.tokeniser,
+            lexicon=self._lexicon.digest,
+            n=len(self._scores),
         )
-        return Score(mean, tuple(self._scores), signature)
+        return Score(mean, tuple(self._scores), told)
 
     def find(self, text: str) -> frozenset[str]:
         """Return the terms that a text names; where several forms start at a word, the longest counts."""
-        words = TOKENISERS[self.config.tokeniser](text)
-        found = set()
-        position = 0
-        while position < len(words):
-            step = 1
-            for length in range(min(self._longest, len(words) - position), 0, -1):
-                term = self._lexicon.get(" ".join(words[position : position + length]))
-                if term is not None:
-                    found.add(term)
-                    step = length
-                    break
-            position += step
-        return frozenset(found)
+        return self._lexicon.find(TOKENISERS[self.config.tokeniser](text))
 
     def _truths(self, sample: Sample) -> list[frozenset[str]]:
         stated: Iterable[str] | None = sample.info.get(self.kind)
