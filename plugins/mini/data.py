@@ -53,7 +53,7 @@ class MiniDataset(Dataset):
         scenes = DEFAULT_SCENES if limit is None else limit
         if task == "ris" or (scenes > KEPT_SCENES and task != "dense"):
             return _Lazy(task, split, seed, scenes)
-        return [_plain(sample) for sample in make_samples(task, split, seed, scenes)]
+        return [_plain(sample, task) for sample in make_samples(task, split, seed, scenes)]
 
     def image(self, image_id: str) -> Image.Image:
         """Paint the scene ``split/seed/index``."""
@@ -118,7 +118,7 @@ class _Lazy(Sequence[Sample]):
 
     def _make(self, scene: int) -> Sample:
         (sample,) = samples_of(self._task, self._split, self._seed, scene)
-        return _plain(sample)
+        return _plain(sample, self._task)
 
 
 class MiniCaptions(Corpus):
@@ -151,7 +151,7 @@ def _texts(seed: int, size: int) -> tuple[str, ...]:
     return tuple(corpus(seed, size))
 
 
-def _plain(sample: MiniSample) -> Sample:
+def _plain(sample: MiniSample, task: str) -> Sample:
     """Turn a sample into the toolkit's."""
     info: dict[str, object] = {
         "nouns": tuple(sorted(sample.nouns)),
@@ -161,6 +161,10 @@ def _plain(sample: MiniSample) -> Sample:
     }
     if sample.candidates:
         info["overlaps"] = sample.overlaps
+    if task == "dense":
+        info["ground_truth"] = tuple(
+            {"box": (box.x1, box.y1, box.x2, box.y2), "caption": said} for box, said in sample.everything
+        )
     return Sample(sample.id, sample.scene.id, sample.region, sample.references, info, sample.candidates)
 
 

@@ -52,6 +52,12 @@ class MiniSample:
         return frozenset(item.noun for item in self.objects)
 
     @property
+    def everything(self) -> tuple[tuple[Box, tuple[str, ...]], ...]:
+        """Return every object of the scene as its box and captions that are right for it."""
+        items, background = self.scene.objects, self.scene.background
+        return tuple((Box(*item.box), references([item.placement], background, None)) for item in items)
+
+    @property
     def attributes(self) -> frozenset[str]:
         """Return the sizes and colours of the region's objects."""
         words = {word for item in self.objects for word in (item.size, item.colour)}

@@ -1,9 +1,35 @@
-"""Options of the metrics over shared n-grams, torch-free."""
+"""Options of the metrics over words that captions share with references, torch-free."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+Tokeniser = Literal["ptb", "words", "tokens"]
+
+
+@dataclass(frozen=True)
+class BleuConfig:
+    """Options of ``bleu``.
+
+    Attributes:
+        tokeniser: ``ptb`` is the Penn Treebank tokenisation of the official caption evaluation. ``words`` lower-cases,
+            splits punctuation off and drops it. ``tokens`` takes captions that are tokenised already and splits them
+            at spaces.
+    """
+
+    tokeniser: Tokeniser = "ptb"
+
+
+@dataclass(frozen=True)
+class RougeLConfig:
+    """Options of ``rouge-l``.
+
+    Attributes:
+        tokeniser: As in :class:`BleuConfig`.
+    """
+
+    tokeniser: Tokeniser = "ptb"
 
 
 @dataclass(frozen=True)
@@ -11,8 +37,11 @@ class CiderDConfig:
     """Options of ``cider-d``.
 
     Attributes:
-        tokeniser: ``words`` lower-cases, splits punctuation off and drops it; ``tokens`` takes captions that are
-            tokenised already, such as the official PTB tokens, and splits them at spaces.
+        tokeniser: As in :class:`BleuConfig`.
+        documents: File of document frequencies, as ``save_document_frequencies`` writes it, such as those of COCO val.
+            Values are then comparable over selections of different size. Empty for the references of the run itself,
+            as in the official evaluation.
     """
 
-    tokeniser: Literal["words", "tokens"] = "words"
+    tokeniser: Tokeniser = "ptb"
+    documents: str = ""

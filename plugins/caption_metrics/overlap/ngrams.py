@@ -1,65 +1,128 @@
-"""One index of all n-grams of many texts, shared by metrics that count n-grams."""
+"""Numbering and counting n-grams of many texts with sorts alone; no torch."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+#: Whole numbers: int32 where they are kept, since there are as many as words; int64 in between.
+Ints = NDArray[Any]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class NgramCounts:
-    """How often each text holds each n-gram of one order; one entry for each pair that occurs.
+class NgramTable:
+    """How often the texts of some samples hold each n-gram of one order.
+
+    The k entries are the pairs of a text and an n-gram that occur. Entries of one n-gram in one sample stand together,
+    that of the caption first; they make one of g groups.
 
     Attributes:
-        text: (k,) index of the text, ascending.
-        ngram: (k,) id of the n-gram, ascending within a text; ids of different texts agree.
-        count: (k,) occurrences.
-        ngrams: Number of distinct n-grams of all texts.
+        text: (k,) the text.
+        count: (k,) how often it holds the n-gram.
+        group: (k,) the group, ascending.
+        of_caption: (k,) whether the text is a caption; all others are references.
+        sample: (g,) the sample of each group, ascending.
+        ngram: (g,) number of the n-gram, ascending within a sample.
     """
 
     text: Ints
-    ngram: Ints
     count: Ints
-    ngrams: int
+    group: Ints
+    of_caption: Flags
+    sample: Ints
+    ngram: Ints
 
-    def take(self, texts: slice) -> NgramCounts:
-        """Return the entries of a range of texts, counted from its start; the ids of n-grams stay as they are."""
-        start, stop, _ = texts.indices(int(self.text[-1]) + 1 if len(self.text) else 0)
-        rows = slice(*np.searchsorted(self.text, (start, stop)))
-        return NgramCounts(self.text[rows] - start, self.ngram[rows], self.count[rows], self.ngrams)
-
-
-def count_ngrams(texts: Sequence[Sequence[str]], longest: int) -> list[NgramCounts]:
-    """Count the 1-grams to ``longest``-grams of n tokenised texts; entry ``i`` of the result has order ``i + 1``."""
-    lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-    word, vocabulary = _word_ids(texts, int(lengths.sum()))
-    owner = np.repeat(np.arange(len(texts)), lengths)
-    # Words left in the text from each position on, itself included: an n-gram starts where at least n are left.
-    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(word))
-    start, current = np.arange(len(word)), word
-    counts = []
-    for order in range(1, longest + 1):
-        if order > 1:
-            keep = left[start] >= order
-            start, previous = start[keep], current[keep]
-            # An n-gram is the (n-1)-gram at its start and one more word; renumbering keeps codes far below 2**63.
-            current = np.unique(previous * vocabulary + word[start + order - 1], return_inverse=True)[1]
-        ngrams = int(current.max(initial=-1)) + 1
-        pairs, occurrences = np.unique(owner[start] * max(ngrams, 1) + current, return_counts=True)
-        text, ngram = np.divmod(pairs, max(ngrams, 1))
-        counts.append(NgramCounts(text, ngram, occurrences.astype(np.int64), ngrams))
-    return counts
+    @property
+    def own(self) -> Ints:
+        """(g,) how often the caption of the group's sample holds the n-gram."""
+        own = np.zeros(len(self.ngram), dtype=np.int32)
+        own[self.group[self.of_caption]] = self.count[self.of_caption]
+        return own
 
 
-def _word_ids(texts: Iterable[Sequence[str]], total: int) -> tuple[Ints, int]:
-    ids: defaultdict[str, int] = defaultdict(count().__next__)
-    # All in C: this loop over every word of every text is half of the time of a metric.
-    flat = np.fromiter(map(ids.__getitem__, chain.from_iterable(texts)), dtype=np.int64, count=total)
-    return flat, len(ids)
+def sorted_places(keys: Ints, size: int) -> tuple[Ints, Ints]:
+    """Sort keys from 0 to ``size`` - 1; return them and where each came from, equal ones in their order.
+
+    A key and its place are packed into one number where 64 bits hold both: sorting numbers is many times faster than
+    sorting places by their keys.
+    """
+    bits = max(len(keys) - 1, 0).bit_length()
+    if max(size - 1, 0).bit_length() + bits > 63:
+        places = np.argsort(keys, kind="stable")
+        return keys[places], places
+    packed = keys.astype(np.int64) << bits
+    packed |= np.arange(len(keys))
+    packed.sort()
+    places = packed & ((1 << bits) - 1)
+    packed >>= bits
+    return packed, places
+
+
+def number_ngrams(shorter: Ints, sizes: tuple[int, int], words: Ints, more: Flags, order: int) -> tuple[Ints, int]:
+    """Number the n-grams of one order in alphabetical order.
+
+    Args:
+        shorter: (w,) number of the (n-1)-gram that starts at each of w words, -1 for none.
+        sizes: How many (n-1)-grams and how many words are distinct.
+        words: (w,) number of each word.
+        more: (w,) whether another word of the same text follows.
+        order: n, 2 or more.
+
+    Returns:
+        (w,) int32, -1 where the text ends too early, and how many are distinct.
+    """
+    numbers = np.full(len(words), -1, dtype=np.int32)
+    starts = max(len(words) - order + 1, 0)
+    fits = shorter[:starts] >= 0
+    fits &= more[order - 2 : order - 2 + starts]
+    at = np.flatnonzero(fits).astype(np.int32)
+    if len(at) == 0:
+        return numbers, 0
+    # An n-gram is the (n-1)-gram at its start and one more word; numbering each order anew keeps keys below 2**63.
+    keys = shorter[at].astype(np.int64)
+    keys *= sizes[1]
+    keys += words[at + (order - 1)]
+    keys, places = sorted_places(keys, sizes[0] * sizes[1])
+    rank = np.cumsum(_starts(keys), dtype=np.int32)
+    numbers[at[places]] = rank - 1
+    return numbers, int(rank[-1])
+
+
+def tabulate(numbers: Ints, size: int, text: Ints, sample: Ints, of_caption: Flags) -> NgramTable:
+    """Count the n-grams of one order in the texts of some samples.
+
+    Args:
+        numbers: (c,) number of the n-gram that starts at each of c words, -1 for none.
+        size: One more than the largest number.
+        text: (c,) the text of each word, counted from 0, ascending.
+        sample: (t,) the sample of each text, counted from 0, ascending; its caption is its first text.
+        of_caption: (t,) whether a text is a caption.
+    """
+    at = np.flatnonzero(numbers >= 0)
+    text = text[at]
+    keys = sample[text].astype(np.int64)
+    keys *= size
+    keys += numbers[at]
+    keys, places = sorted_places(keys, size * (int(sample[-1]) + 1 if len(sample) else 0))
+    text = text[places]
+    first = _starts(keys)
+    entry = first.copy()
+    entry[1:] |= text[1:] != text[:-1]
+    heads = np.flatnonzero(entry)
+    text, first = text[heads], first[heads]
+    of_group = keys[heads[first]]
+    groups = np.cumsum(first, dtype=np.int32) - np.int32(1)
+    count = np.diff(heads, append=len(keys)).astype(np.int32)
+    of_group, ngram = np.divmod(of_group, max(size, 1))
+    return NgramTable(text, count, groups, of_caption[text], of_group.astype(np.int32), ngram.astype(np.int32))
+
+
+def _starts(keys: Ints) -> Flags:
+    """Mark the first of each run of equal keys."""
+    first = np.ones(len(keys), dtype=np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    return first

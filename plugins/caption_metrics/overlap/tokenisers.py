@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from regionkit.plugins.caption_metrics.overlap.ptb import ptb
+
 # Words keep inner apostrophes, hyphens, dots and commas ("o'clock", "t-shirt", "7.5", "1,000"); everything else that is
 # not a space is a token of its own.
 _TOKEN = re.compile(r"\w+(?:['’.,\-]\w+)*|[^\w\s]+")
@@ -18,8 +20,8 @@ PUNCTUATION: frozenset[str] = frozenset(
 def words(text: str) -> list[str]:
     """Lower-case, split punctuation off the words, and drop the punctuation of the official list.
 
-    On captions of plain words this equals the official Penn Treebank tokens. It is no Penn Treebank tokeniser: clitics
-    stay with their word ("dog's"), brackets and double quotes are not renamed.
+    On captions of plain words this equals the official Penn Treebank tokens, which ``ptb`` gives for any caption.
+    Here clitics stay with their word ("dog's"), and brackets and double quotes are not renamed.
     """
     return [token for token in _TOKEN.findall(text.lower()) if token not in PUNCTUATION]
 
@@ -30,4 +32,4 @@ def tokens(text: str) -> list[str]:
 
 
 #: Name in a config and in a signature -> the function.
-TOKENISERS: dict[str, Callable[[str], list[str]]] = {"words": words, "tokens": tokens}
+TOKENISERS: dict[str, Callable[[str], list[str]]] = {"ptb": ptb, "words": words, "tokens": tokens}

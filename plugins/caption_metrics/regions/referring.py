@@ -5,38 +5,101 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regionkit.core.contracts import Metric, Sample, Score
-from regionkit.core.errors import DataError
+from regionkit.core.errors import DataError, RegionError
+from regionkit.core.geometry import region_mask
+from regionkit.core.regions import Box, Mask, Region
+from regionkit.core.signatures import signature
 
 
 class ReferringIou(Metric):
-    """Mean over expressions of the IoU between the chosen candidate and the target, from 0 to 1.
+    """Overlap of the chosen candidate and the target, from 0 to 1: mIoU, and oIoU as part ``overall``.
 
-    It is the mIoU of referring segmentation as RegionVLM (arXiv 2403.18260, Table 1) reports it: every expression
-    counts alike. ``Sample.info["overlaps"]`` holds the IoU of each candidate with the target.
+    mIoU, which stands for the metric, is the mean over expressions: every expression counts alike. oIoU is the sum of
+    all intersections over the sum of all unions: large regions count more. An empty union counts 0.
+
+    Areas are pixels where one of the two regions is a mask, and exact areas of boxes where both are boxes. Of boxes,
+    ``Sample.info["overlaps"]``, the IoU of each candidate with the target, takes the place of their own IoU in mIoU
+    where a data set states it: it knows the pixels behind them.
+
+    Source: referring segmentation as RegionVLM (arXiv 2403.18260, Table 1) reports it; oIoU is that of earlier work.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("candidates", "overlaps")
+    needs: ClassVar[tuple[str, ...]] = ("candidates",)
+    parts = ("", "overall")
 
     def __init__(self) -> None:
         self._scores: list[float] = []
+        self._areas: list[tuple[float, float]] = []
 
     def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
         """Take in answers: the position of the chosen candidate of each sample, written as a number.
 
         Raises:
-            DataError: An answer is no position among the candidates.
+            DataError: An answer is no position among the candidates, or a region has no area to compare.
         """
         for sample, answer in zip(samples, captions, strict=True):
-            overlaps = sample.info["overlaps"]
-            if not (answer.isdecimal() and int(answer) < len(overlaps)):
+            if not (answer.isdecimal() and int(answer) < len(sample.candidates)):
                 raise DataError(
-                    f"referring-iou: the answer '{answer}' to sample '{sample.id}' is no number below {len(overlaps)}",
+                    f"referring-iou: the answer '{answer}' to sample '{sample.id}' is no number below "
+                    f"{len(sample.candidates)}",
                     "it judges referring tasks, such as ris@mini; captions are judged by other metrics",
                 )
-            self._scores.append(float(overlaps[int(answer)]))
+            chosen = sample.candidates[int(answer)]
+            common, joined = _areas(sample, chosen)
+            overlap = common / joined if joined else 0.0
+            stated = sample.info.get("overlaps")
+            if stated is not None and not any(isinstance(region, Mask) for region in (chosen, sample.region)):
+                overlap = float(stated[int(answer)])
+            self._scores.append(overlap)
+            self._areas.append((common, joined))
 
     def compute(self) -> Score:
         """Judge everything taken in so far."""
         mean = sum(self._scores) / len(self._scores) if self._scores else 0.0
-        return Score(mean, tuple(self._scores), "referring-iou|mean over expressions|argmax of log-likelihood")
+        told = {"choice": "argmax of log-likelihood", "n": len(self._scores)}
+        areas = np.array(self._areas, dtype=np.float64).reshape(-1, 2)
+        value = float(self.pool("overall", areas.sum(0)[None])[0])
+        per_sample = tuple(self._scores)
+        parts = {
+            "": Score(mean, per_sample, signature("referring-iou", average="expressions", **told)),
+            "overall": Score(
+                value, per_sample, signature("referring-iou-overall", average="pixels", **told), statistics=areas
+            ),
+        }
+        return Score(mean, per_sample, parts[""].signature, parts)
+
+    @classmethod
+    def pool(cls, part: str, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the summed intersections over the summed unions (d,) from their sums (d, 2); 0 for an empty union."""
+        return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
+
+
+def _areas(sample: Sample, chosen: Region) -> tuple[float, float]:
+    """Return the areas, in pixels, that the chosen region and the target share and cover together."""
+    target = sample.region
+    if isinstance(chosen, Box) and isinstance(target, Box):
+        return _areas_of_boxes(chosen, target)
+    mask = next((region for region in (target, chosen) if isinstance(region, Mask)), None)
+    if mask is None:
+        raise DataError(
+            f"referring-iou: sample '{sample.id}' compares a {chosen.kind} with a {target.kind}, which have no area "
+            "of their own",
+            "give candidates and region as masks, or both as boxes",
+        )
+    height, width = mask.bitmap.shape
+    try:
+        one, other = region_mask(chosen, (width, height)), region_mask(target, (width, height))
+    except RegionError as error:
+        raise DataError(f"referring-iou: sample '{sample.id}': {error.message}", *error.hints) from error
+    return float(np.count_nonzero(one & other)), float(np.count_nonzero(one | other))
+
+
+def _areas_of_boxes(one: Box, other: Box) -> tuple[float, float]:
+    width = min(one.x2, other.x2) - max(one.x1, other.x1)
+    height = min(one.y2, other.y2) - max(one.y1, other.y1)
+    common = max(width, 0.0) * max(height, 0.0)
+    return common, sum((box.x2 - box.x1) * (box.y2 - box.y1) for box in (one, other)) - common

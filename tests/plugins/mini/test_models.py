@@ -123,6 +123,16 @@ def test_words() -> None:
     assert words.encode("zeppelin") == [3]
 
 
+def test_dense_samples_say_all_that_is_in_their_scene() -> None:
+    samples = MiniDataset(MiniDatasetConfig()).samples("dense", "test", seed=0, limit=8)
+    for image_id in {sample.image_id for sample in samples}:
+        same = [sample for sample in samples if sample.image_id == image_id]
+        (told,) = {repr(sample.info["ground_truth"]): sample.info["ground_truth"] for sample in same}.values()
+        boxes = [(sample.region.x1, sample.region.y1, sample.region.x2, sample.region.y2) for sample in same]
+        assert [entry["box"] for entry in told] == boxes
+        assert [entry["caption"] for entry in told] == [sample.references for sample in same]
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_dataset(task: str) -> None:
     dataset = MiniDataset(MiniDatasetConfig())
