@@ -63,7 +63,8 @@ _DIGIT = re.compile(f"[{DIGITS}]")
 _SYMBOL = re.compile(f"[{SYMBOLS}]")
 _HOSTED = re.compile(r"\.(?:com|net|org|edu)", re.IGNORECASE)
 # Between white space, these are tokenised alike whatever stands beside them.
-_ALOOF = re.compile(r"(?P<word>[A-Za-z]+(?:[-'’][A-Za-z]+)*)(?:[,;:!?]|(?P<dot>\.))?")
+_ALOOF = re.compile(r"(?P<word>[A-Za-z]+(?:[-'’][A-Za-z]+)*)(?:[,;:!?]|(?P<dot>\.))?|[,;!?]")
+_NUMBERED = re.compile(r"\S*\d\S*")
 # Tokens of such chunks, filled as they come. Bounded, since captions may hold anything.
 _KNOWN: dict[str, tuple[str, ...]] = {}
 _MOST_KNOWN = 1 << 16
@@ -76,10 +77,15 @@ def ptb(text: str) -> list[str]:
     Any ``str`` is taken; no token is empty, and none holds white space but U+00A0 (see the head of this module).
     """
     tokens: list[str] = []
-    for chunk in text.split():
+    chunks = text.split()
+    if chunks[-1:] == ["."] and chunks[-2:-1] != ["."]:
+        chunks.pop()  # alone at the end of a caption it is removed; beside other dots it may be part of an ellipsis
+    for chunk in chunks:
         known = _KNOWN.get(chunk)
         if known is None:
             known = _learn(chunk)
+            if known is None and chunk.isascii() and chunk.isdecimal() and len(_NUMBERED.findall(text)) == 1:
+                known = (chunk,)  # two numbers may be one fraction or one telephone number; one stands for itself
             if known is None:
                 return _scan(text)
         tokens += known

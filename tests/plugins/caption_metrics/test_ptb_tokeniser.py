@@ -145,6 +145,16 @@ def test_what_was_read_before_is_only_a_memory(text):
         ptb_module._KNOWN.update(remembered)
 
 
+#: What chunks that are read one by one meet: numbers, signs and dots that may join them.
+CHUNKS = "a dog Mr U no No. fig can't it's 3 12 555 1/2 2nd p.m. May , . ! ? ; ... - 1,000 % $ isn't. dog. dog, U."
+
+
+@given(st.lists(st.sampled_from(CHUNKS.split()), max_size=7).map(" ".join))
+@settings(deadline=None, max_examples=400)
+def test_chunks_read_one_by_one_are_what_the_rules_say_of_the_whole(text):
+    assert ptb(text) == ptb_module._scan(text)
+
+
 def test_the_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(ptb_module, "_KNOWN", known := {})
     monkeypatch.setattr(ptb_module, "_MOST_KNOWN", 3)
