@@ -56,15 +56,20 @@ _ALONE = {character: character for character in "#+/@_\u2044"} | {
 }
 # Inside longer tokens: faces, telephone numbers, tags.
 _INSIDE = str.maketrans({"(": "-lrb-", ")": "-rrb-", " ": "\u00a0", "\u00ad": None})
+#: What rules see after the last word.
+_END = "\n"
 _SPLIT = frozenset(["cannot", "gimme", "gonna", "gotta", "lemme", "wanna"])  # all after the third letter
 _PLAIN = re.compile(r"[A-Za-z]+(?=\s)")
 _WORDLIKE = re.compile(f"[{LETTERS}{MARKS}\u00ad]")
 _DIGIT = re.compile(f"[{DIGITS}]")
 _SYMBOL = re.compile(f"[{SYMBOLS}]")
 _HOSTED = re.compile(r"\.(?:com|net|org|edu)", re.IGNORECASE)
+_CHUNK = re.compile(r"\S+")
 # Between white space, these are tokenised alike whatever stands beside them.
-_ALOOF = re.compile(r"(?P<word>[A-Za-z]+(?:[-'’][A-Za-z]+)*)(?:[,;:!?]|(?P<dot>\.))?|[,;!?]")
-_NUMBERED = re.compile(r"\S*\d\S*")
+_ALOOF = re.compile(
+    r"(?P<plain>[A-Za-z]+[0-9]*)[,;:!?]?|(?P<word>[A-Za-z]+(?:[-'’][A-Za-z]+)*)(?:[,;:!?]|(?P<dot>\.))?|[,;!?]"
+    r"|[A-Za-z]+_[A-Za-z0-9]+"
+)
 # Tokens of such chunks, filled as they come. Bounded, since captions may hold anything.
 _KNOWN: dict[str, tuple[str, ...]] = {}
 _MOST_KNOWN = 1 << 16
@@ -84,11 +89,30 @@ def ptb(text: str) -> list[str]:
         known = _KNOWN.get(chunk)
         if known is None:
             known = _learn(chunk)
-            if known is None and chunk.isascii() and chunk.isdecimal() and len(_NUMBERED.findall(text)) == 1:
-                known = (chunk,)  # two numbers may be one fraction or one telephone number; one stands for itself
             if known is None:
-                return _scan(text)
+                return _read(text)
         tokens += known
+    return tokens
+
+
+def _read(text: str) -> list[str]:
+    """Tokenise a caption of which only some chunks stand for themselves; the others are read by the rules."""
+    hosted = _HOSTED.search(text) is not None
+    padded = text + _END
+    tokens: list[str] = []
+    position = 0
+    for chunk in _CHUNK.finditer(text):
+        start, end = chunk.span()
+        if position <= start:
+            position = start
+            known = _KNOWN.get(chunk[0])
+            if known is None:
+                known = _learn(chunk[0])
+            if known is not None:
+                tokens += known
+                position = end
+        # A token may reach over white space into the next chunks: a tag, a fraction, a telephone number.
+        position = _scan_to(end, padded, position, tokens, hosted=hosted)
     return tokens
 
 
@@ -97,33 +121,44 @@ def _learn(chunk: str) -> tuple[str, ...] | None:
     match = _ALOOF.fullmatch(chunk)
     if match is None or (match["dot"] and (len(match["word"]) == 1 or match["word"].lower() in DOTTED)):
         return None
-    tokens = tuple(_scan(chunk))
-    if len(_KNOWN) < _MOST_KNOWN and len(chunk) <= _LONGEST_KNOWN:
+    # Most words need no rules: what follows them is removed.
+    tokens = _plain(match["plain"]) if match["plain"] else tuple(_scan(chunk))
+    if len(_KNOWN) >= _MOST_KNOWN:
+        _KNOWN.clear()
+    if len(chunk) <= _LONGEST_KNOWN:
         _KNOWN[chunk] = tokens
     return tokens
 
 
+def _plain(word: str) -> tuple[str, ...]:
+    """Return the tokens of a word of letters, and digits behind them."""
+    word = word.lower()
+    return (word[:3], word[3:]) if word in _SPLIT else (word,)
+
+
 def _scan(text: str) -> list[str]:
-    """Tokenise from left to right by the rules."""
-    text += "\n"  # what rules see after the last word
-    hosted = _HOSTED.search(text) is not None
+    """Tokenise from left to right by the rules alone."""
     tokens: list[str] = []
-    position = 0
-    while position < len(text):
+    _scan_to(len(text), text + _END, 0, tokens, hosted=_HOSTED.search(text) is not None)
+    return tokens
+
+
+def _scan_to(end: int, text: str, position: int, tokens: list[str], *, hosted: bool) -> int:
+    """Add the tokens from a position on until ``end`` is reached, and return where the last one stops."""
+    while position < end:
         if text[position].isspace():
             position += 1
             continue
-        plain = _PLAIN.match(text, position)
-        if plain is None:
+        word = _PLAIN.match(text, position)
+        if word is None:
             token, size = _longest(_rules_at(text[position], hosted), text, position)
             position += size
             if token not in _REMOVED:
                 tokens.append(token)
             continue
-        word = plain[0].lower()
-        tokens += (word[:3], word[3:]) if word in _SPLIT else (word,)
-        position = plain.end()
-    return tokens
+        tokens += _plain(word[0])
+        position = word.end()
+    return position
 
 
 def _rules_at(first: str, hosted: bool) -> tuple[Rule, ...]:
