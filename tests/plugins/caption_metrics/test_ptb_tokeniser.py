@@ -146,7 +146,9 @@ def test_what_was_read_before_is_only_a_memory(text):
 
 
 #: What chunks that are read one by one meet: numbers, signs and dots that may join them.
-CHUNKS = "a w42 b_2 dog Mr U no No. fig can't it's 3 12 555 1/2 2nd p.m. May , . ! ? ; ... - 1,000 % $ isn't. dog. dog, U."
+CHUNKS = (
+    "a w42 b_2 dog Mr U no No. fig can't it's 3 12 555 1/2 2nd p.m. May , . ! ? ; ... - 1,000 % $ isn't. dog. dog, U."
+)
 
 
 @given(st.lists(st.sampled_from(CHUNKS.split()), max_size=7).map(" ".join))

@@ -1,0 +1,219 @@
+"""``toolkit compare``: whether two runs differ, by how much, and in which samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regionkit.plugins.scoring.options import judging_options
+from regionkit.plugins.scoring.words import counted, printable, short
+
+if TYPE_CHECKING:
+    from regionkit.core.statistics import Seeds
+    from regionkit.plugins.scoring.comparing import ColumnResult, Compared
+    from regionkit.plugins.scoring.runs import Run
+
+_AGAINST = "--against"
+
+
+class CompareCommand(click.Command):
+    """Lets ``--against`` take all that follows it up to the next flag."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments."""
+        spread: list[str] = []
+        taking = False
+        for arg in args:
+            if arg.startswith("-") and arg != "-":
+                taking = arg == _AGAINST
+                spread += [] if taking else [arg]
+            else:
+                spread += [_AGAINST, arg] if taking else [arg]
+        return super().parse_args(ctx, spread)
+
+
+@click.command(cls=CompareCommand)
+@click.argument("runs", nargs=-1, required=True, metavar="A B")
+@click.option(_AGAINST, multiple=True, metavar="B ...", help="Runs of the second side: A1 A2 --against B1 B2.")
+@click.option("--metric", "columns", multiple=True, metavar="COLUMN", help="Compare this column alone; repeatable.")
+@click.option("--by-image", is_flag=True, help="Draw and permute all samples of a picture together.")
+@click.option("--any-signature", is_flag=True, help="Compare what was scored differently, on the samples in common.")
+@click.option("--most", type=click.IntRange(0), default=10, show_default=True, help="Changed samples to show.")
+@click.option(
+    "--references", type=click.Path(path_type=Path), metavar="FILE", help="Score plain predictions against these first."
+)
+@judging_options
+def compare(
+    runs: tuple[str, ...], against: tuple[str, ...], columns: tuple[str, ...], most: int, **options: Any
+) -> None:
+    """Say whether B differs from A, column by column, and which samples changed most.
+
+    A and B are files of `toolkit score --per-sample`, folders of `toolkit run --out` (FOLDER#TRIAL where there are
+    several trials), or plain predictions together with --references. Several seeds are A1 A2 A3 --against B1 B2 B3.
+
+    Every difference is B minus A.
+    """
+    from regionkit.plugins.scoring.comparing import compare_runs
+    from regionkit.plugins.scoring.sources import Reader
+
+    first, second = _sides(runs, against)
+    reader = Reader(options)
+    here, there = [reader.read(one) for one in first], [reader.read(one) for one in second]
+    compared = compare_runs(
+        here,
+        there,
+        columns,
+        by_image=options["by_image"],
+        any_signature=options["any_signature"],
+        most=most,
+        seed=options["seed"],
+    )
+    if options["as_json"]:
+        click.echo(json.dumps(as_json(compared), indent=2))
+        return
+    show(compared, here, there, by_image=options["by_image"])
+    if most:
+        show_changes(compared, named=bool(columns))
+
+
+def _sides(runs: Sequence[str], against: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the runs of both sides.
+
+    Raises:
+        click.UsageError: They are not told apart.
+    """
+    if against:
+        return runs, against
+    if len(runs) != 2:
+        raise click.UsageError(f"{len(runs)} runs: give two, or several seeds as A1 A2 A3 --against B1 B2 B3")
+    return runs[:1], runs[1:]
+
+
+def as_json(compared: Compared) -> dict[str, Any]:
+    """Return the comparison in plain values."""
+    changed = {
+        one.name: [
+            {
+                "id": change.id,
+                "a": change.first,
+                "b": change.second,
+                "difference": change.second - change.first,
+                "captions": list(change.captions),
+            }
+            for change in one.changes
+        ]
+        for one in compared.columns
+    }
+    columns = {one.name: _column_json(one) for one in compared.columns}
+    return {"n": compared.n, "columns": columns, "changed": changed, "overridden": compared.overridden}
+
+
+def _column_json(one: ColumnResult) -> dict[str, Any]:
+    found = one.comparison
+    told: dict[str, Any] = {
+        "a": one.first.mean,
+        "b": one.second.mean,
+        "difference": one.second.mean - one.first.mean if found is None else found.difference,
+        "ci": None if found is None else [found.low, found.high],
+        "p": None if found is None else found.p,
+        "p_holm": one.corrected,
+        "detectable": None if found is None else found.detectable,
+        "found": None if found is None else found.found,
+        "n": None if found is None else found.n,
+        "groups": None if found is None else found.groups,
+        "values": one.basis,
+        "higher_is_better": one.higher_is_better,
+    }
+    if one.first.n > 1:
+        sides = zip("ab", (one.first, one.second), strict=True)
+        told["seeds"] = {side: {"n": seeds.n, "spread": seeds.spread} for side, seeds in sides}
+    return told
+
+
+def show(compared: Compared, first: Sequence[Run], second: Sequence[Run], *, by_image: bool) -> None:
+    """Print the table of columns and how to read it."""
+    from regionkit.registry.commands.tables import text_table
+
+    for side, runs in (("A", first), ("B", second)):
+        click.echo(f"{side}: {', '.join(short(run.name, 200) for run in runs)}")
+    header = ("column", "A", "B", "B - A", "95 % interval", "p", "p (Holm)", "detectable", "outcome")
+    click.echo("\n" + text_table(header, map(_row, compared.columns)))
+    click.echo()
+    for line in _reading(compared, by_image):
+        click.echo(line)
+    for reason in compared.overridden:
+        click.echo(f"note: not scored alike: {reason}", err=True)
+
+
+def _row(one: ColumnResult) -> tuple[str, ...]:
+    found = one.comparison
+    values = (one.name, _value(one.first), _value(one.second))
+    if found is None:
+        return (*values, _signed(one.second.mean - one.first.mean), "-", "-", "-", "-", "not tested")
+    outcome = "no difference found"
+    if found.found:
+        outcome = "B is better" if (found.difference > 0) == one.higher_is_better else "A is better"
+    return (
+        *values,
+        _signed(found.difference),
+        f"{_signed(found.low)} .. {_signed(found.high)}",
+        f"{found.p:.4f}",
+        f"{one.corrected:.4f}",
+        _signed(found.detectable).removeprefix("+"),
+        outcome,
+    )
+
+
+def _signed(value: float) -> str:
+    """Write a difference; one that four decimals would hide keeps a digit."""
+    return f"{value:+.4f}" if abs(value) >= 0.001 or not value else f"{value:+.0e}"
+
+
+def _value(seeds: Seeds) -> str:
+    return f"{seeds.mean:.4f}" + (f" ± {seeds.spread:.4f}" if seeds.n > 1 else "")
+
+
+def _reading(compared: Compared, by_image: bool) -> list[str]:
+    """Return the lines that say what the table means."""
+    from regionkit.plugins.scoring.comparing import MEANS, NO_SAMPLES
+
+    groups = next((one.comparison.groups for one in compared.columns if one.comparison is not None), 0)
+    grouped = f" of {counted(groups, 'picture')}, drawn together" if by_image else ""
+    lines = [f"{counted(compared.n, 'sample')} on both sides{grouped}."]
+    lines += [
+        "Interval: paired bootstrap; p: paired permutation test, two-sided.",
+        "A difference is found where p < 0.05 and the interval leaves 0 out. p (Holm) is corrected for the number of "
+        "columns.",
+        "Detectable: the smallest true difference that such a comparison finds 8 times in 10.",
+    ] * any(one.comparison is not None for one in compared.columns)
+    seeds = next((one.first.n for one in compared.columns), 1)
+    if seeds > 1:
+        lines.append(f"Values are means over {seeds} runs a side, ± standard deviation; tests are over samples.")
+    means = [one.name for one in compared.columns if one.basis == MEANS]
+    if means:
+        lines.append(
+            f"{', '.join(means)}: means over samples, which are no corpus values; run folders keep no statistics for "
+            "those, files of `toolkit score --per-sample` do."
+        )
+    untested = [one.name for one in compared.columns if one.basis == NO_SAMPLES]
+    if untested:
+        lines.append(f"{', '.join(untested)}: not tested, since single samples have no value.")
+    return lines
+
+
+def show_changes(compared: Compared, *, named: bool) -> None:
+    """Print the samples that changed most: of all columns that were asked for, else of the first that has any."""
+    changed = [one for one in compared.columns if one.changes]
+    for one in changed if named else changed[:1]:
+        click.echo(f"\nChanged most by {one.name}:")
+        for change in one.changes:
+            step = f"{change.first:.4f} -> {change.second:.4f}"
+            click.echo(f"  {short(change.id)}: {step} ({change.second - change.first:+.4f})")
+            for side, caption in zip("AB", change.captions, strict=True):
+                click.echo(f"    {side}: {printable(caption)}")
+    if len(changed) > 1 and not named:
+        click.echo(f"\nother columns: --metric {changed[1].name}")

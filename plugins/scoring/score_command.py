@@ -1,0 +1,137 @@
+"""``toolkit score``: captions in a file against references in a file, no pipeline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regionkit.plugins.scoring.options import judging_options
+from regionkit.plugins.scoring.words import counted, listed, printable, short
+
+if TYPE_CHECKING:
+    from regionkit.plugins.scoring.matching import Matched
+    from regionkit.plugins.scoring.runs import Run
+
+#: Reasons of refused ids that are shown.
+_REASONS = 10
+
+
+@click.command()
+@click.argument("predictions", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--references", required=True, type=click.Path(path_type=Path), metavar="FILE", help="What they should say."
+)
+@click.option(
+    "--per-sample", type=click.Path(path_type=Path), metavar="FILE", help="Keep every sample's scores, for compare."
+)
+@click.option("--allow-missing", is_flag=True, help="End with status 0 also where captions are missing or refused.")
+@click.option("--no-intervals", is_flag=True, help="Leave the 95 % intervals out.")
+@click.option("--percent", is_flag=True, help="Show values times 100, as papers print most; JSON stays as it is.")
+@judging_options
+@click.pass_context
+def score(context: click.Context, /, predictions: Path, references: Path, **options: Any) -> None:
+    """Score the captions of PREDICTIONS, a JSON file or - for standard input.
+
+    PREDICTIONS is {"ID": "caption"}, a list of {"image_id", "caption"}, or one such record a line. References are
+    {"ID": ["caption", ...]}, records with "references" and what else metrics need, or a COCO annotation file. All of
+    them may be packed with gzip.
+
+    Ends with status 1 where ids of the references have no caption or one that is none, unless --allow-missing; with 2
+    for a mistake in a file or a flag.
+    """
+    from regionkit.plugins.scoring.judges import build_jury
+    from regionkit.plugins.scoring.judging import interval_of, judge
+    from regionkit.plugins.scoring.matching import match
+    from regionkit.plugins.scoring.per_sample import write_run
+    from regionkit.plugins.scoring.predictions import read_predictions
+    from regionkit.plugins.scoring.references import read_references
+
+    _check_target(options["per_sample"], predictions, references)
+    # Whatever keeps a metric from judging is told before files are read that may take long.
+    jury = build_jury(options["metrics"], options["overrides"], options["images"], options["lexicon"])
+    truth = read_references(references)
+    matched = match(read_predictions(predictions), truth)
+    run = judge(str(predictions), jury, matched, truth)
+    if options["per_sample"]:
+        write_run(options["per_sample"], run)
+    intervals = {} if options["no_intervals"] else interval_of(run, options["seed"])
+    if options["as_json"]:
+        click.echo(json.dumps(as_json(run, intervals, matched), indent=2))
+    else:
+        show(run, intervals, matched.ids, percent=options["percent"])
+        show_ids(matched)
+    unjudged = bool(matched.missing or matched.refused)
+    context.exit(1 if unjudged and not options["allow_missing"] else 0)
+
+
+def _check_target(target: Path | None, *inputs: Path) -> None:
+    """Refuse a file to write that is read, or is a folder.
+
+    Raises:
+        click.UsageError: It is.
+    """
+    if target is None:
+        return
+    if target.is_dir():
+        raise click.UsageError(f"--per-sample {target} is a folder: name a file in it")
+    if target.resolve() in {path.resolve() for path in inputs}:
+        raise click.UsageError(f"--per-sample {target} is read by this very command: name another file")
+
+
+def as_json(run: Run, intervals: Mapping[str, tuple[float, float]], matched: Matched) -> dict[str, Any]:
+    """Return the scores in plain values, on the scales of the metrics."""
+    scores = {
+        name: {
+            "value": one.value,
+            "ci": list(intervals[name]) if name in intervals else None,
+            "signature": one.signature,
+        }
+        for name, one in run.columns.items()
+    }
+    refused = [{"id": name, "reason": reason} for name, reason in matched.refused.items()]
+    return {
+        "n": matched.ids,
+        "scores": scores,
+        "missing": matched.missing,
+        "extra": matched.extra,
+        "refused": refused,
+    }
+
+
+def show(run: Run, intervals: Mapping[str, tuple[float, float]], ids: int, *, percent: bool = False) -> None:
+    """Print the scores, and what they depend on."""
+    from regionkit.registry.commands.tables import text_table
+
+    scale, digits = (100, 2) if percent else (1, 4)
+    rows: list[tuple[str, ...]] = []
+    for name, one in run.columns.items():
+        ends = " .. ".join(f"{end * scale:.{digits}f}" for end in intervals[name]) if name in intervals else "-"
+        rows.append((name, f"{one.value * scale:.{digits}f}", ends))
+    header = ("metric", "value x 100" if percent else "value", "95 % interval")
+    width = len(header) if intervals else len(header) - 1
+    click.echo(text_table(header[:width], [row[:width] for row in rows]))
+    images = f" of {counted(ids, 'picture')}" if ids != len(run.ids) else ""
+    click.echo(f"\n{counted(len(run.ids), 'caption')}{images} scored. Signatures:")
+    for one in run.columns.values():
+        click.echo(f"  {printable(one.signature)}")
+
+
+def show_ids(matched: Matched) -> None:
+    """Say which ids were not scored, and why."""
+    if matched.missing:
+        click.echo(f"{counted(len(matched.missing), 'id')} without a prediction: {listed(matched.missing)}")
+    if matched.extra:
+        click.echo(
+            f"{counted(len(matched.extra), 'prediction')} without references, left out: {listed(matched.extra)}",
+        )
+    if matched.refused:
+        click.echo(f"{counted(len(matched.refused), 'id')} refused:")
+        for name, reason in list(matched.refused.items())[:_REASONS]:
+            click.echo(f"  {short(name)}: {reason}")
+        more = len(matched.refused) - _REASONS
+        if more > 0:
+            click.echo(f"  and {more:,} more, all with --json")
