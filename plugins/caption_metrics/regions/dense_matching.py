@@ -80,7 +80,7 @@ def _check_boxes(boxes: Floats, name: str, image_id: str, size: tuple[int, int] 
             raise DataError(
                 f"dense-map: image '{image_id}': {name} {at} is {corners}, which {what}",
                 "boxes are x1,y1,x2,y2 in pixels of the image, with x2 > x1 and y2 > y1",
-                "x,y,width,height, as COCO files store boxes, is read with the box format xywh",
+                "x, y, width, height, as COCO files store boxes, is written with the key bbox and not box",
             )
 
 

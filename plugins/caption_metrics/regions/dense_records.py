@@ -1,4 +1,4 @@
-"""Dense captioning: boxes and captions as data sets and files write them, read with the image's name at hand."""
+"""Dense captioning: boxes and captions as data sets write them, read with the image's name at hand."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from regionkit.core.errors import DataError
 from regionkit.plugins.caption_metrics.regions.dense_matching import Floats
-
-#: ``auto`` reads the key ``box`` as corners and the key ``bbox`` as corner and size, as COCO files have it.
-BoxFormat = Literal["auto", "xyxy", "xywh"]
 
 _RECORD = '{"box": [x1, y1, x2, y2], "caption": "..."}'
 
@@ -45,8 +42,8 @@ def ground_truth(entries: Any, where: str) -> tuple[Floats, tuple[tuple[str, ...
     return np.array(boxes, np.float64).reshape(-1, 4), tuple(captions)
 
 
-def box_of(record: Any, where: str, box_format: BoxFormat = "auto") -> tuple[float, float, float, float]:
-    """Return the corners ``x1, y1, x2, y2`` of a record with a key ``box`` or ``bbox``.
+def box_of(record: Any, where: str) -> tuple[float, float, float, float]:
+    """Return the corners of a record: its ``box``, or its ``bbox``, which is corner and size as in COCO files.
 
     Raises:
         DataError: It has neither or both, or no four numbers there.
@@ -62,8 +59,7 @@ def box_of(record: Any, where: str, box_format: BoxFormat = "auto") -> tuple[flo
     if not (isinstance(value, Sequence) and len(value) == 4 and all(map(_is_number, value))):
         raise DataError(f"{where}: {keys[0]} is no list of four numbers", f"write it as {_RECORD}")
     x, y, third, fourth = map(float, value)
-    corners = box_format == "xyxy" or (box_format == "auto" and keys[0] == "box")
-    return (x, y, third, fourth) if corners else (x, y, x + third, y + fourth)
+    return (x, y, third, fourth) if keys[0] == "box" else (x, y, x + third, y + fourth)
 
 
 def captions_of(record: Mapping[str, Any], where: str) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ import itertools
 
 import numpy as np
 
+from regionkit.core.contracts import Sample
+from regionkit.core.regions import Box, WholeImage
 from regionkit.plugins.caption_metrics.regions.dense_matching import DenseImage, iou
 
 OVERLAPS, SIMILARITIES = (0.3, 0.4, 0.5, 0.6, 0.7), (0, 0.05, 0.1, 0.15, 0.2, 0.25)
@@ -68,3 +70,26 @@ def judge_by_letters(captions, references):
     """A stand-in for METEOR: any numbers that depend on both texts."""
     pairs = zip(captions, references, strict=True)
     return np.array([sum(map(ord, caption + "".join(texts))) % 7 / 14 for caption, texts in pairs])
+
+
+def dense_samples(images):
+    """Return one sample a detection with its caption, for ``DenseMap.update``.
+
+    An image on which nothing was detected is one sample of the whole image, with ``info["detections"] == 0`` and an
+    empty caption. Confidences go into the info of samples where the detections have some.
+    """
+    samples, captions = [], []
+    for image in images:
+        truth = tuple(
+            {"box": box, "caption": texts}
+            for box, texts in zip(image.truth_boxes.tolist(), image.truth_captions, strict=True)
+        )
+        shared = {"ground_truth": truth, **({"image_size": image.size} if image.size else {})}
+        if not image.captions:
+            samples.append(Sample(image.id, image.id, WholeImage(), (), {**shared, "detections": 0}))
+            captions.append("")
+        for at, (box, score) in enumerate(zip(image.boxes.tolist(), image.scores.tolist(), strict=True)):
+            info = {**shared, "confidence": score} if image.ranked else shared
+            samples.append(Sample(f"{image.id}/{at}", image.id, Box(*box), (), info))
+            captions.append(image.captions[at])
+    return samples, captions

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_dense import image, judge_by_letters, plain_dense, plain_merge
+from plain_dense import dense_samples, image, judge_by_letters, plain_dense, plain_merge
 
 from regionkit.core.contracts import Sample
 from regionkit.core.errors import DataError, MissingExtra
@@ -18,7 +18,6 @@ from regionkit.core.regions import Box, WholeImage
 from regionkit.core.testing import check_metric
 from regionkit.plugins.caption_metrics.regions.dense import DenseMap
 from regionkit.plugins.caption_metrics.regions.dense_configs import DenseMapConfig
-from regionkit.plugins.caption_metrics.regions.dense_files import dense_samples
 from regionkit.plugins.caption_metrics.regions.dense_matching import merge
 from regionkit.plugins.caption_metrics.regions.dense_precision import OVERLAPS, SIMILARITIES, evaluate
 
