@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regionkit.core.errors import PortError, WeightsError, did_you_mean
-from regionkit.core.spec import Space
+from regionkit.core.spec import PARTS, Space
 from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader
 from regionkit.registry.ports import spaces_of
 from regionkit.registry.registry import get_registry
@@ -263,14 +263,15 @@ def missing(part: Part, wanted: Wanted, installed: WeightFile | None = None) -> 
     """
     index = get_index()
     broken = [str(file.error.message) for file in index.damaged if file.header is None]
+    untrained = hasattr(part.config, "weights") and part.kind in PARTS
     return WeightsError(
-        f"no weights of {part.kind} '{part.name}' for {wanted}",
+        f"no weights of {part.kind} '{part.name}'{f' for {wanted}' if str(wanted) else ''}",
         *_other_options(part, wanted),
         _exist(part) or f"there are no weights of {part.kind} '{part.name}' at all",
         *_recipes(part),
         *_official_hints(part, wanted, installed),
         *broken,
-        f"in a recipe it may start untrained: {part.kind}.weights: none" if hasattr(part.config, "weights") else "",
+        f"in a recipe it may start untrained: {part.kind}.weights: none" if untrained else "",
     )
 
 
@@ -301,7 +302,8 @@ def _official_hints(part: Part, wanted: Wanted, installed: WeightFile | None) ->
     lacking = missing_installed(part)
     if not lacking:
         return []
-    how = f"fetch the released ones: toolkit weights pull {part.name}; or name their folder: --weights file:DIR"
+    where = "--weights file:DIR" if part.kind in PARTS else f"{part.name}.weights=file:DIR"
+    how = f"fetch the released ones: toolkit weights pull {part.name}; or name their folder: {where}"
     return [how, *describe_missing(lacking)]
 
 
