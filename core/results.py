@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -12,6 +13,8 @@ from typing import Any, Self
 
 from regionkit.core.errors import DataError, RunFailed
 
+#: Name of the database in an output folder.
+DATABASE = "results.sqlite"
 #: Version of the tables; a folder written by another one is refused, not guessed at.
 SCHEMA_VERSION = 1
 
@@ -59,6 +62,16 @@ class MetricRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialRow:
+    """What a list says of a trial that has ended: ``data`` is ``TASK@NAME``, ``status`` is ``done`` or ``failed``."""
+
+    id: str
+    data: str
+    seed: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialResult:
     """A trial that has ended.
 
@@ -91,51 +104,65 @@ class TrialResult:
 
 
 class ResultStore:
-    """The results of an output folder, or of memory where ``path`` is None. One transaction a trial."""
+    """The results of an output folder, or of memory where ``path`` is None. One transaction a trial.
 
-    def __init__(self, path: Path | None) -> None:
+    Args:
+        path: The database; None for one in memory.
+        read_only: Change nothing, and make nothing that is not there: results may lie where nobody can write.
+
+    Raises:
+        DataError: It cannot be opened, is no such database, or one of another regionkit.
+    """
+
+    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         self._path = path
         try:
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            # Autocommit: transactions are opened by hand, so that nothing is ever half inside one.
-            self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
+            self._db = _connect_to_read(path) if read_only and path is not None else _connect(path)
         except (OSError, sqlite3.Error) as error:
+            if read_only:
+                raise self._unreadable(error, read_only=True) from None
             raise DataError(
                 f"{path}: no results can be written there: {error}", "choose another folder with --out"
             ) from None
         try:
-            self._open()
+            if not read_only:
+                self._make_tables()
+            self._check_version()
         except sqlite3.DatabaseError as error:
             self._db.close()
-            raise self._unreadable(error) from None
+            raise self._unreadable(error, read_only=read_only) from None
         except DataError:
             self._db.close()
             raise
 
-    def _open(self) -> None:
+    def _make_tables(self) -> None:
         # A reader never blocks the run, and a process that is killed leaves a log that the next one replays.
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("BEGIN IMMEDIATE")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
+        if self._version() == 0:
             for statement in _TABLES.split(";")[:-1]:
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         self._db.execute("COMMIT")
-        if version not in (0, SCHEMA_VERSION):
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _check_version(self) -> None:
+        version = self._version()
+        if version != SCHEMA_VERSION:
             raise DataError(
                 f"{self._path}: the results were written by another regionkit (format {version}, this one has "
                 f"{SCHEMA_VERSION})",
-                "choose another folder with --out",
+                "read them with that one, or choose another folder with --out",
             )
 
-    def _unreadable(self, error: sqlite3.Error) -> DataError:
-        return DataError(
-            f"{self._path}: the results cannot be read: {error}",
-            "move the file away, or choose another folder with --out",
-        )
+    def _unreadable(self, error: Exception, *, read_only: bool = False) -> DataError:
+        hint = "move the file away, or choose another folder with --out"
+        if read_only and self._path is not None and _log(self._path).exists():
+            hint = "the run was stopped there: copy its whole folder to a place that can be written to, and read that"
+        return DataError(f"{self._path}: the results cannot be read: {error}", hint)
 
     def _rows(self, query: str, *values: str) -> list[Any]:
         """Return the rows of a query; a damaged file is named."""
@@ -157,6 +184,12 @@ class ResultStore:
     def done(self) -> set[str]:
         """Return the ids of trials that ended well; failed ones are tried again."""
         return {row[0] for row in self._rows("SELECT id FROM trials WHERE status = 'done'")}
+
+    def trials(self) -> list[TrialRow]:
+        """Return every trial that has ended, well or not, by data, seed and id."""
+        return [
+            TrialRow(*row) for row in self._rows("SELECT id, data, seed, status FROM trials ORDER BY data, seed, id")
+        ]
 
     def save(self, result: TrialResult) -> None:
         """Write a trial with all its samples and scores in one transaction. One that is done already stays as it is.
@@ -215,17 +248,44 @@ class ResultStore:
         return [SampleRow(*row) for row in self._rows(query, trial)]
 
 
+def _connect(path: Path | None) -> sqlite3.Connection:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # Autocommit: transactions are opened by hand, so that nothing is ever half inside one.
+    return sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a database that is there, also where nobody can write.
+
+    A reader of a write-ahead log makes files beside it, and only one that may write takes them away again. Where nobody
+    can write there is no log, and the file is read as one that does not change; one with a log that a stopped run left
+    is refused by SQLite, as it holds the newest trials.
+    """
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        how = "mode=rw"
+    else:
+        how = "mode=ro" if _log(path).exists() else "mode=ro&immutable=1"
+    found = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=60, isolation_level=None)
+    found.execute("PRAGMA query_only=ON")
+    return found
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
 def _write(cursor: sqlite3.Cursor, result: TrialResult) -> None:
     for table in ("sample_scores", "samples", "scores", "timings"):
         cursor.execute(f"DELETE FROM {table} WHERE trial = ?", (result.id,))
     config = json.dumps(result.config, sort_keys=True)
-    head = (result.id, result.data, result.seed, config, result.status, result.reason)
+    head = (result.id, result.data, result.seed, config, result.status, _storable(result.reason))
     cursor.execute(
         "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*head, len(result.samples), result.failed)
     )
     cursor.executemany(
         "INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)",
-        ((result.id, at, row.sample, row.image, row.caption, row.error) for at, row in enumerate(result.samples)),
+        ((result.id, at, *_stored(row)) for at, row in enumerate(result.samples)),
     )
     for metric in result.metrics:
         cursor.execute(
@@ -236,6 +296,16 @@ def _write(cursor: sqlite3.Cursor, result: TrialResult) -> None:
     cursor.executemany(
         "INSERT INTO timings VALUES (?, ?, ?)", ((result.id, stage, spent) for stage, spent in result.seconds.items())
     )
+
+
+def _stored(row: SampleRow) -> tuple[str | None, ...]:
+    caption = None if row.caption is None else _storable(row.caption)
+    return _storable(row.sample), _storable(row.image), caption, _storable(row.error)
+
+
+def _storable(text: str) -> str:
+    """Return a text that SQLite holds: it takes no lone surrogates, so they become escapes; scores are made already."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _values(result: TrialResult, metric: MetricRow) -> Iterable[tuple[str, str, int, float]]:

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from regionkit.plugins.ablation.trials import AblationPlan
     from regionkit.plugins.ablation.verdicts import Verdict
 
-#: Name of the database in an output folder.
-DATABASE = "results.sqlite"
-
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that both commands take."""
@@ -108,7 +105,7 @@ def _words(text: str) -> list[str]:
 def execute(context: click.Context, plan: AblationPlan, folder: Path | None, options: dict[str, Any]) -> None:
     """Run a plan, write the reports, print the tables, and end with the status that the outcome asks for."""
     from regionkit.core.errors import RegionkitError
-    from regionkit.core.results import ResultStore
+    from regionkit.core.results import DATABASE, ResultStore
     from regionkit.plugins.ablation.runner import Runner, RunOptions
     from regionkit.plugins.ablation.tables import write_reports
     from regionkit.plugins.ablation.verdicts import judge_claims
@@ -222,13 +219,13 @@ def _refused(plan: AblationPlan) -> list[dict[str, Any]]:
 
 def show_plan(plan: AblationPlan, folder: Path, *, as_json: bool) -> None:
     """Print the trials, the weights that were chosen for them, and what cannot run."""
-    from regionkit.core.results import ResultStore
+    from regionkit.core.results import DATABASE, ResultStore
     from regionkit.plugins.ablation.tables import LEGEND, plan_table, planned_trial, refused_table
     from regionkit.plugins.ablation.words import counted
 
     done: set[str] = set()
     if (folder / DATABASE).is_file():
-        with ResultStore(folder / DATABASE) as store:
+        with ResultStore(folder / DATABASE, read_only=True) as store:
             done = store.done()
     if as_json:
         trials = [{**planned_trial(trial, plan.axes), "done": trial.id in done} for trial in plan.trials]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regionkit.core.plugin import hookimpl
-from regionkit.core.spec import ComponentSpec, PaperSpec
+from regionkit.core.spec import CommandSpec, ComponentSpec, PaperSpec
 from regionkit.plugins.caption_metrics.java import specs as java_specs
 from regionkit.plugins.caption_metrics.models import specs as models_specs
 from regionkit.plugins.caption_metrics.overlap import specs as overlap_specs
@@ -23,3 +23,15 @@ def regionkit_components() -> list[ComponentSpec]:
 def regionkit_papers() -> list[PaperSpec]:
     """Papers that the metrics come from."""
     return [paper for family in _FAMILIES for paper in family.PAPERS]
+
+
+@hookimpl
+def regionkit_commands() -> list[CommandSpec]:
+    """The command that makes tables of document frequencies."""
+    return [
+        CommandSpec(
+            "idf",
+            "regionkit.plugins.caption_metrics.overlap.idf_command:idf",
+            "Count document frequencies of references, for cider-d",
+        )
+    ]

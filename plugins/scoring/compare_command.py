@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,17 @@ if TYPE_CHECKING:
     from regionkit.plugins.scoring.runs import Run
 
 _AGAINST = "--against"
+#: Columns of the table, the most important first: a narrow terminal shows as many as fit.
+_HEADER = ("column", "A", "B", "B - A", "found", "95 % interval", "p", "p (Holm)", "detectable")
+#: Columns that every terminal shows.
+_KEPT = 5
+#: How to read the columns.
+_MEANING = {
+    "95 % interval": "Interval: paired bootstrap; p: paired permutation test, two-sided.",
+    "found": "A difference is found where p < 0.05 and the interval leaves 0 out.",
+    "p (Holm)": "p (Holm): corrected for the number of columns.",
+    "detectable": "Detectable: the smallest true difference that such a comparison finds 8 times in 10.",
+}
 
 
 class CompareCommand(click.Command):
@@ -29,8 +43,8 @@ class CompareCommand(click.Command):
         taking = False
         for arg in args:
             if arg.startswith("-") and arg != "-":
-                taking = arg == _AGAINST
-                spread += [] if taking else [arg]
+                taking = arg.partition("=")[0] == _AGAINST
+                spread += [] if arg == _AGAINST else [arg]
             else:
                 spread += [_AGAINST, arg] if taking else [arg]
         return super().parse_args(ctx, spread)
@@ -40,15 +54,20 @@ class CompareCommand(click.Command):
 @click.argument("runs", nargs=-1, required=True, metavar="A B")
 @click.option(_AGAINST, multiple=True, metavar="B ...", help="Runs of the second side: A1 A2 --against B1 B2.")
 @click.option("--metric", "columns", multiple=True, metavar="COLUMN", help="Compare this column alone; repeatable.")
-@click.option("--by-image", is_flag=True, help="Draw and permute all samples of a picture together.")
+@click.option(
+    "--by-image/--by-sample",
+    default=True,
+    help="Draw and permute the samples of a picture together, as by default, or each by itself.",
+)
 @click.option("--any-signature", is_flag=True, help="Compare what was scored differently, on the samples in common.")
 @click.option("--most", type=click.IntRange(0), default=10, show_default=True, help="Changed samples to show.")
 @click.option(
     "--references", type=click.Path(path_type=Path), metavar="FILE", help="Score plain predictions against these first."
 )
 @judging_options
+@click.pass_context
 def compare(
-    runs: tuple[str, ...], against: tuple[str, ...], columns: tuple[str, ...], most: int, **options: Any
+    context: click.Context, /, runs: tuple[str, ...], against: tuple[str, ...], columns: tuple[str, ...], **options: Any
 ) -> None:
     """Say whether B differs from A, column by column, and which samples changed most.
 
@@ -61,22 +80,23 @@ def compare(
     from regionkit.plugins.scoring.sources import Reader
 
     first, second = _sides(runs, against)
+    _check_judging(context)
     reader = Reader(options)
     here, there = [reader.read(one) for one in first], [reader.read(one) for one in second]
     compared = compare_runs(
         here,
         there,
         columns,
-        by_image=options["by_image"],
+        by_sample=not options["by_image"],
         any_signature=options["any_signature"],
-        most=most,
+        most=options["most"],
         seed=options["seed"],
     )
     if options["as_json"]:
         click.echo(json.dumps(as_json(compared), indent=2))
         return
     show(compared, here, there, by_image=options["by_image"])
-    if most:
+    if options["most"]:
         show_changes(compared, named=bool(columns))
 
 
@@ -91,6 +111,21 @@ def _sides(runs: Sequence[str], against: Sequence[str]) -> tuple[Sequence[str], 
     if len(runs) != 2:
         raise click.UsageError(f"{len(runs)} runs: give two, or several seeds as A1 A2 A3 --against B1 B2 B3")
     return runs[:1], runs[1:]
+
+
+def _check_judging(context: click.Context) -> None:
+    """Refuse options of scoring where nothing is scored: they would change nothing, and nobody would know.
+
+    Raises:
+        click.UsageError: There are such options.
+    """
+    if context.params["references"] is not None:
+        return
+    told = {"metrics": "--metrics", "overrides": "--set", "images": "--images", "lexicon": "--lexicon"}
+    for name, flag in told.items():
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            hint = "; to compare some columns alone, use --metric COLUMN" if name == "metrics" else ""
+            raise click.UsageError(f"{flag} is for plain predictions, together with --references FILE{hint}")
 
 
 def as_json(compared: Compared) -> dict[str, Any]:
@@ -140,68 +175,83 @@ def show(compared: Compared, first: Sequence[Run], second: Sequence[Run], *, by_
 
     for side, runs in (("A", first), ("B", second)):
         click.echo(f"{side}: {', '.join(short(run.name, 200) for run in runs)}")
-    header = ("column", "A", "B", "B - A", "95 % interval", "p", "p (Holm)", "detectable", "outcome")
-    click.echo("\n" + text_table(header, map(_row, compared.columns)))
+    header, rows, left_out = _fitting(_HEADER, [_row(one) for one in compared.columns])
+    click.echo("\n" + text_table(header, rows))
     click.echo()
-    for line in _reading(compared, by_image):
+    for line in _reading(compared, by_image, left_out):
         click.echo(line)
     for reason in compared.overridden:
         click.echo(f"note: not scored alike: {reason}", err=True)
 
 
+def _fitting(
+    header: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[Sequence[str], Sequence[Sequence[str]], Sequence[str]]:
+    """Return the columns that fit on the terminal, and the names of those that do not; files and pipes take all."""
+    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    widths = [max(len(row[at]) for row in (header, *rows)) for at in range(len(header))]
+    ends = accumulate(width + 2 * bool(at) for at, width in enumerate(widths))
+    fits = max(_KEPT, sum(end <= limit for end in ends))
+    return header[:fits], [row[:fits] for row in rows], header[fits:]
+
+
 def _row(one: ColumnResult) -> tuple[str, ...]:
     found = one.comparison
-    values = (one.name, _value(one.first), _value(one.second))
+    values = (printable(one.name), _value(one.first), _value(one.second))
     if found is None:
-        return (*values, _signed(one.second.mean - one.first.mean), "-", "-", "-", "-", "not tested")
-    outcome = "no difference found"
+        return (*values, _signed(one.second.mean - one.first.mean), "not tested", "-", "-", "-", "-")
+    outcome = "nothing"
     if found.found:
         outcome = "B is better" if (found.difference > 0) == one.higher_is_better else "A is better"
     return (
         *values,
         _signed(found.difference),
+        outcome,
         f"{_signed(found.low)} .. {_signed(found.high)}",
         f"{found.p:.4f}",
         f"{one.corrected:.4f}",
         _signed(found.detectable).removeprefix("+"),
-        outcome,
     )
 
 
 def _signed(value: float) -> str:
     """Write a difference; one that four decimals would hide keeps a digit."""
-    return f"{value:+.4f}" if abs(value) >= 0.001 or not value else f"{value:+.0e}"
+    if not value:
+        return "0.0000"
+    return f"{value:+.4f}" if abs(value) >= 0.001 else f"{value:+.0e}"
 
 
 def _value(seeds: Seeds) -> str:
     return f"{seeds.mean:.4f}" + (f" ± {seeds.spread:.4f}" if seeds.n > 1 else "")
 
 
-def _reading(compared: Compared, by_image: bool) -> list[str]:
+def _reading(compared: Compared, by_image: bool, left_out: Sequence[str]) -> list[str]:
     """Return the lines that say what the table means."""
     from regionkit.plugins.scoring.comparing import MEANS, NO_SAMPLES
 
-    groups = next((one.comparison.groups for one in compared.columns if one.comparison is not None), 0)
-    grouped = f" of {counted(groups, 'picture')}, drawn together" if by_image else ""
-    lines = [f"{counted(compared.n, 'sample')} on both sides{grouped}."]
-    lines += [
-        "Interval: paired bootstrap; p: paired permutation test, two-sided.",
-        "A difference is found where p < 0.05 and the interval leaves 0 out. p (Holm) is corrected for the number of "
-        "columns.",
-        "Detectable: the smallest true difference that such a comparison finds 8 times in 10.",
-    ] * any(one.comparison is not None for one in compared.columns)
+    several = compared.pictures < compared.n
+    how = "drawn together" if by_image else "each drawn by itself, as if those of a picture were independent"
+    pictures = f" of {counted(compared.pictures, 'picture')}, {how}" if several else ""
+    lines = [f"{counted(compared.n, 'sample')} on both sides{pictures}."]
+    if any(one.comparison is not None for one in compared.columns):
+        lines += [text for column, text in _MEANING.items() if column not in left_out]
+    lines += [f"This terminal is too narrow for: {', '.join(left_out)}."] if left_out else []
     seeds = next((one.first.n for one in compared.columns), 1)
     if seeds > 1:
-        lines.append(f"Values are means over {seeds} runs a side, ± standard deviation; tests are over samples.")
-    means = [one.name for one in compared.columns if one.basis == MEANS]
+        lines.append(f"Values are means over {seeds} runs a side, ± standard deviation; tests are over samples alone.")
+    means = [printable(one.name) for one in compared.columns if one.basis == MEANS]
     if means:
         lines.append(
             f"{', '.join(means)}: means over samples, which are no corpus values; run folders keep no statistics for "
             "those, files of `toolkit score --per-sample` do."
         )
-    untested = [one.name for one in compared.columns if one.basis == NO_SAMPLES]
+    untested = [printable(one.name) for one in compared.columns if one.basis == NO_SAMPLES]
     if untested:
-        lines.append(f"{', '.join(untested)}: not tested, since single samples have no value.")
+        whose = "; A and B are of all samples of each run" if compared.overridden else ""
+        lines.append(f"{', '.join(untested)}: not tested, since single samples have no value{whose}.")
+    if any(one.comparison is None and one.basis != NO_SAMPLES for one in compared.columns):
+        alone = "a single picture; --by-sample draws its samples one by one" if several else "a single sample"
+        lines.append(f"Not tested: nothing can be drawn from {alone}.")
     return lines
 
 
@@ -209,11 +259,11 @@ def show_changes(compared: Compared, *, named: bool) -> None:
     """Print the samples that changed most: of all columns that were asked for, else of the first that has any."""
     changed = [one for one in compared.columns if one.changes]
     for one in changed if named else changed[:1]:
-        click.echo(f"\nChanged most by {one.name}:")
+        click.echo(f"\nChanged most by {printable(one.name)}:")
         for change in one.changes:
             step = f"{change.first:.4f} -> {change.second:.4f}"
             click.echo(f"  {short(change.id)}: {step} ({change.second - change.first:+.4f})")
             for side, caption in zip("AB", change.captions, strict=True):
                 click.echo(f"    {side}: {printable(caption)}")
     if len(changed) > 1 and not named:
-        click.echo(f"\nother columns: --metric {changed[1].name}")
+        click.echo(f"\nother columns: --metric {printable(changed[1].name)}")

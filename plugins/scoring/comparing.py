@@ -39,7 +39,7 @@ class ColumnResult:
         basis: What these values are: corpus values, means over samples that stand in for them, or corpus values that
             no sample has a share in.
         higher_is_better: Direction.
-        comparison: The second side minus the first; None where no sample has a value.
+        comparison: The second side minus the first; None where no sample has a value, or all are drawn together.
         corrected: p by Holm's method over all columns that were compared; None without p.
         changes: The samples whose values differ, most first.
     """
@@ -60,11 +60,13 @@ class Compared:
 
     Attributes:
         n: Samples that both have.
+        pictures: How many pictures those are of.
         columns: What each column says.
         overridden: Reasons not to compare them that were overridden.
     """
 
     n: int
+    pictures: int
     columns: list[ColumnResult] = field(default_factory=list)
     overridden: list[str] = field(default_factory=list)
 
@@ -74,7 +76,7 @@ def compare_runs(
     second: Sequence[Run],
     columns: Sequence[str] = (),
     *,
-    by_image: bool = False,
+    by_sample: bool = False,
     any_signature: bool = False,
     most: int = 10,
     seed: int = 0,
@@ -85,7 +87,8 @@ def compare_runs(
         first: Runs of the first side.
         second: As many of the second.
         columns: Which to compare; none for all that all runs have.
-        by_image: Samples of one picture are no independent witnesses: draw and permute them together.
+        by_sample: Draw and permute every sample by itself; samples of one picture are no independent witnesses, and
+            are otherwise drawn together.
         any_signature: Compare what was scored differently or on other samples all the same, on the samples in common.
         most: Changed samples that are kept of a column.
         seed: Of the draws.
@@ -98,28 +101,35 @@ def compare_runs(
     if len(first) != len(second):
         raise DataError(f"{len(first)} runs against {len(second)}", "give as many seeds on both sides")
     names = _columns(runs, columns)
-    reasons = [*_other_samples(runs), *_other_references(runs), *_other_signatures(runs, names)]
+    reasons = _reasons(runs, names)
     if reasons and not any_signature:
-        raise DataError(
-            f"{short(runs[0].name, 200)} and {short(runs[-1].name, 200)} were not scored alike",
-            *reasons,
-            "to compare them all the same, on the samples that all have, add --any-signature",
-        )
+        hint = "to compare them all the same, on the samples that all have, add --any-signature"
+        raise DataError(f"{_both(runs)} were not scored alike", *reasons, hint)
     common = [name for name in runs[0].ids if all(name in run.places for run in runs[1:])]
-    if not common and _has_samples(runs):
-        raise DataError(f"{short(runs[0].name, 200)} and {short(runs[-1].name, 200)} have no sample in common")
-    first, second = [_restricted(run, common) for run in first], [_restricted(run, common) for run in second]
-    groups = first[0].images if by_image else first[0].ids
+    if not common and _has_samples(runs, names):
+        raise DataError(f"{_both(runs)} have no sample in common")
+    first, second = ([_restricted(run, common, names) for run in side] for side in (first, second))
+    groups = first[0].ids if by_sample else first[0].images
     found = []
     for name in names:
         changes = tuple(islice(_changes(name, first, second), most))
         found.append(replace(_column(name, first, second, groups, seed), changes=changes))
-    return Compared(len(common), _corrected(found), reasons)
+    return Compared(len(common), len(set(first[0].images)), _corrected(found), reasons)
 
 
-def _has_samples(runs: Sequence[Run]) -> bool:
-    """Say whether any value of these runs follows from samples."""
-    columns = [one for run in runs for one in run.columns.values()]
+def _both(runs: Sequence[Run]) -> str:
+    return f"{short(runs[0].name, 200)} and {short(runs[-1].name, 200)}"
+
+
+def _reasons(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """Return why these columns of the runs should not be compared."""
+    others = _other_samples(runs) if _has_samples(runs, names) else ()
+    return [*others, *_other_references(runs), *_other_signatures(runs, names)]
+
+
+def _has_samples(runs: Sequence[Run], names: Sequence[str]) -> bool:
+    """Say whether any value of these columns follows from samples."""
+    columns = [run.columns[name] for run in runs for name in names]
     return any(one.per_sample is not None or one.statistics is not None for one in columns)
 
 
@@ -139,8 +149,6 @@ def _columns(runs: Sequence[Run], wanted: Sequence[str]) -> list[str]:
 
 def _other_samples(runs: Sequence[Run]) -> Iterator[str]:
     """Yield which samples a run has that another lacks."""
-    if not _has_samples(runs):
-        return
     everything = dict.fromkeys(name for run in runs for name in run.ids)
     for run in runs:
         lacking = [name for name in everything if name not in run.places]
@@ -163,12 +171,12 @@ def _other_signatures(runs: Sequence[Run], names: Sequence[str]) -> Iterator[str
             yield f"{name}: {'; '.join(differences(signatures[0], other))}"
 
 
-def _restricted(run: Run, ids: Sequence[str]) -> Run:
-    """Return a run of certain samples, in that order; values that follow from samples are those of these samples."""
+def _restricted(run: Run, ids: Sequence[str], names: Sequence[str]) -> Run:
+    """Return certain columns of a run on certain samples, in that order; what follows from samples is made anew."""
     if list(run.ids) == list(ids):
         return run
-    rows = np.array([run.places[name] for name in ids])
-    columns = {name: _taken(one, rows, fewer=len(ids) < len(run.ids)) for name, one in run.columns.items()}
+    rows = np.array([run.places[name] for name in ids], np.intp)
+    columns = {name: _taken(run.columns[name], rows, fewer=len(ids) < len(run.ids)) for name in names}
     return Run(
         run.name, ids, [run.captions[row] for row in rows], columns, [run.images[row] for row in rows], run.references
     )
@@ -191,20 +199,23 @@ def _taken(one: Measured, rows: np.ndarray, *, fewer: bool) -> Measured:
 def _column(name: str, first: Sequence[Run], second: Sequence[Run], groups: Sequence[str], seed: int) -> ColumnResult:
     here, there = [run.columns[name] for run in first], [run.columns[name] for run in second]
     both = [*here, *there]
-    whole = all(one.statistics is not None for one in both) or all(one.is_mean for one in both)
+    # Statistics of two components are no rows of one kind, and one cannot change places with the other.
+    alike = len({(one.metric, one.part) for one in both}) == 1
+    whole = (alike and all(one.statistics is not None for one in both)) or all(one.is_mean for one in both)
     evidence = [one.evidence if whole else one.mean_evidence for one in both]
     known = [one for one in evidence if one is not None]
     if len(known) < len(both):
         values = [over_seeds([one.value for one in side]) for side in (here, there)]
         return ColumnResult(name, values[0], values[1], NO_SAMPLES, here[0].higher_is_better, None)
     ours, theirs = known[: len(here)], known[len(here) :]
+    several = len(set(groups)) > 1  # of a single one nothing can be drawn
     return ColumnResult(
         name,
         over_seeds([one.value for one in ours]),
         over_seeds([one.value for one in theirs]),
         CORPUS if whole else MEANS,
         here[0].higher_is_better,
-        compare_evidence(_over_seeds(theirs), _over_seeds(ours), groups, seed),
+        compare_evidence(_over_seeds(theirs), _over_seeds(ours), groups, seed) if several else None,
     )
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from regionkit.core.contracts import Metric
 from regionkit.core.errors import DataError, RegionkitError, RunFailed
 from regionkit.core.files import replacing
+from regionkit.core.json_files import Loaded
 from regionkit.core.statistics import Pool
-from regionkit.plugins.scoring.files import Loaded
 from regionkit.plugins.scoring.runs import Floats, Measured, Run
 from regionkit.plugins.scoring.words import described, short
 from regionkit.registry import get_registry

@@ -28,6 +28,11 @@ class PictureFolder(Dataset):
         self._folder, self._words = folder, words
         self._paths: dict[str, Path] = {}
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether there are pictures at all."""
+        return self._folder is not None
+
     def find(self, ids: Iterable[str], named: Mapping[str, str]) -> None:
         """Look up a picture for every image id, by the file name that the references say or by ``ID.jpg`` and such.
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from regionkit.core.errors import DataError, RegionError
+from regionkit.core.json_files import Loaded, load
 from regionkit.core.regions import Box
-from regionkit.plugins.scoring.files import Loaded, load
 from regionkit.plugins.scoring.words import described, short
 
 #: Keys under which a record names what it is about, the first that is there counts.

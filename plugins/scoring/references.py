@@ -12,9 +12,9 @@ from typing import Any
 
 from regionkit.core.contracts import Sample
 from regionkit.core.errors import DataError, RegionkitError
+from regionkit.core.json_files import Loaded, load
 from regionkit.core.region_io import read_record
 from regionkit.core.regions import Region, WholeImage
-from regionkit.plugins.scoring.files import Loaded, load
 from regionkit.plugins.scoring.predictions import RECORD_KEYS, has_box, id_of, records, rows_of
 from regionkit.plugins.scoring.words import described, short
 
@@ -35,19 +35,21 @@ class References:
         samples: What is known of each id.
         refused: Ids whose value is none, and why.
         pictures: File names of pictures by image id, where the file says them.
+        regions: What the file says of regions, by id; metrics that look at pictures look there.
     """
 
     name: str
     samples: dict[str, Sample] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     pictures: dict[str, str] = field(default_factory=dict)
+    regions: dict[str, Any] = field(default_factory=dict)
 
     def digest(self) -> str:
         """Return 12 digits that change whenever any id, reference or other knowledge does; their order has no say."""
         found = hashlib.sha256()
         for name in sorted(self.samples):
             sample = self.samples[name]
-            known = [name, sample.image_id, sample.references, dict(sample.info)]
+            known = [name, sample.image_id, sample.references, dict(sample.info), self.regions.get(name)]
             found.update(json.dumps(known, sort_keys=True).encode() + b"\n")
         return found.hexdigest()[:12]
 
@@ -145,7 +147,9 @@ def _sample(name: str, value: Any, found: References, folder: Path) -> Sample:
         found.pictures[image] = picture
     key = next((key for key in RECORD_KEYS if key in value), None)
     held = () if key is None else value[key]
-    region: Region = read_record(value["region"], folder) if "region" in value else WholeImage()
+    region: Region = WholeImage()
+    if "region" in value:
+        region, found.regions[name] = read_record(value["region"], folder), value["region"]
     info = {other: known for other, known in value.items() if other not in _ABOUT}
     sample = Sample(name, image, region, (), info or _NOTHING)
     if isinstance(held, list) and held and has_box(held[0]):

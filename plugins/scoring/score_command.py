@@ -43,14 +43,13 @@ def score(context: click.Context, /, predictions: Path, references: Path, **opti
     Ends with status 1 where ids of the references have no caption or one that is none, unless --allow-missing; with 2
     for a mistake in a file or a flag.
     """
-    from regionkit.plugins.scoring.judges import build_jury
-    from regionkit.plugins.scoring.judging import interval_of, judge
+    from regionkit.plugins.scoring.judging import build_jury, interval_of, judge
     from regionkit.plugins.scoring.matching import match
     from regionkit.plugins.scoring.per_sample import write_run
     from regionkit.plugins.scoring.predictions import read_predictions
     from regionkit.plugins.scoring.references import read_references
 
-    _check_target(options["per_sample"], predictions, references)
+    _check_files(options["per_sample"], predictions, references)
     # Whatever keeps a metric from judging is told before files are read that may take long.
     jury = build_jury(options["metrics"], options["overrides"], options["images"], options["lexicon"])
     truth = read_references(references)
@@ -68,17 +67,19 @@ def score(context: click.Context, /, predictions: Path, references: Path, **opti
     context.exit(1 if unjudged and not options["allow_missing"] else 0)
 
 
-def _check_target(target: Path | None, *inputs: Path) -> None:
-    """Refuse a file to write that is read, or is a folder.
+def _check_files(target: Path | None, predictions: Path, references: Path) -> None:
+    """Refuse a file to write that is read, or is a folder, and standard input for both files.
 
     Raises:
         click.UsageError: It is.
     """
+    if str(predictions) == str(references) == "-":
+        raise click.UsageError("predictions and references cannot both be standard input: name a file for one")
     if target is None:
         return
     if target.is_dir():
         raise click.UsageError(f"--per-sample {target} is a folder: name a file in it")
-    if target.resolve() in {path.resolve() for path in inputs}:
+    if target.resolve() in {path.resolve() for path in (predictions, references)}:
         raise click.UsageError(f"--per-sample {target} is read by this very command: name another file")
 
 
@@ -114,8 +115,11 @@ def show(run: Run, intervals: Mapping[str, tuple[float, float]], ids: int, *, pe
     header = ("metric", "value x 100" if percent else "value", "95 % interval")
     width = len(header) if intervals else len(header) - 1
     click.echo(text_table(header[:width], [row[:width] for row in rows]))
-    images = f" of {counted(ids, 'picture')}" if ids != len(run.ids) else ""
-    click.echo(f"\n{counted(len(run.ids), 'caption')}{images} scored. Signatures:")
+    # In dense captioning the ids are of pictures, and those without a detection are samples, too.
+    pictures = len(set(run.images)) if ids == len(run.ids) else ids
+    images = f" of {counted(pictures, 'picture')}" if pictures != len(run.ids) else ""
+    together = "; an interval draws those of a picture together" if images and intervals else ""
+    click.echo(f"\n{counted(len(run.ids), 'caption')}{images} scored{together}. Signatures:")
     for one in run.columns.values():
         click.echo(f"  {printable(one.signature)}")
 
@@ -125,13 +129,11 @@ def show_ids(matched: Matched) -> None:
     if matched.missing:
         click.echo(f"{counted(len(matched.missing), 'id')} without a prediction: {listed(matched.missing)}")
     if matched.extra:
-        click.echo(
-            f"{counted(len(matched.extra), 'prediction')} without references, left out: {listed(matched.extra)}",
-        )
+        click.echo(f"{counted(len(matched.extra), 'prediction')} without references, left out: {listed(matched.extra)}")
     if matched.refused:
         click.echo(f"{counted(len(matched.refused), 'id')} refused:")
         for name, reason in list(matched.refused.items())[:_REASONS]:
-            click.echo(f"  {short(name)}: {reason}")
+            click.echo(f"  {short(name)}: {printable(reason)}")
         more = len(matched.refused) - _REASONS
         if more > 0:
             click.echo(f"  and {more:,} more, all with --json")

@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from regionkit.core.errors import DataError
-from regionkit.core.files import is_folder
-from regionkit.plugins.scoring.files import Loaded, load
-from regionkit.plugins.scoring.judges import build_jury
-from regionkit.plugins.scoring.judging import judge
+from regionkit.core.files import is_file, is_folder
+from regionkit.core.json_files import Loaded, load
+from regionkit.core.results import DATABASE, ResultStore, TrialRow
+from regionkit.plugins.scoring.judging import build_jury, judge
 from regionkit.plugins.scoring.matching import match
 from regionkit.plugins.scoring.per_sample import is_run, read_run
 from regionkit.plugins.scoring.predictions import predictions_of
 from regionkit.plugins.scoring.references import References, read_references
-from regionkit.plugins.scoring.runs import Run
-from regionkit.plugins.scoring.stores import read_trial, split_trial
+from regionkit.plugins.scoring.runs import Measured, Run
 from regionkit.plugins.scoring.words import counted, listed
+
+#: Trials that a message lists.
+_SHOWN = 20
 
 
 class Reader:
@@ -61,3 +64,60 @@ class Reader:
         if unjudged:
             click.echo(f"note: {loaded.name}: {counted(len(unjudged), 'id')} not scored: {listed(unjudged)}", err=True)
         return judge(loaded.name, self._jury.fresh(), matched, self._references)
+
+
+def split_trial(text: str) -> tuple[Path, str]:
+    """Read ``FOLDER#TRIAL``; a path that is there as a whole has no trial in its name."""
+    folder, hash_mark, trial = text.rpartition("#")
+    if hash_mark and not Path(text).exists() and is_folder(Path(folder)):
+        return Path(folder), trial
+    return Path(text), ""
+
+
+def read_trial(folder: Path, trial: str = "") -> Run:
+    """Read a trial of a run folder; without its id, or the beginning of it, the only one.
+
+    Raises:
+        DataError: There are no results, several trials, none of that name, or it failed.
+    """
+    path = folder / DATABASE
+    if not is_file(path):
+        raise DataError(
+            f"{folder}: no results in this folder", f"a run folder holds {DATABASE}; `toolkit run --out DIR` writes one"
+        )
+    with ResultStore(path, read_only=True) as store:
+        chosen = _chosen(folder, trial, store)
+        return _run(f"{folder}#{chosen}", chosen, store)
+
+
+def _chosen(folder: Path, trial: str, store: ResultStore) -> str:
+    done = [one for one in store.trials() if one.status == "done"]
+    found = [one for one in done if one.id.startswith(trial)]
+    if len(found) == 1 or (found and trial in (one.id for one in found)):
+        return trial if len(found) > 1 else found[0].id
+    if not done:
+        raise DataError(f"{folder}: no trial of this run has ended well", "run it again, it goes on where it stopped")
+    what = f"no trial '{trial}' that ended well"
+    if found:
+        what = counted(len(found), "trial") + (f" begin with '{trial}'" if trial else "")
+    lines = [f"  {_described(one, store)}" for one in (found or done)[:_SHOWN]]
+    more = len(found or done) - _SHOWN
+    lines += [f"  and {more:,} more, see {folder / 'results.csv'}"] if more > 0 else []
+    raise DataError(f"{folder}: {what}; choose one as {folder}#TRIAL", "trials are:", *lines)
+
+
+def _described(trial: TrialRow, store: ResultStore) -> str:
+    scores = ", ".join(f"{name} {value:.3f}" for name, (value, _, _) in store.scores(trial.id).items())
+    return f"{trial.id}: {trial.data}, seed {trial.seed}, {scores or 'no scores'}"
+
+
+def _run(name: str, trial: str, store: ResultStore) -> Run:
+    """Read the samples that were captioned."""
+    rows = [row for row in store.captions(trial) if row.caption is not None]
+    ids = [row.sample for row in rows]
+    columns = {}
+    for column, (value, signature, higher_is_better) in store.scores(trial).items():
+        held = store.sample_scores(trial, column)
+        values = np.array([held[one][1] for one in ids]) if held and all(one in held for one in ids) else None
+        columns[column] = Measured(value, signature, higher_is_better, values)
+    return Run(name, ids, [row.caption or "" for row in rows], columns, [row.image for row in rows])

@@ -12,6 +12,12 @@ from regionkit.core.contracts import Metric, Score
 from regionkit.core.statistics import Evidence, compare, compare_evidence, draws_of, intervals, over_seeds, student
 
 
+@pytest.fixture
+def few_draws(monkeypatch):
+    """Draw less often, where a hundred repetitions show what holds."""
+    monkeypatch.setattr("regionkit.core.statistics.draws_of", lambda number: 1000)
+
+
 def exact_p(sums):
     """Enumerate all signs."""
     totals = [
@@ -43,7 +49,7 @@ def test_no_difference_is_no_evidence():
     assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_false_alarms_come_as_often_as_promised():
+def test_false_alarms_come_as_often_as_promised(few_draws):
     random = np.random.default_rng(3)
     alarms = sum(compare(random.normal(size=40), range(40)).p < 0.05 for _ in range(100))
     assert alarms <= 12
@@ -71,14 +77,14 @@ def draw(random, number, *, skewed):
 
 @pytest.mark.parametrize("number", [pytest.param(20, id="20"), pytest.param(200, id="200")])
 @pytest.mark.parametrize("skewed", [pytest.param(False, id="normal"), pytest.param(True, id="skewed")])
-def test_intervals_of_means_cover_the_truth_as_often_as_they_say(number, skewed):
+def test_intervals_of_means_cover_the_truth_as_often_as_they_say(few_draws, number, skewed):
     random = np.random.default_rng(5)
     ends = [intervals({"m": Evidence.of_mean(draw(random, number, skewed=skewed))})["m"] for _ in range(100)]
     assert 88 <= sum(low <= 1 <= high for low, high in ends) <= 100
     assert all(low < high for low, high in ends)
 
 
-def test_intervals_of_corpus_values_cover_the_truth_as_often_as_they_say():
+def test_intervals_of_corpus_values_cover_the_truth_as_often_as_they_say(few_draws):
     random, covered = np.random.default_rng(6), 0
     for _ in range(100):
         length = random.integers(5, 15, 80).astype(float)
@@ -131,7 +137,7 @@ def test_a_difference_is_found_where_test_and_interval_agree():
     assert not compare(random.normal(0, 1, 60), range(60)).found
 
 
-def test_the_detectable_difference_is_found_four_times_in_five():
+def test_the_detectable_difference_is_found_four_times_in_five(few_draws):
     random = np.random.default_rng(7)
     known = compare(random.normal(size=50), range(50)).detectable
     assert known == pytest.approx((1.95996 + 0.84162) / math.sqrt(50), rel=0.2)

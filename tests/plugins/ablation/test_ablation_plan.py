@@ -253,7 +253,7 @@ def test_the_filled_config_can_be_written_as_json(tmp_path):
     plain = json.loads(json.dumps(trial.config))
     assert plain["pipeline"]["bridge"]["amount"] == 0.0
     assert plain["data"]["split"] == "test"
-    assert plain["metrics"] == {"noun-f1": {"name": "noun-f1", "tokeniser": "words"}}
+    assert plain["metrics"] == {"noun-f1": {"name": "noun-f1", "tokeniser": "ptb"}}
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_the_reports_say_what_was_run_and_what_was_not(tmp_path):
     assert "| t-grid(grid=2) | t-pool         | none                | box@t-colours   | 5.000 ± 0.000" in report
     assert "unbridged |" in report
     assert "t-global does not take point regions; it takes: box, image" in report
-    assert "`cider-d|release|n=1-4|" in report
+    assert "`cider-d|variant=release|sigma=6|tokeniser=ptb|idf=references:" in report
 
 
 def test_a_trial_that_fails_is_recorded_and_the_others_run(tmp_path):

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 
 import numpy as np
 import pytest
 from scoring_cases import CIDER, PREDICTIONS, REFERENCES, call, write
 
+from regionkit.core import statistics
+from regionkit.core.errors import DataError
+from regionkit.core.json_files import load
 from regionkit.core.results import MetricRow, ResultStore, SampleRow, TrialResult
 from regionkit.core.statistics import over_seeds
+from regionkit.plugins.scoring import compare_command
 from regionkit.plugins.scoring.comparing import compare_runs
-from regionkit.plugins.scoring.files import load
 from regionkit.plugins.scoring.per_sample import read_run, write_run
 from regionkit.plugins.scoring.runs import Measured, Run
 
@@ -77,9 +82,11 @@ def test_the_report(tmp_path):
     first, second = kept(tmp_path, "a", PREDICTIONS), kept(tmp_path, "b", {**OTHER, "4": "a\x1b[31m man\u2028"})
     said = call("compare", first, second, "--most", 1).stdout
     assert said.startswith(f"A: {first}\nB: {second}\n\ncolumn ")
-    assert "no difference found\n" in said
+    header = re.split("  +", said.splitlines()[3])
+    assert header == ["column", "A", "B", "B - A", "found", "95 % interval", "p", "p (Holm)", "detectable"]
+    assert "  nothing  " in said
     assert "4 samples on both sides.\nInterval: paired bootstrap; p: paired permutation test, two-sided.\n" in said
-    assert "p (Holm) is corrected for the number of columns.\n" in said
+    assert "p (Holm): corrected for the number of columns.\n" in said
     assert said.endswith("other columns: --metric bleu-2\n")
     assert "\x1b" not in said
     by_one = call("compare", first, second, "--metric", "cider-d").stdout
@@ -99,8 +106,8 @@ def test_a_difference_that_is_there_is_found(tmp_path):
     second = kept(tmp_path, "b", truth, references=truth)
     found = compared(first, second)["columns"]
     assert all(one["found"] and one["ci"][0] > 0 and one["p_holm"] < 0.05 for one in found.values())
-    assert call("compare", first, second).stdout.count("B is better\n") == 5
-    assert call("compare", second, first).stdout.count("A is better\n") == 5
+    assert call("compare", first, second).stdout.count("  B is better  ") == 5
+    assert call("compare", second, first).stdout.count("  A is better  ") == 5
 
 
 def test_other_signatures_are_refused(tmp_path):
@@ -187,13 +194,58 @@ def test_pictures_are_drawn_together(tmp_path):
     first = kept(tmp_path, "a", dict.fromkeys(truth, "a dog"), references=truth)
     better = {name: "a dog runs here" if int(name) < 16 else "a dog" for name in truth}
     second = kept(tmp_path, "b", better, references=truth)
-    alone, together = compared(first, second), compared(first, second, "--by-image")
+    alone, together = compared(first, second, "--by-sample"), compared(first, second)
     assert (alone["columns"]["bleu-1"]["groups"], together["columns"]["bleu-1"]["groups"]) == (24, 6)
     assert alone["columns"]["bleu-1"]["p"] < together["columns"]["bleu-1"]["p"]
-    assert (
-        "24 samples on both sides of 6 pictures, drawn together.\n"
-        in call("compare", first, second, "--by-image").stdout
-    )
+    assert together == compared(first, second, "--by-image")
+    said = call("compare", first, second).stdout
+    assert "24 samples on both sides of 6 pictures, drawn together.\n" in said
+    said = call("compare", first, second, "--by-sample").stdout
+    assert "of 6 pictures, each drawn by itself, as if those of a picture were independent.\n" in said
+
+
+def test_nothing_is_drawn_from_a_single_picture(tmp_path):
+    truth = {name: {"references": texts, "image_id": 7} for name, texts in REFERENCES.items()}
+    first, second = kept(tmp_path, "a", PREDICTIONS, references=truth), kept(tmp_path, "b", OTHER, references=truth)
+    one = compared(first, second)["columns"]["cider-d"]
+    assert [one[key] for key in ("ci", "p", "p_holm", "found", "groups")] == [None] * 5
+    assert one["difference"] == one["b"] - one["a"]
+    said = call("compare", first, second).stdout
+    assert "Not tested: nothing can be drawn from a single picture; --by-sample draws its samples one by one.\n" in said
+    assert compared(first, second, "--by-sample")["columns"]["cider-d"]["groups"] == 4
+
+
+@pytest.mark.parametrize(
+    ("width", "columns", "left_out"),
+    [
+        pytest.param(200, 9, [], id="wide"),
+        pytest.param(80, 7, ["p (Holm)", "detectable"], id="80"),
+        pytest.param(60, 5, ["95 % interval", "p", "p (Holm)", "detectable"], id="60"),
+        pytest.param(10, 5, ["95 % interval", "p", "p (Holm)", "detectable"], id="tiny"),
+    ],
+)
+def test_a_narrow_terminal_leaves_whole_columns_out(monkeypatch, width, columns, left_out):
+    monkeypatch.setattr(compare_command.sys, "stdout", _Terminal())
+    monkeypatch.setattr(compare_command.shutil, "get_terminal_size", lambda: os.terminal_size((width, 24)))
+    row = ("bleu-1", "0.8404", "0.7017", "-0.1388", "A is better", "-0.1756 .. -0.1011", "0.0001", "0.0009", "0.0528")
+    header, rows, left = compare_command._fitting(compare_command._HEADER, [row])
+    assert (len(header), list(left)) == (columns, left_out)
+    assert rows == [row[:columns]]
+
+
+class _Terminal:
+    def isatty(self):
+        return True
+
+
+def test_options_that_would_change_nothing_are_refused(tmp_path):
+    for option, flag, hint in (
+        (("--metrics", "cider-d"), "--metrics", "; to compare some columns alone, use --metric COLUMN"),
+        (("--set", "cider-d.tokeniser=words"), "--set", ""),
+        (("--lexicon", "mini"), "--lexicon", ""),
+    ):
+        said = call("compare", "a.json", "b.json", *option, status=2).stderr
+        assert said.endswith(f"Error: {flag} is for plain predictions, together with --references FILE{hint}\n")
 
 
 def test_seeds_are_averaged(tmp_path):
@@ -215,10 +267,17 @@ def test_seeds_are_averaged(tmp_path):
             assert one["seeds"][side] == {"n": 2, "spread": pytest.approx(over_seeds(values).spread)}
         assert one["difference"] == pytest.approx(one["b"] - one["a"], abs=1e-12)
     assert found == compared(files["a1"], files["a2"], "--against", files["b1"], "--against", files["b2"], "--most", 10)
+    assert found == compared(files["a1"], files["a2"], f"--against={files['b1']}", files["b2"])
     said = call("compare", files["a1"], files["a2"], "--against", files["b1"], files["b2"], "--seed", 1).stdout
-    assert "Values are means over 2 runs a side, ± standard deviation; tests are over samples.\n" in said
+    assert "Values are means over 2 runs a side, ± standard deviation; tests are over samples alone.\n" in said
     said = call("compare", files["a1"], files["a2"], "--against", files["b1"], status=2).stderr
     assert said == "error: 2 runs against 1\n  give as many seeds on both sides\n"
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """What is told here does not depend on how many draws there are, and all of them take long."""
+    monkeypatch.setattr(statistics, "draws_of", lambda groups: 500)
 
 
 def _stored(folder, trials):
@@ -263,8 +322,8 @@ def test_run_folders_of_several_trials(tmp_path):
     two = _stored(tmp_path / "two", {"t1": (["a"], metrics), "t2": (["a"], metrics)})
     said = call("compare", two, f"{two}#t1", status=2).stderr
     assert said == (
-        f"error: {two}: 2 trials; choose one as {two}#TRIAL\n  trials are:\n    t1: cider-d 0.500\n"
-        "    t2: cider-d 0.500\n"
+        f"error: {two}: 2 trials; choose one as {two}#TRIAL\n  trials are:\n"
+        "    t1: box@x, seed 0, cider-d 0.500\n    t2: box@x, seed 0, cider-d 0.500\n"
     )
     said = call("compare", f"{two}#x", f"{two}#t1", status=2).stderr
     assert said.startswith(f"error: {two}: no trial 'x' that ended well; choose one as {two}#TRIAL\n  trials are:\n")
@@ -275,6 +334,8 @@ def test_run_folders_of_several_trials(tmp_path):
         f"error: {tmp_path}: no results in this folder\n"
         "  a run folder holds results.sqlite; `toolkit run --out DIR` writes one\n"
     )
+    three = _stored(tmp_path / "three", {"t": (["a"], metrics), "t1": (["a"], metrics)})
+    assert compared(f"{three}#t", f"{three}#t1")["n"] == 1  # a whole id is no beginning of others
     (tmp_path / "c#d").mkdir()
     assert "c#d: no results in this folder" in call("compare", tmp_path / "c#d", two, status=2).stderr
 
@@ -341,3 +402,32 @@ def test_holm_corrects_by_rank():
     assert found["far"].corrected == pytest.approx(3 * p["far"])
     assert found["near"].corrected == pytest.approx(2 * p["near"])
     assert found["same"].corrected == pytest.approx(p["same"])
+
+
+def test_statistics_of_two_components_do_not_change_places():
+    """One column name, two metrics: only their values of samples can be set against each other."""
+    ids = [str(at) for at in range(8)]
+
+    def run(metric, width):
+        rows = np.ones((8, width))
+        held = Measured(8.0, "s", True, np.arange(8.0), rows, lambda sums: sums[:, 0], metric)
+        return Run(metric, ids, ids, {"x": held}, ids)
+
+    (one,) = compare_runs([run("a", 2)], [run("b", 3)]).columns
+    assert (one.basis, one.first.mean, one.comparison.difference) == ("mean over samples", 3.5, 0.0)
+    (one,) = compare_runs([run("a", 2)], [run("a", 2)]).columns
+    assert (one.basis, one.first.mean) == ("corpus value", 8.0)
+
+
+def test_columns_without_samples_need_none_in_common(tmp_path):
+    """Detections of two models have ids of their own, and their average precision is no matter of single ones."""
+
+    def run(name, value):
+        values = Measured(0.5, "x", per_sample=np.array([0.5]))
+        return Run(name, [f"{name}#0"], ["a"], {"dense-map": Measured(value, "m"), "x": values}, ["i"])
+
+    runs = [run("a", 0.25)], [run("b", 0.5)]
+    (one,) = compare_runs(*runs, ["dense-map"]).columns
+    assert (one.first.mean, one.second.mean, one.comparison) == (0.25, 0.5, None)
+    with pytest.raises(DataError, match="were not scored alike"):
+        compare_runs(*runs)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,12 @@ from regionkit.core import files as core_files
 from regionkit.core.contracts import Score
 from regionkit.core.errors import RunFailed
 from regionkit.plugins.scoring import judging
-from regionkit.plugins.scoring.judges import build_jury
+from regionkit.plugins.scoring.judging import build_jury
 from regionkit.plugins.scoring.matching import match
 from regionkit.plugins.scoring.predictions import read_predictions
 from regionkit.plugins.scoring.references import read_references
 
+ROUGE = ("--metrics", "rouge-l", "--set", "rouge-l.tokeniser=words")
 #: Captions that break the official programs.
 HOSTILE = {
     "carriage-return": "a dog\rruns",
@@ -162,6 +165,21 @@ def test_hostile_captions_change_no_neighbour(tmp_path, caption):
     assert values(caption) == values("two cats on a mat")
 
 
+@pytest.mark.parametrize("tokeniser", [pytest.param(name, id=name) for name in ("ptb", "words")])
+def test_lone_surrogates_are_scored_kept_and_shown(tmp_path, tokeniser):
+    options = ("--metrics", "cider-d", "--set", f"cider-d.tokeniser={tokeniser}")
+    truth = write(tmp_path, "r.json", {**REFERENCES, "2": ["two \ud800 cats"], "\udc00": ["a"]})
+    for name, text in (("a", "two \ud800 cats"), ("b", "two \udfff dogs")):
+        source = write(tmp_path, f"p-{name}.json", {**PREDICTIONS, "2": text, "\ud801": "b"})
+        target = tmp_path / f"{name}.json"
+        told = call("score", source, "--references", truth, *options, "--per-sample", target, status=1).stdout
+        assert "without a prediction: \\udc00\n" in told
+        assert "left out: \\ud801\n" in told
+        assert json.loads(target.read_text("utf-8"))["samples"]["2"]["caption"] == text
+    told = call("compare", tmp_path / "a.json", tmp_path / "b.json").stdout
+    assert "    A: two \\ud800 cats\n    B: two \\udfff dogs\n" in told
+
+
 def test_references_of_any_characters(tmp_path):
     found = scored(tmp_path, PREDICTIONS, references={**REFERENCES, "2": list(HOSTILE.values())})
     assert found["n"] == 4
@@ -195,10 +213,9 @@ def test_names_and_options_are_all_told_at_once(tmp_path):
 
 def test_metrics_are_built_before_files_are_read(tmp_path):
     said = call("score", tmp_path / "no.json", "--references", tmp_path / "no.json", "--metrics", "noun-f1", status=2)
-    assert said.stderr == (
-        "error: noun-f1 takes its lexicon from a data set, and none was given\n"
-        "  --images FOLDER gives metrics pictures, --lexicon DATASET gives them words\n"
-    )
+    first, *_, last = said.stderr.splitlines()
+    assert first == "error: noun-f1 takes its lexicon from a data set, and none was given"
+    assert last == "  --images FOLDER gives metrics pictures, --lexicon DATASET gives them words"
     said = call("score", "no.json", "--references", "no.json", "--metrics", "referring-iou", status=2).stderr
     assert said == (
         "error: referring-iou judges answers among candidates, and no captions\n  score those with `toolkit run`\n"
@@ -232,9 +249,39 @@ def test_pictures_are_found_by_name(tmp_path):
     assert said == "error: --images none: there is no such folder"
 
 
+def test_metrics_that_look_at_pictures(tmp_path):
+    for name in PREDICTIONS:
+        Image.fromarray(np.full((8, 8, 3), 60 * int(name), np.uint8)).save(tmp_path / f"{name}.png")
+    look = ("--metrics", "clipscore", "--set", "clipscore.backbone=mini-clip")
+    (score,) = scored(tmp_path, PREDICTIONS, *look, "--images", tmp_path)["scores"].values()
+    assert score["ci"][0] <= score["value"] <= score["ci"][1]
+    assert "mini-clip" in score["signature"]
+    said = refused(tmp_path, PREDICTIONS, *look, "--lexicon", "mini")
+    assert said == ("error: clipscore looks at pictures, and none were given\n  name their folder with --images FOLDER")
+
+
+def test_captions_of_one_picture_are_drawn_together(tmp_path):
+    truth = {str(at): {"references": ["a dog runs here"], "image_id": at // 4} for at in range(24)}
+    said = {name: "a dog runs here" if int(name) < 12 else "a cat" for name in truth}
+
+    def width(references):
+        low, high = scored(tmp_path, said, *ROUGE, references=references)["scores"]["rouge-l"]["ci"]
+        return high - low
+
+    alone = {name: known["references"] for name, known in truth.items()}
+    assert width(truth) > 1.5 * width(alone) > 0
+    told = call("score", tmp_path / "p.json", "--references", write(tmp_path, "r.json", truth), *ROUGE).stdout
+    assert "24 captions of 6 pictures scored; an interval draws those of a picture together. Signatures:\n" in told
+
+
+def test_both_files_cannot_be_standard_input():
+    said = call("score", "-", "--references", "-", *CIDER, status=2).stderr
+    assert said.endswith("Error: predictions and references cannot both be standard input: name a file for one\n")
+
+
 def test_samples_that_lack_what_a_metric_needs_are_named(tmp_path):
     assert refused(tmp_path, PREDICTIONS, references={**REFERENCES, "2": {"answers": ["cat"]}}) == (
-        'error: cider-d needs references, which 1 ids lack: 2\n  write {"ID": ["reference", ...]}'
+        'error: cider-d needs references, which 1 id lacks: 2\n  write {"ID": ["reference", ...]}'
     )
 
 
@@ -348,3 +395,13 @@ def test_being_stopped_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(core_files, "_sync", stopped)
     call("score", source, "--references", truth, *CIDER, "--per-sample", target, status=130)
     assert [target.read_text(), len(list(tmp_path.iterdir()))] == ["old", 3]
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_sees_no_traceback(tmp_path):
+    source, truth = write(tmp_path, "p.json", PREDICTIONS), write(tmp_path, "r.json", REFERENCES)
+    program = "from regionkit.registry.cli import main; main()"
+    command = [sys.executable, "-c", program, "score", source, "--references", truth, *CIDER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring_cases import CIDER, PREDICTIONS, REFERENCES, call, refused, scored, write
 
+from regionkit.core import json_files
 from regionkit.core.errors import RegionkitError
-from regionkit.plugins.scoring import files
-from regionkit.plugins.scoring.files import Loaded, load
+from regionkit.core.json_files import Loaded, load
 from regionkit.plugins.scoring.matching import match
 from regionkit.plugins.scoring.predictions import predictions_of
 from regionkit.plugins.scoring.references import references_of
@@ -61,7 +61,7 @@ def test_all_forms_of_predictions_are_the_same(tmp_path, name, predictions):
         pytest.param(COCO, id="coco"),
         pytest.param({k: {"references": v, "other": 1} for k, v in REFERENCES.items()}, id="records"),
         pytest.param([{"id": k, "references": v} for k, v in REFERENCES.items()], id="list-of-records"),
-        pytest.param([{"id": k, "image_id": 9, "references": v} for k, v in REFERENCES.items()], id="regions"),
+        pytest.param([{"id": k, "image_id": f"i{k}", "references": v} for k, v in REFERENCES.items()], id="regions"),
         pytest.param(COCO["annotations"], id="annotations-alone"),
     ],
 )
@@ -233,7 +233,7 @@ def test_what_is_no_file_is_told(tmp_path):
 
 
 def test_files_that_are_too_long_are_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MOST_BYTES", 1 << 30)
+    monkeypatch.setattr(json_files, "MOST_BYTES", 1 << 30)
     with (tmp_path / "p.json").open("wb") as stream:
         stream.truncate((1 << 30) + 1)  # takes no room on the disk
     said = call("score", tmp_path / "p.json", "--references", tmp_path / "p.json", *CIDER, status=2).stderr
@@ -241,7 +241,7 @@ def test_files_that_are_too_long_are_not_read(tmp_path, monkeypatch):
 
 
 def test_packed_files_are_not_unpacked_without_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MOST_BYTES", 1000)
+    monkeypatch.setattr(json_files, "MOST_BYTES", 1000)
     write(tmp_path, "p.json.gz", b" " * 100_000)
     with pytest.raises(RegionkitError, match="longer than 0 GiB"):
         load(tmp_path / "p.json.gz")
@@ -265,7 +265,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(_JSON, _JSON)
 def test_any_json_is_read_or_refused(predicted, known):
     try:
@@ -282,7 +282,7 @@ def test_any_json_is_read_or_refused(predicted, known):
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.dictionaries(_TEXT, _TEXT, min_size=1, max_size=6))
 def test_captions_come_through_files_as_they_are(tmp_path_factory, captions):
     folder = tmp_path_factory.mktemp("captions")
@@ -292,7 +292,7 @@ def test_captions_come_through_files_as_they_are(tmp_path_factory, captions):
     assert predictions_of(load(write(folder, "p.jsonl.gz", records))).captions == captions
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.binary(max_size=40), st.binary(max_size=8))
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content, tail):
     folder = tmp_path_factory.mktemp("bytes")

@@ -14,13 +14,14 @@ from typing import Any, NoReturn
 
 from regionkit.core.errors import DataError, did_you_mean
 from regionkit.core.files import is_folder
-from regionkit.plugins.scoring.words import short
 
 #: Bytes of a file, after unpacking: as Python objects they take several times as many.
 MOST_BYTES = 2 << 30
 #: Bytes that are unpacked at a time.
 _STEP = 1 << 24
 _GZIP = b"\x1f\x8b"
+#: Characters of a file's name, or of a key, in a message.
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _content(path: Path, name: str) -> bytes:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file", _nearby(path)) from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{short(name, 200)}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(f"{_short(name)}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _nearby(path: Path) -> str:
@@ -146,7 +147,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _Refused(f"the key '{short(twice)}' stands twice in one object, so what it means is not known")
+        raise _Refused(f"the key '{_short(twice)}' stands twice in one object, so what it means is not known")
     return found
 
 
@@ -167,3 +168,8 @@ def _broken(error: Exception, where: str) -> NoReturn:
     if isinstance(error, _Refused):
         raise DataError(f"{where}: {error}") from None
     raise DataError(f"{where}: holds a number of too many digits") from None
+
+
+def _short(text: str) -> str:
+    """Return a text that any terminal takes: what cannot be seen is written as an escape."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:_LONGEST])
