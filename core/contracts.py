@@ -264,6 +264,11 @@ class Sample:
     info: Mapping[str, Any] = field(default_factory=dict)
     candidates: tuple[Region, ...] = ()
 
+    def carries(self, need: str) -> bool:
+        """Say whether it carries what a word of :attr:`Metric.needs` asks for; its picture is taken for granted."""
+        held = {"image": True, "references": bool(self.references), "candidates": bool(self.candidates)}
+        return any(held.get(word, word in self.info) for word in need.split("|"))
+
 
 class Dataset(Component, ABC):
     """Pictures with regions, for one or more tasks.
@@ -359,15 +364,15 @@ class Metric(Component, ABC):
     """Judges captions.
 
     Attributes:
-        needs: What samples must carry: ``references``, ``image`` (their pictures), or keys of ``Sample.info``. A metric
-            that needs ``candidates`` judges the answers of referring tasks, which are positions among them, and no
-            captions; others never do.
+        needs: What samples must carry: ``references``, ``image`` (their pictures), or keys of ``Sample.info``; of words
+            joined by ``|`` one is enough. A metric that needs ``candidates`` judges the answers of referring tasks,
+            which are positions among them, and no captions; others never do.
         higher_is_better: Direction.
         parts: Suffixes of the values of a metric that gives several: ``("1", "4")`` are columns ``bleu-1`` and
             ``bleu-4``, and the empty suffix is a column named as the metric. Empty for a metric with one value.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("references",)
+    needs: tuple[str, ...] = ("references",)
     higher_is_better: ClassVar[bool] = True
     parts: tuple[str, ...] = ()
 

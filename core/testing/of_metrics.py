@@ -102,7 +102,8 @@ def direction(subject: Subject) -> None:
     """Reading references or candidates, it prefers right answers in the direction that it states."""
     if "image" in subject.component.needs:
         raise Skip("it looks at pictures, and the drawn ones of this kit have no say on captions")
-    if not {"references", "candidates"} & set(subject.component.needs):
+    words = {word for need in subject.component.needs for word in need.split("|")}
+    if not {"references", "candidates"} & words:
         raise Skip("it reads no references: a right caption need not be better than a wrong one")
     wrong = _judge(subject, half_right(subject.samples)).value
     right = _judge(subject, right_answers(subject.samples)).value

@@ -112,9 +112,10 @@ class SampleReader:
     def _check_carries(self, ref: MetricRef, selection: Selection) -> None:
         """Note what a metric needs and samples lack."""
         sample = selection.samples[0]
-        carried = {"image": True, "references": bool(sample.references), "candidates": bool(sample.candidates)}
-        lacking = [need for need in ref.build(selection.dataset).needs if not carried.get(need, need in sample.info)]
+        needs = ref.build(selection.dataset).needs
+        lacking = [need.replace("|", " or ") for need in needs if not sample.carries(need)]
         if lacking:
-            has = ", ".join([*(name for name, there in carried.items() if there), *sorted(sample.info)])
+            words = ("image", "references", "candidates", *sorted(sample.info))
+            has = ", ".join(word for word in words if sample.carries(word))
             message = f"{ref.label} needs {', '.join(lacking)}, which samples of {selection.ref.label} lack"
             self._mistakes.add("metrics", message, f"they carry: {has}")

@@ -159,23 +159,24 @@ def judge(name: str, jury: Jury, matched: Matched, references: References) -> Ru
     )
 
 
+#: How a file of references says what is no key of a record.
+_FORMS = {"references": '{"ID": ["reference", ...]}'}
+
+
 def check_carries(judge: Judge, samples: Sequence[Sample]) -> None:
     """Check that samples carry what a metric needs.
 
     Raises:
         DataError: Some do not; they are named.
     """
-    for need in judge.metric.needs:
-        if need == "image":  # PictureFolder.find has looked for them
-            continue
-        if need == "references":
-            lacking = [sample.id for sample in samples if not sample.references]
-            what, how = "references", 'write {"ID": ["reference", ...]}'
-        else:
-            lacking = [sample.id for sample in samples if need not in sample.info]
-            what, how = f"'{need}'", f'write {{"ID": {{"references": [...], "{need}": ...}}}} in the references'
+    for need in judge.metric.needs:  # of pictures, PictureFolder.find has looked for all
+        lacking = [sample.id for sample in samples if not sample.carries(need)]
         if lacking:
             ids = f"{counted(len(lacking), 'id')} {'lacks' if len(lacking) == 1 else 'lack'}"
+            words = need.split("|")
+            what = " or ".join(word if word == "references" else f"'{word}'" for word in words)
+            forms = [_FORMS.get(word, f'{{"ID": {{"references": [...], "{word}": ...}}}}') for word in words]
+            how = f"write {' or '.join(forms)} in the references"
             raise DataError(f"{judge.ref.label} needs {what}, which {ids}: {listed(lacking)}", how)
 
 

@@ -309,7 +309,7 @@ def _with_samples(subject: Subject) -> Subject:
     """Give a metric samples that carry what it needs; of what only its own plugin knows, there are none."""
     needs = set(subject.component.needs)
     samples = tuple(example_referring()) if "candidates" in needs else subject.samples
-    lacking = sorted(needs - {"image", "references", "candidates", *samples[0].info})
+    lacking = sorted(need.replace("|", " or ") for need in needs if not samples[0].carries(need))
     if lacking:
         raise Skip(
             f"it needs {', '.join(lacking)}, which the samples of the kit lack: check it with samples of its own, "

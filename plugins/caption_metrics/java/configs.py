@@ -45,9 +45,9 @@ class SpiceConfig:
     """Options of ``spice``.
 
     Attributes:
-        tokeniser: As in :class:`MeteorConfig`.
+        tokeniser: As in ``meteor``.
         categories: Give F-scores of objects, relations, attributes, colours, sizes and cardinalities besides.
-        java: As in :class:`MeteorConfig`.
+        java: As in ``meteor``.
         jar: ``spice-1.0.jar`` or the folder that it is in; its ``lib`` folder lies beside it. Empty for
             $REGIONKIT_JARS, then the package pycocoevalcap.
         jars: The folder that ``stanford-corenlp-3.6.0.jar`` and ``stanford-corenlp-3.6.0-models.jar`` were put into.

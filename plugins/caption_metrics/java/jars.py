@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -10,6 +9,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from regionkit.core.files import sha256_of
 from regionkit.plugins.caption_metrics.java.runtime import INSTALL, MissingJava
 
 #: The variable that names a folder with jars.
@@ -32,7 +32,10 @@ def find_jar(who: str, name: str, package_folder: str, option: str = "") -> Path
         given = Path(option).expanduser()
         path = given if given.suffix == ".jar" else first_file(name, (given, given / package_folder))
         if path is None or not path.is_file():
-            raise MissingJava(f"{who} needs the file '{name}'; option jar names '{option}', and it is not there")
+            raise MissingJava(
+                f"{who} needs the file '{name}'; option jar names '{option}', and it is not there",
+                f"name the file or its folder, or leave the option out and: {INSTALL}",
+            )
         return path.resolve()
     found = first_file(name, jar_folders(package_folder))
     if found is None:
@@ -99,5 +102,4 @@ def sha256(path: Path) -> str:
 
 @lru_cache(maxsize=32)
 def _sha256(path: str, size: int, modified: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(Path(path))

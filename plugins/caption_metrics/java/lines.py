@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from regionkit.core.errors import DataError
+from regionkit.plugins.caption_metrics.inputs import check_text
 from regionkit.plugins.caption_metrics.overlap.tokenisers import TOKENISERS
 
 # What some program takes for the end of a line or of a text, or cannot write: control characters, Unicode's separators
@@ -33,8 +34,7 @@ def checked(metric: str, name: str, caption: object, references: Sequence[object
     if isinstance(references, str) or not len(references):
         raise DataError(f"{metric}: {name} has no reference caption")
     for what, text in (("caption", caption), *(("reference", text) for text in references)):
-        if not isinstance(text, str):
-            raise DataError(f"{metric}: the {what} of {name} is no text but {text!r}")
+        check_text(metric, what, name, text)
 
 
 def prepared(tokeniser: str) -> Callable[[str], str]:

@@ -16,6 +16,7 @@ import numpy as np
 from regionkit.core.contracts import Metric, Sample, Score
 from regionkit.core.errors import DataError, RunFailed
 from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of
 from regionkit.plugins.caption_metrics.java.configs import MeteorConfig
 from regionkit.plugins.caption_metrics.java.jars import check_jar, find_jar, sha256
 from regionkit.plugins.caption_metrics.java.lines import checked, plain_line, prepared
@@ -204,11 +205,10 @@ class Meteor(Metric):
         """
         self._judge()
         rows = self._statistics
-        scores = meteor_of(rows)
         value = float(meteor_of(rows.sum(axis=0)[None])[0])
-        per_sample = tuple(scores.tolist())
+        per_sample = tuple(meteor_of(rows).tolist())
         pooled = Score(value, per_sample, self._signature("meteor"), statistics=rows)
-        mean = Score(float(scores.mean()) if len(scores) else 0.0, per_sample, self._signature("meteor-mean"))
+        mean = Score(mean_of(per_sample), per_sample, self._signature("meteor-mean"))
         return replace(pooled, parts={"": pooled, "mean": mean})
 
     def _judge(self) -> None:

@@ -1,4 +1,4 @@
-"""Which Java runs the official programs, and how it is told to count as Americans do.
+"""Which Java runs the official programs, and under which options: a US locale, whatever the user's is.
 
 Nothing here is imported, and no Java looked for, before a metric of this folder is built.
 """
@@ -63,7 +63,10 @@ def find_java(who: str, option: str = "") -> Java:
         found = _probe(_executable(named[1]))
         if isinstance(found, Java):
             return found
-        raise MissingJava(f"{who} needs Java {OLDEST} or newer; {named[0]} names '{named[1]}', and {found}")
+        raise MissingJava(
+            f"{who} needs Java {OLDEST} or newer; {named[0]} names '{named[1]}', and {found}",
+            f"name another one, or none, and the one on the PATH is taken, or that of: {INSTALL}",
+        )
     tried = []
     for source, path in _candidates():
         found = _probe(path) if path else "not there"

@@ -1,4 +1,4 @@
-"""A program that answers every line with a line, started once, shared by all metrics of this process, never left over.
+"""A program that answers each line with a line: started once, shared by all metrics of this process, never left behind.
 
 It is started without waiting for it and lives until this process ends: however that ends, the program's input ends with
 it, and a program that reads lines ends there. Its answers are read by a thread of their own, so that no pipe can fill
@@ -232,7 +232,6 @@ _REGISTERING = threading.Lock()
 
 def shared_server(command: Sequence[str]) -> LineServer:
     """Return the one server of this process for a command; it is not started."""
-    global _REGISTERING
     with _REGISTERING:
         return _SERVERS.setdefault(tuple(command), LineServer(command))
 

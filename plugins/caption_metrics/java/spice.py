@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from regionkit.core.contracts import Metric, Sample, Score
 from regionkit.core.errors import DataError
 from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of, ratio_of
 from regionkit.plugins.caption_metrics.java.configs import SpiceConfig
 from regionkit.plugins.caption_metrics.java.jars import sha256
 from regionkit.plugins.caption_metrics.java.lines import checked, plain_line, prepared
@@ -74,7 +75,7 @@ class Spice(Metric):
             references = [[plain_line(split(text)) for text in texts] for texts in self._references[done:]]
             self._scores += run_spice(self.program, captions, references)
         values = [0.0 if math.isnan(score["All"]) else score["All"] for score in self._scores]
-        whole = Score(float(np.mean(values)) if values else 0.0, tuple(values), self._signature("spice"))
+        whole = Score(mean_of(values), tuple(values), self._signature("spice"))
         if not self.parts:
             return whole
         return replace(whole, parts={"": whole, **{part: self._category(part) for part in CATEGORIES}})
@@ -102,4 +103,4 @@ class Spice(Metric):
         """Return the mean F-score (d,) of a category from sums (d, 2) of its F-scores and of samples that have any."""
         if not part:
             raise DataError("spice is a mean over samples: nothing follows from sums of statistics")
-        return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
+        return ratio_of(sums)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from PIL import Image
@@ -13,10 +13,15 @@ from torch.nn.functional import cosine_similarity
 
 from regionkit.core.contracts import Backbone, BuildContext, Dataset, Metric, Sample, Score, iter_batches
 from regionkit.core.errors import DataError, FeatureError
+from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of
 from regionkit.plugins.caption_metrics.models.configs import ImageTextCosineConfig
+from regionkit.plugins.caption_metrics.models.inputs import pairs_of
 
 #: Pictures, and captions, that go through the judge together.
 _TOGETHER = 32
+#: Digits of a weights' hash in a signature.
+_DIGITS = 12
 
 
 class ImageTextCosine(Metric):
@@ -29,6 +34,7 @@ class ImageTextCosine(Metric):
         config: Which backbone judges; only its name is used here.
         backbone: The judge, with a class token and a text tower.
         dataset: Where the pictures of samples are.
+        digest: Content hash of the judge's weights, for the signature; empty for none.
 
     Raises:
         FeatureError: The backbone has no text tower.
@@ -37,9 +43,9 @@ class ImageTextCosine(Metric):
     which are made for the cosines of one certain model.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("image",)
+    needs = ("image",)
 
-    def __init__(self, config: ImageTextCosineConfig, backbone: Backbone, dataset: Dataset) -> None:
+    def __init__(self, config: ImageTextCosineConfig, backbone: Backbone, dataset: Dataset, digest: str = "") -> None:
         if not backbone.text_space:
             raise FeatureError(
                 f"image-text-cosine reads sentences as well, and backbone '{config.backbone}' has no text tower",
@@ -48,6 +54,7 @@ class ImageTextCosine(Metric):
         self.config = config
         self.backbone = backbone
         self.dataset = dataset
+        self.digest = digest
         self._scores: list[float] = []
 
     @classmethod
@@ -61,7 +68,7 @@ class ImageTextCosine(Metric):
         for kind in ("backbone", "dataset"):
             if context.parts.get(kind) is None:
                 raise DataError(f"image-text-cosine judges with a backbone and a data set, and no {kind} was given")
-        return cls(config, context.parts["backbone"], context.parts["dataset"])
+        return cls(config, context.parts["backbone"], context.parts["dataset"], context.hashes.get("backbone", ""))
 
     @torch.inference_mode()
     def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
@@ -69,27 +76,31 @@ class ImageTextCosine(Metric):
 
         Raises:
             FeatureError: The judge has no class token, or one of its vectors is NaN or infinite.
-            DataError: A picture cannot be loaded.
+            DataError: A caption is no text, or a picture cannot be loaded.
         """
-        pairs = list(zip(samples, captions, strict=True))
+        pairs = pairs_of("image-text-cosine", samples, captions, references=False)
         for part in iter_batches(len(pairs), _TOGETHER):
-            keys = list(dict.fromkeys(sample.image_id for sample, _ in pairs[part]))
+            keys = list(dict.fromkeys(pair.sample.image_id for pair in pairs[part]))
             seen = self._seen([self.dataset.image(key) for key in keys])
-            rows = [keys.index(sample.image_id) for sample, _ in pairs[part]]
-            said = self.backbone.encode_text([caption for _, caption in pairs[part]]).float()
+            rows = [keys.index(pair.sample.image_id) for pair in pairs[part]]
+            said = self.backbone.encode_text([pair.caption for pair in pairs[part]]).float()
             found = cosine_similarity(seen[rows], said, dim=-1)
             if not bool(torch.isfinite(found).all()):
                 raise FeatureError(f"image-text-cosine: backbone '{self.config.backbone}' gave NaN or infinite values")
             self._scores += found.tolist()
 
     def compute(self) -> Score:
-        """Judge everything taken in so far."""
-        mean = sum(self._scores) / len(self._scores) if self._scores else 0.0
-        signature = (
-            f"image-text-cosine|mean of samples|class token of the whole picture|no factor, no cut at 0"
-            f"|backbone={self.config.backbone}|{self.backbone.space} and {self.backbone.text_space}"
+        """Judge everything taken in so far; 0 for nothing."""
+        told = signature(
+            "image-text-cosine",
+            backbone=self.config.backbone,
+            weights=self.digest[:_DIGITS] or "untrained",
+            spaces=f"{self.backbone.space} and {self.backbone.text_space}",
+            prefix="none",
+            view="whole",
+            n=len(self._scores),
         )
-        return Score(mean, tuple(self._scores), signature)
+        return Score(mean_of(self._scores), tuple(self._scores), told)
 
     def _seen(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Return the class tokens (b, d) of pictures; those of one patch grid go through the backbone together."""

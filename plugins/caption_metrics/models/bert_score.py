@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from regionkit.core.contracts import BuildContext, Metric, Sample, Score, iter_batches
 from regionkit.core.signatures import signature
 from regionkit.core.weights import WeightFile
+from regionkit.plugins.caption_metrics.averages import mean_of
 from regionkit.plugins.caption_metrics.models.configs import BertScoreConfig
 from regionkit.plugins.caption_metrics.models.encoders import Encoded, TextEncoder, check_layers, load_encoder
 from regionkit.plugins.caption_metrics.models.inputs import Pair, pairs_of
@@ -78,8 +79,7 @@ class BertScore(Metric):
         for part in iter_batches(len(self._pairs) - known, _TOGETHER):
             scores += self._judged(encoder, self._pairs[known:][part], frequencies)
         self._scores = scores
-        mean = sum(scores) / len(scores) if scores else 0.0
-        return Score(mean, tuple(scores), self._signature(encoder))
+        return Score(mean_of(scores), tuple(scores), self._signature(encoder))
 
     def _signature(self, encoder: TextEncoder) -> str:
         return signature(

@@ -13,6 +13,7 @@ from regionkit.core.contracts import BuildContext, Dataset, Metric, Sample, Scor
 from regionkit.core.errors import DataError, RegionkitError
 from regionkit.core.signatures import signature
 from regionkit.core.visual_prompts import Style, render
+from regionkit.plugins.caption_metrics.averages import mean_of
 from regionkit.plugins.caption_metrics.models.configs import (
     ClipScoreConfig,
     PacScoreConfig,
@@ -112,8 +113,8 @@ class DualEncoderScore(Metric):
 
     def compute(self) -> Score:
         """Judge everything taken in so far; 0 for nothing."""
-        mean = float(np.mean(self._scores)) if self._scores else 0.0
-        return Score(mean, tuple(self._scores), signature(self.name, **self.fields(), n=len(self._scores)))
+        told = signature(self.name, **self.fields(), n=len(self._scores))
+        return Score(mean_of(self._scores), tuple(self._scores), told)
 
     def fields(self) -> dict[str, object]:
         """Return what the score depends on beside the number of samples."""
@@ -163,7 +164,7 @@ class ClipScore(DualEncoderScore):
     """
 
     name, factor = "clipscore", CLIP_FACTOR
-    needs: ClassVar[tuple[str, ...]] = ("image",)
+    needs = ("image",)
     config: ClipScoreConfig
 
     @property
@@ -191,7 +192,7 @@ class PacScore(DualEncoderScore):
     """
 
     name, factor = "pac-s", PAC_FACTOR
-    needs: ClassVar[tuple[str, ...]] = ("image",)
+    needs = ("image",)
 
     def scores(self, pairs: Sequence[Pair]) -> Floats:
         """Return PAC-S (n,)."""
@@ -208,7 +209,7 @@ class RefClipScore(DualEncoderScore):
     Source: Hessel et al., arXiv 2104.08718, equation 2, as its release computes it; see :func:`with_references`.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("references", "image")
+    needs: tuple[str, ...] = ("references", "image")
     name, factor = "ref-clipscore", CLIP_FACTOR
 
     def scores(self, pairs: Sequence[Pair]) -> Floats:
@@ -231,6 +232,11 @@ class RefPacScore(RefClipScore):
 
     name, factor = "ref-pac-s", PAC_FACTOR
     config: RefPacScoreConfig
+
+    def __init__(self, config: Config, judge: Judge, dataset: Dataset | None, digest: str = "") -> None:
+        super().__init__(config, judge, dataset, digest)
+        if not self.looks(config):
+            self.needs = ("references",)
 
     @classmethod
     def looks(cls, config: Config) -> bool:

@@ -52,8 +52,8 @@ class RefClipScoreConfig:
     """Options of ``ref-clipscore``.
 
     Attributes:
-        backbone: As in :class:`ClipScoreConfig`.
-        view: As in :class:`ClipScoreConfig`.
+        backbone: As in ``clipscore``.
+        view: As in ``clipscore``.
     """
 
     backbone: str | dict[str, Any] = field(default_factory=_official_clip)
@@ -65,10 +65,10 @@ class PacScoreConfig:
     """Options of ``pac-s``.
 
     Attributes:
-        backbone: The backbone that judges, as in :class:`ClipScoreConfig`, with the weights of PAC-S:
+        backbone: The backbone that judges, as in ``clipscore``, with the weights of PAC-S:
             ``{name: clip, model: vit-b32, weights: file:clip_ViT-B-32.pth}``. There is no default: with the weights of
             plain CLIP the number would be no PAC-S. The signature holds their hash.
-        view: As in :class:`ClipScoreConfig`.
+        view: As in ``clipscore``.
     """
 
     backbone: str | dict[str, Any]
@@ -80,10 +80,10 @@ class RefPacScoreConfig:
     """Options of ``ref-pac-s``.
 
     Attributes:
-        backbone: As in :class:`PacScoreConfig`.
+        backbone: As in ``pac-s``.
         variant: ``official`` is the harmonic mean of PAC-S and the best cosine of the caption with a reference.
             ``patchioner`` is that cosine alone, which the tables of Patch-ioner (arXiv 2510.02898) call P, or RefPAC-S.
-        view: As in :class:`ClipScoreConfig`; variant ``patchioner`` looks at no picture.
+        view: As in ``clipscore``; variant ``patchioner`` looks at no picture.
     """
 
     backbone: str | dict[str, Any]

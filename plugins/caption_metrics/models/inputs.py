@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from regionkit.core.contracts import Sample
 from regionkit.core.errors import DataError
+from regionkit.plugins.caption_metrics.inputs import checked_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +38,16 @@ def pairs_of(metric: str, samples: Sequence[Sample], captions: Sequence[str], *,
         DataError: A caption or a reference is no text, or a sample has no reference.
     """
     found = []
-    for sample, caption in zip(samples, captions, strict=True):
+    for sample, caption in checked_pairs(metric, samples, captions, references=references):
         texts = sample.references if references else ()
         if references and not texts:
             raise DataError(f"{metric}: sample '{sample.id}' has no reference caption to be held against")
-        found.append(
-            Pair(sample, readable(metric, sample, caption), tuple(readable(metric, sample, text) for text in texts))
-        )
+        found.append(Pair(sample, readable(caption), tuple(map(readable, texts))))
     return found
 
 
-def readable(metric: str, sample: Sample, text: object) -> str:
-    """Return a text that tokenizers can read: halves of signs, which UTF-8 cannot hold, become U+FFFD.
-
-    Raises:
-        DataError: It is no text.
-    """
-    if not isinstance(text, str):
-        raise DataError(f"{metric}: a caption or reference of sample '{sample.id}' is no text but {text!r}")
+def readable(text: str) -> str:
+    """Return a text that tokenizers can read: lone surrogates, which UTF-8 cannot hold, become U+FFFD."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -11,8 +11,9 @@ from torch.nn.functional import cosine_similarity
 from regionkit.core.contracts import BuildContext, Metric, Sample, Score, iter_batches
 from regionkit.core.signatures import signature
 from regionkit.core.weights import WeightFile
+from regionkit.plugins.caption_metrics.averages import mean_of
 from regionkit.plugins.caption_metrics.models.configs import SemanticSimilarityConfig
-from regionkit.plugins.caption_metrics.models.encoders import load_encoder
+from regionkit.plugins.caption_metrics.models.encoders import TextEncoder, load_encoder
 from regionkit.plugins.caption_metrics.models.inputs import Pair, pairs_of
 from regionkit.plugins.caption_metrics.models.sources import weights_of
 from regionkit.plugins.caption_metrics.words.cleaning import CLEANINGS
@@ -69,8 +70,7 @@ class SemanticSimilarity(Metric):
         encoder = load_encoder(NAME, self.weights, seed=self.seed)
         new = self._pairs[len(self._scores) :]
         for part in iter_batches(len(new), _TOGETHER):
-            self._scores += self._judged(new[part])
-        mean = sum(self._scores) / len(self._scores) if self._scores else 0.0
+            self._scores += self._judged(encoder, new[part])
         told = signature(
             NAME,
             model=encoder.size if self.weights else "untrained",
@@ -80,10 +80,9 @@ class SemanticSimilarity(Metric):
             references=self.config.references,
             n=len(self._scores),
         )
-        return Score(mean, tuple(self._scores), told)
+        return Score(mean_of(self._scores), tuple(self._scores), told)
 
-    def _judged(self, pairs: Sequence[Pair]) -> list[float]:
-        encoder = load_encoder(NAME, self.weights, seed=self.seed)
+    def _judged(self, encoder: TextEncoder, pairs: Sequence[Pair]) -> list[float]:
         clean, clean_reference = _cleaning(self.config.cleaning)
         texts = [(clean(pair.caption), [clean_reference(text) for text in pair.references]) for pair in pairs]
         places = {text: at for at, text in enumerate(dict.fromkeys(one for own, all_ in texts for one in (own, *all_)))}

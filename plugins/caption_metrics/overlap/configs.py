@@ -26,7 +26,7 @@ class RougeLConfig:
     """Options of ``rouge-l``.
 
     Attributes:
-        tokeniser: As in :class:`BleuConfig`.
+        tokeniser: As in ``bleu``.
     """
 
     tokeniser: Tokeniser = "ptb"
@@ -37,8 +37,8 @@ class CiderDConfig:
     """Options of ``cider-d``.
 
     Attributes:
-        tokeniser: As in :class:`BleuConfig`.
-        documents: File of document frequencies, as ``save_document_frequencies`` writes it, such as those of COCO val.
+        tokeniser: As in ``bleu``.
+        documents: File of document frequencies, as ``toolkit idf`` writes it, such as those of COCO val.
             Values are then comparable over selections of different size. Empty for the references of the run itself,
             as in the official evaluation.
     """

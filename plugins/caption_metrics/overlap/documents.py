@@ -30,7 +30,7 @@ ORDERS = 4
 _DIGITS = 8
 #: Key of our JSON in the metadata of a file, and the version of its layout.
 _KEY, _FORMAT = "regionkit", "document-frequencies-1"
-_HINT = "make it with save_document_frequencies, from the references that the frequencies are to come from"
+_HINT = "make one of the references that the frequencies are to come from: toolkit idf REFERENCES --out FILE"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -101,10 +101,7 @@ def save_document_frequencies(
 
     The table ``coco-val-df.p`` of the CIDEr-D release is a pickle, and is not read; this makes one of COCO's file::
 
-        images = collections.defaultdict(list)
-        for row in json.load(open("captions_val2014.json"))["annotations"]:
-            images[row["image_id"]].append(row["caption"])
-        save_document_frequencies("coco-val.safetensors", list(images.values()))
+        toolkit idf captions_val2014.json --out coco-val.safetensors
 
     Args:
         path: The file to make, ``.safetensors``. Equal references give an equal file, in whatever order they come.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum
 from typing import ClassVar
 
 import numpy as np
@@ -12,12 +11,14 @@ from numpy.typing import NDArray
 from regionkit.core.contracts import Metric, Sample, Score
 from regionkit.core.errors import DataError
 from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of
+from regionkit.plugins.caption_metrics.inputs import checked_pairs
 from regionkit.plugins.caption_metrics.overlap.bleu import ORDERS, bleu, statistics
 from regionkit.plugins.caption_metrics.overlap.cider import SIGMA, cider_d
 from regionkit.plugins.caption_metrics.overlap.configs import BleuConfig, CiderDConfig, RougeLConfig
 from regionkit.plugins.caption_metrics.overlap.documents import DocumentFrequencies, SavedFrequencies, of_references
 from regionkit.plugins.caption_metrics.overlap.rouge import BETA, rouge_l
-from regionkit.plugins.caption_metrics.overlap.texts import TextIndex, check_text, index_texts
+from regionkit.plugins.caption_metrics.overlap.texts import TextIndex, index_texts
 
 Floats = NDArray[np.float64]
 
@@ -42,11 +43,8 @@ class OverlapMetric(Metric):
         Raises:
             DataError: A sample has no reference, or a caption or a reference is no text.
         """
-        pairs = list(zip(samples, captions, strict=True))
-        for sample, caption in pairs:
-            check_text(self.name, "caption", sample.id, caption)
-            for text in sample.references:
-                check_text(self.name, "reference", sample.id, text)
+        pairs = checked_pairs(self.name, samples, captions, references=True)
+        for sample in samples:
             if not sample.references:
                 raise DataError(f"{self.name}: sample '{sample.id}' has no reference caption")
         self._captions += [caption for _, caption in pairs]
@@ -56,9 +54,8 @@ class OverlapMetric(Metric):
         return index_texts(tuple(self._captions), tuple(map(tuple, self._references)), self.config.tokeniser)
 
     def _score_of_mean(self, values: Floats, signed: str) -> Score:
-        # fsum is exact: the mean does not depend on the order of the samples, not even in the last digit.
         per_sample = tuple(values.tolist())
-        return Score(fsum(per_sample) / len(per_sample) if per_sample else 0.0, per_sample, signed)
+        return Score(mean_of(per_sample), per_sample, signed)
 
 
 class Bleu(OverlapMetric):

@@ -14,7 +14,6 @@ from itertools import chain, count
 
 import numpy as np
 
-from regionkit.core.errors import DataError
 from regionkit.plugins.caption_metrics.overlap.ngrams import Flags, Ints, NgramTable, number_ngrams, tabulate
 from regionkit.plugins.caption_metrics.overlap.tokenisers import TOKENISERS
 
@@ -191,27 +190,6 @@ class Chunk:
             if len(self.index.words) <= KEPT_WORDS:
                 self._tables[order] = table
         return table
-
-
-def check_text(metric: str, what: str, sample: str, text: object) -> str:
-    """Return a text as it is.
-
-    Args:
-        metric: Name of the metric, for the message.
-        what: ``caption`` or ``reference``.
-        sample: Id of the sample.
-        text: What should be text.
-
-    Raises:
-        DataError: It is none.
-    """
-    if isinstance(text, str):
-        return text
-    found = "None" if text is None else f"{text!r:.60} ({type(text).__name__})"
-    raise DataError(
-        f"{metric}: the {what} of sample '{sample}' is {found}, and must be text",
-        "an empty caption is '', which scores like any other",
-    )
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,8 @@ from typing import Any
 from regionkit.core.contracts import Metric, Sample, Score
 from regionkit.core.errors import DataError
 from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of
+from regionkit.plugins.caption_metrics.inputs import checked_pairs
 from regionkit.plugins.caption_metrics.regions.answer_words import normalised, strip_punctuation
 from regionkit.plugins.caption_metrics.regions.configs import VqaAccuracyConfig
 
@@ -25,6 +27,8 @@ class VqaAccuracy(Metric):
     2022, direct answers (``a-okvqa``); Hudson and Manning, GQA, CVPR 2019, as evaluated in LAVIS (``gqa``).
     """
 
+    needs = ("answers|references",)
+
     def __init__(self, config: VqaAccuracyConfig) -> None:
         self.config = config
         self._scores: list[float] = []
@@ -33,19 +37,18 @@ class VqaAccuracy(Metric):
         """Take in answers to the questions of samples, in order.
 
         Raises:
-            DataError: A sample has no answers, or too few of them for the variant.
+            DataError: A sample has no answers, or too few of them for the variant; an answer is no text.
         """
-        for sample, caption in zip(samples, captions, strict=True):
+        for sample, caption in checked_pairs("vqa-accuracy", samples, captions):
             prediction = caption.replace("\n", " ").replace("\t", " ").strip()
             self._scores.append(self._accuracy(prediction, self._answers(sample)))
 
     def compute(self) -> Score:
         """Judge everything taken in so far."""
-        mean = sum(self._scores) / len(self._scores) if self._scores else 0.0
         told = signature(
             "vqa-accuracy", variant=self.config.variant, normalise=self.config.normalise, n=len(self._scores)
         )
-        return Score(mean, tuple(self._scores), told)
+        return Score(mean_of(self._scores), tuple(self._scores), told)
 
     def _answers(self, sample: Sample) -> list[str]:
         stated = sample.info.get("answers")

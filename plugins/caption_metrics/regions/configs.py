@@ -19,7 +19,8 @@ class VqaAccuracyConfig:
             three, 1 at most. ``gqa``: 1 where any of the answers is it, data with one answer a question.
         normalise: What the evaluation of VQA makes of an answer (no articles, no punctuation, numbers as digits) is
             done to ``both`` sides, to the ``prediction`` alone, or to ``none``. ``release``: as each benchmark does it.
-            ``vqa``: the prediction, and of the answers of people only the punctuation, and that only where they differ.
+            ``vqa``: the prediction, and of the answers of people only the punctuation, and that only where they differ
+            (later versions of its code do all of it to both sides, where the answers differ; else to neither).
             ``a-okvqa``: none. ``gqa``: the prediction; later code does both.
     """
 

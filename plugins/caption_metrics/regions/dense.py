@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class DenseMap(Metric):
     samples and no statistics; an interval would take a new ranking for every draw of images.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("ground_truth",)
+    needs = ("ground_truth",)
 
     def __init__(self, config: DenseMapConfig) -> None:
         self.config = config

@@ -17,7 +17,7 @@ from regionkit.plugins.caption_metrics.regions.dense_records import load_json
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class CaptionJudge:
     """A similarity of captions.
 
     Attributes:
@@ -31,7 +31,7 @@ class Judge:
     start: Callable[[], None] | None = None
 
 
-def judge_of(config: DenseMapConfig) -> Judge:
+def judge_of(config: DenseMapConfig) -> CaptionJudge:
     """Return what the options name.
 
     Raises:
@@ -42,10 +42,10 @@ def judge_of(config: DenseMapConfig) -> Judge:
         return _meteor()
     if config.similarity == "table":
         return _recorded(Path(config.table).expanduser())
-    return Judge("none")
+    return CaptionJudge("none")
 
 
-def _meteor() -> Judge:
+def _meteor() -> CaptionJudge:
     # Imported here: whoever judges boxes alone, or by a table, has no use for Java.
     from regionkit.plugins.caption_metrics.java.jars import sha256
     from regionkit.plugins.caption_metrics.java.meteor import find_meteor, segment_scores
@@ -55,10 +55,10 @@ def _meteor() -> Judge:
     def similarity(captions: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
         return segment_scores(captions, references, program)
 
-    return Judge(f"meteor@{sha256(program.jar)[:12]}", similarity, program.start)
+    return CaptionJudge(f"meteor@{sha256(program.jar)[:12]}", similarity, program.start)
 
 
-def _recorded(path: Path) -> Judge:
+def _recorded(path: Path) -> CaptionJudge:
     rows = load_json(path)
     try:
         known = {(caption, tuple(references)): float(value) for caption, references, value in rows}
@@ -76,4 +76,4 @@ def _recorded(path: Path) -> Judge:
             )
         return np.array([known[pair] for pair in pairs], np.float64)
 
-    return Judge(f"table@{sha256_of(path)[:12]}", similarity)
+    return CaptionJudge(f"table@{sha256_of(path)[:12]}", similarity)

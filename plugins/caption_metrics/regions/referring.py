@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,11 @@ from regionkit.core.errors import DataError, RegionError
 from regionkit.core.geometry import region_mask
 from regionkit.core.regions import Box, Mask, Region
 from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of, ratio_of
+from regionkit.plugins.caption_metrics.inputs import checked_pairs
+
+#: Positions of candidates; Python refuses to read numbers of thousands of digits.
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 class ReferringIou(Metric):
@@ -28,7 +33,7 @@ class ReferringIou(Metric):
     Source: referring segmentation as RegionVLM (arXiv 2403.18260, Table 1) reports it; oIoU is that of earlier work.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("candidates",)
+    needs = ("candidates",)
     parts = ("", "overall")
 
     def __init__(self) -> None:
@@ -41,10 +46,10 @@ class ReferringIou(Metric):
         Raises:
             DataError: An answer is no position among the candidates, or a region has no area to compare.
         """
-        for sample, answer in zip(samples, captions, strict=True):
-            if not (answer.isdecimal() and int(answer) < len(sample.candidates)):
+        for sample, answer in checked_pairs("referring-iou", samples, captions):
+            if not (_NUMBER.fullmatch(answer) and int(answer) < len(sample.candidates)):
                 raise DataError(
-                    f"referring-iou: the answer '{answer}' to sample '{sample.id}' is no number below "
+                    f"referring-iou: the answer '{answer:.40}' to sample '{sample.id}' is no number below "
                     f"{len(sample.candidates)}",
                     "it judges referring tasks, such as ris@mini; captions are judged by other metrics",
                 )
@@ -59,7 +64,7 @@ class ReferringIou(Metric):
 
     def compute(self) -> Score:
         """Judge everything taken in so far."""
-        mean = sum(self._scores) / len(self._scores) if self._scores else 0.0
+        mean = mean_of(self._scores)
         told = {"choice": "argmax of log-likelihood", "n": len(self._scores)}
         areas = np.array(self._areas, dtype=np.float64).reshape(-1, 2)
         value = float(self.pool("overall", areas.sum(0)[None])[0])
@@ -75,7 +80,7 @@ class ReferringIou(Metric):
     @classmethod
     def pool(cls, part: str, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the summed intersections over the summed unions (d,) from their sums (d, 2); 0 for an empty union."""
-        return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
+        return ratio_of(sums)
 
 
 def _areas(sample: Sample, chosen: Region) -> tuple[float, float]:
@@ -86,8 +91,8 @@ def _areas(sample: Sample, chosen: Region) -> tuple[float, float]:
     mask = next((region for region in (target, chosen) if isinstance(region, Mask)), None)
     if mask is None:
         raise DataError(
-            f"referring-iou: sample '{sample.id}' compares a {chosen.kind} with a {target.kind}, which have no area "
-            "of their own",
+            f"referring-iou: sample '{sample.id}' compares regions of kinds '{chosen.kind}' and '{target.kind}', "
+            "which are no two areas",
             "give candidates and region as masks, or both as boxes",
         )
     height, width = mask.bitmap.shape

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from regionkit.core.contracts import Metric, Sample, Score
 from regionkit.core.errors import DataError
 from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of, ratio_of
+from regionkit.plugins.caption_metrics.inputs import checked_pairs
 from regionkit.plugins.caption_metrics.regions.configs import STAGES, VcrConfig
 
 _NUMBER = re.compile(r"[0-9]+")
@@ -46,7 +47,7 @@ class Vcr(Metric):
     Sources: Zellers et al., From Recognition to Cognition, CVPR 2019; RegionVLM, arXiv 2403.18260, Table 2.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("references", "stage", "question", "label")
+    needs = ("references", "stage", "question", "label")
 
     def __init__(self, config: VcrConfig) -> None:
         self.config = config
@@ -58,9 +59,9 @@ class Vcr(Metric):
         """Take in replies to samples, in order.
 
         Raises:
-            DataError: A sample does not say what is asked of it, or asks what another one asked.
+            DataError: A sample does not say what is asked of it, or asks what another one asked; a reply is no text.
         """
-        for sample, reply in zip(samples, captions, strict=True):
+        for sample, reply in checked_pairs("vcr", samples, captions):
             stage, question, label = self._asked(sample)
             if (stage, question) in self._seen:
                 other = self._seen[stage, question]
@@ -82,15 +83,14 @@ class Vcr(Metric):
                 raise DataError(f"vcr: no sample is of stage '{stage}'", f"judge those that are there: {self._there()}")
         parts = {stage: self._score(stage, found) for stage, found in rows.items()}
         parsed = tuple(float(reply.parsed) for reply in self._replies)
-        mean = sum(parsed) / len(parsed) if parsed else 0.0
-        parts["parsed"] = Score(mean, parsed, self._signature("parsed", len(parsed)))
+        parts["parsed"] = Score(mean_of(parsed), parsed, self._signature("parsed", len(parsed)))
         whole = parts[self.config.stages[-1]]
         return Score(whole.value, None, whole.signature, parts, whole.statistics)
 
     @classmethod
     def pool(cls, part: str, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return right questions over all questions (d,) from their sums (d, 2); 0 where a draw holds no question."""
-        return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
+        return ratio_of(sums)
 
     def _asked(self, sample: Sample) -> tuple[str, Hashable, int]:
         stage, question, label = (sample.info.get(key) for key in ("stage", "question", "label"))

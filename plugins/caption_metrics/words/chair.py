@@ -15,23 +15,28 @@ from numpy.typing import NDArray
 from regionkit.core.contracts import BuildContext, Metric, Sample, Score
 from regionkit.core.errors import DataError
 from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of, ratio_of
+from regionkit.plugins.caption_metrics.inputs import checked_pairs
 from regionkit.plugins.caption_metrics.overlap.tokenisers import TOKENISERS
 from regionkit.plugins.caption_metrics.words.configs import ChairConfig
 from regionkit.plugins.caption_metrics.words.lexicon import Lexicon, with_plurals
 
 #: Before these words, "baby" and "adult" (animals) and "passenger" (vehicles) say which, and name no person.
-#: All rules of the release that change what a word names; those that only join words follow from the lexicon.
 _ANIMALS = ("animal", "bear", "bird", "cat", "cow", "cub", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 _VEHICLES = ("jet", "train")
+#: All rules of the release that change what a word names; those that only join words follow from the lexicon.
 _QUALIFIED = {
     **{f"{which} {animal}": animal for which in ("adult", "baby") for animal in _ANIMALS},
     **{f"passenger {vehicle}": vehicle for vehicle in _VEHICLES},
     "bow tie": "tie",
     "toilet seat": "toilet",
     "home plate": "home plate",  # of a baseball field, no dish
+    "train track": "train track",  # no train need be there
     "hot dog": "hot dog",
     "teddy bear": "teddy bear",
 }
+#: What samples must carry, by the option ``objects``.
+_NEEDED = {"both": "objects|references", "stated": "objects", "references": "references"}
 
 
 class Chair(Metric):
@@ -56,6 +61,7 @@ class Chair(Metric):
 
     def __init__(self, config: ChairConfig, lexicon: Mapping[str, str]) -> None:
         self.config = config
+        self.needs = (_NEEDED[config.objects],)
         qualified = {form: lexicon.get(word, "") for form, word in _QUALIFIED.items()}
         self.lexicon = Lexicon({**with_plurals(qualified), **lexicon})
         self._counts: list[tuple[int, int]] = []
@@ -82,9 +88,9 @@ class Chair(Metric):
         """Take in captions of samples, in order.
 
         Raises:
-            DataError: Nothing says what a sample's picture shows.
+            DataError: Nothing says what a sample's picture shows; a caption or a reference is no text.
         """
-        for sample, caption in zip(samples, captions, strict=True):
+        for sample, caption in checked_pairs("chair", samples, captions, references=self.config.objects != "stated"):
             truth = self._truth(sample)
             named = self.objects(caption)
             if self.config.count == "objects":
@@ -95,19 +101,17 @@ class Chair(Metric):
     def compute(self) -> Score:
         """Judge everything taken in so far."""
         counts = np.array(self._counts, dtype=np.float64).reshape(-1, 2)
-        wrong = (counts[:, 0] > 0).astype(np.float64)
-        mean = float(wrong.mean()) if len(wrong) else 0.0
-        sentences = Score(mean, tuple(wrong.tolist()), self._signature("sentences"))
-        shares = np.divide(counts[:, 0], counts[:, 1], out=np.zeros(len(counts)), where=counts[:, 1] > 0)
+        wrong = tuple((counts[:, 0] > 0).astype(np.float64).tolist())
+        sentences = Score(mean_of(wrong), wrong, self._signature("sentences"))
         value = float(self.pool("instances", counts.sum(0)[None])[0])
-        instances = Score(value, tuple(shares.tolist()), self._signature("instances"), statistics=counts)
+        instances = Score(value, tuple(ratio_of(counts).tolist()), self._signature("instances"), statistics=counts)
         parts = {"sentences": sentences, "instances": instances}
         return Score(sentences.value, sentences.per_sample, sentences.signature, parts)
 
     @classmethod
     def pool(cls, part: str, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return wrong mentions over all mentions (d,) from their sums (d, 2); 0 where there is no mention."""
-        return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
+        return ratio_of(sums)
 
     def objects(self, text: str) -> list[str]:
         """Return the objects that a text names, one entry a mention, in order."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from regionkit.core.contracts import Metric, Sample, Score
 from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of
+from regionkit.plugins.caption_metrics.inputs import checked_pairs
 from regionkit.plugins.caption_metrics.overlap.tokenisers import TOKENISERS
 from regionkit.plugins.caption_metrics.words.configs import DistinctConfig, LengthConfig
 
@@ -22,7 +23,7 @@ class Distinct(Metric):
     They divide by the number of words for every n; that is ``per: words``.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs = ()
 
     def __init__(self, config: DistinctConfig) -> None:
         self.config = config
@@ -32,8 +33,12 @@ class Distinct(Metric):
         self._count = 0
 
     def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
-        """Take in captions; samples are not looked at."""
-        for _, caption in zip(samples, captions, strict=True):
+        """Take in captions; of samples only the ids are looked at.
+
+        Raises:
+            DataError: A caption is no text.
+        """
+        for _, caption in checked_pairs("distinct-n", samples, captions):
             words = TOKENISERS[self.config.tokeniser](caption)
             for order, seen in enumerate(self._distinct, start=1):
                 grams = list(zip(*(words[start:] for start in range(order)), strict=False))
@@ -62,19 +67,22 @@ class Length(Metric):
     as "longer", never as "better".
     """
 
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs = ()
 
     def __init__(self, config: LengthConfig) -> None:
         self.config = config
         self._lengths: list[float] = []
 
     def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
-        """Take in captions; samples are not looked at."""
-        for _, caption in zip(samples, captions, strict=True):
+        """Take in captions; of samples only the ids are looked at.
+
+        Raises:
+            DataError: A caption is no text.
+        """
+        for _, caption in checked_pairs("length", samples, captions):
             self._lengths.append(float(len(TOKENISERS[self.config.tokeniser](caption))))
 
     def compute(self) -> Score:
         """Judge everything taken in so far."""
-        mean = sum(self._lengths) / len(self._lengths) if self._lengths else 0.0
         told = signature("length", unit="words", tokeniser=self.config.tokeniser, n=len(self._lengths))
-        return Score(mean, tuple(self._lengths), told)
+        return Score(mean_of(self._lengths), tuple(self._lengths), told)

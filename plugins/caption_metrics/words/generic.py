@@ -9,6 +9,8 @@ from typing import ClassVar, Self
 from regionkit.core.contracts import BuildContext, Metric, Sample, Score
 from regionkit.core.errors import DataError
 from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of
+from regionkit.plugins.caption_metrics.inputs import checked_pairs
 from regionkit.plugins.caption_metrics.overlap.tokenisers import TOKENISERS
 from regionkit.plugins.caption_metrics.words.configs import GenericRateConfig
 from regionkit.plugins.caption_metrics.words.lexicon import Lexicon
@@ -35,7 +37,7 @@ class GenericRate(Metric):
         lexicon: The forms of nouns; only read with ``nouns: true``.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs = ()
     higher_is_better: ClassVar[bool] = False
 
     def __init__(self, config: GenericRateConfig, lexicon: Mapping[str, str]) -> None:
@@ -70,9 +72,13 @@ class GenericRate(Metric):
             raise DataError(f"generic-rate: {error.message}", hint) from error
 
     def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
-        """Take in captions of samples, in order."""
+        """Take in captions of samples, in order.
+
+        Raises:
+            DataError: A caption is no text.
+        """
         split = TOKENISERS[self.config.tokeniser]
-        for sample, caption in zip(samples, captions, strict=True):
+        for sample, caption in checked_pairs("generic-rate", samples, captions):
             words = split(caption)
             said = " ".join(words)
             self._said.append(said)
@@ -107,4 +113,4 @@ class GenericRate(Metric):
             tokeniser=self.config.tokeniser,
             n=len(values),
         )
-        return Score(sum(values) / len(values) if values else 0.0, values, told)
+        return Score(mean_of(values), values, told)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from regionkit.core.contracts import Metric, Sample, Score
 from regionkit.core.errors import DataError
 from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of
+from regionkit.plugins.caption_metrics.inputs import checked_pairs
 from regionkit.plugins.caption_metrics.words.cleaning import CLEANINGS
 from regionkit.plugins.caption_metrics.words.configs import SemanticIouConfig
 
@@ -29,9 +31,9 @@ class SemanticIou(Metric):
         """Take in phrases for samples, in order.
 
         Raises:
-            DataError: A sample has no reference.
+            DataError: A sample has no reference; a phrase or a reference is no text.
         """
-        for sample, caption in zip(samples, captions, strict=True):
+        for sample, caption in checked_pairs("semantic-iou", samples, captions, references=True):
             if not sample.references:
                 raise DataError(f"semantic-iou: sample '{sample.id}' has no reference: its category, as a phrase")
             found = [semantic_iou(caption, category, self.config.cleaning) for category in sample.references]
@@ -39,9 +41,8 @@ class SemanticIou(Metric):
 
     def compute(self) -> Score:
         """Judge everything taken in so far."""
-        mean = sum(self._scores) / len(self._scores) if self._scores else 0.0
         told = signature("semantic-iou", cleaning=self.config.cleaning, references="best", empty=0, n=len(self._scores))
-        return Score(mean, tuple(self._scores), told)
+        return Score(mean_of(self._scores), tuple(self._scores), told)
 
 
 def semantic_iou(prediction: str, category: str, cleaning: str) -> float:

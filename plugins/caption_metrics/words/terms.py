@@ -8,6 +8,8 @@ from typing import ClassVar, Self
 from regionkit.core.contracts import BuildContext, Metric, Sample, Score
 from regionkit.core.errors import DataError
 from regionkit.core.signatures import signature
+from regionkit.plugins.caption_metrics.averages import mean_of
+from regionkit.plugins.caption_metrics.inputs import checked_pairs
 from regionkit.plugins.caption_metrics.overlap.tokenisers import TOKENISERS
 from regionkit.plugins.caption_metrics.words.configs import TermF1Config
 from regionkit.plugins.caption_metrics.words.lexicon import Lexicon
@@ -42,23 +44,25 @@ class TermF1(Metric):
         """
         dataset = context.parts.get("dataset")
         if dataset is None:
-            raise DataError(f"{cls.kind[:-1]}-f1 takes its lexicon from a data set, and none was given")
+            raise DataError(
+                f"{cls.kind[:-1]}-f1 takes its lexicon from a data set, and none was given",
+                "judge captions of a data set that has one, such as: toolkit run mini --data box@mini",
+            )
         return cls(config, dataset.lexicon(cls.kind))
 
     def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
         """Take in captions of samples, in order.
 
         Raises:
-            DataError: Nothing says which terms are true of a sample.
+            DataError: Nothing says which terms are true of a sample; a caption or a reference is no text.
         """
-        for sample, caption in zip(samples, captions, strict=True):
+        for sample, caption in checked_pairs(f"{self.kind[:-1]}-f1", samples, captions, references=True):
             truths, named = self._truths(sample), self.find(caption)
             self._scores.append(max(f1(named, truth) for truth in truths))
             self._stated += sample.info.get(self.kind) is not None
 
     def compute(self) -> Score:
         """Judge everything taken in so far."""
-        mean = sum(self._scores) / len(self._scores) if self._scores else 0.0
         told = signature(
             f"{self.kind[:-1]}-f1",
             truth="stated or best reference",
@@ -67,7 +71,7 @@ class TermF1(Metric):
             lexicon=self._lexicon.digest,
             n=len(self._scores),
         )
-        return Score(mean, tuple(self._scores), told)
+        return Score(mean_of(self._scores), tuple(self._scores), told)
 
     def find(self, text: str) -> frozenset[str]:
         """Return the terms that a text names; where several forms start at a word, the longest counts."""
@@ -87,12 +91,14 @@ class TermF1(Metric):
 class NounF1(TermF1):
     """F1 over nouns."""
 
+    needs = ("nouns|references",)
     kind = "nouns"
 
 
 class AttributeF1(TermF1):
     """F1 over attributes, such as sizes and colours, wherever in the caption they stand."""
 
+    needs = ("attributes|references",)
     kind = "attributes"
 
 

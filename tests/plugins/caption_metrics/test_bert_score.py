@@ -292,7 +292,7 @@ def test_it_never_judges_untrained_unless_told_to():
     ("caption", "references", "sentence"),
     [
         param("a", (), "bert-score: sample 'x' has no reference caption", id="no reference"),
-        param(None, ("a",), "bert-score: a caption or reference of sample 'x' is no text but None", id="no caption"),
+        param(None, ("a",), "bert-score: the caption of sample 'x' is None, and must be text", id="no caption"),
     ],
 )
 def test_what_a_sample_lacks_is_said_by_its_id(caption, references, sentence):

@@ -67,6 +67,7 @@ def sample(*references: str, name: str = "s1", **info: object) -> Sample:
         pytest.param("a hot dog and hot dogs", ["hot dog", "hot dog"], id="longest-form"),
         pytest.param("stop lights", ["traffic light"], id="two-words"),
         pytest.param("a batter at home plate", [], id="home-plate"),
+        pytest.param("a dog on a train track, dogs on train tracks", ["dog", "dog"], id="train-track"),
         pytest.param("a teddy bear", ["bear"], id="the-lexicon-wins-over-the-rules"),
         pytest.param("a dogged catcher", [], id="whole-words"),
         pytest.param("", [], id="empty"),
@@ -217,6 +218,12 @@ def test_pooled_sums_are_the_share_of_all_mentions(rows):
     total = Chair.pool("instances", sums.sum(0)[None])
     wrong, named = sums.sum(0)
     assert total.tolist() == [wrong / named if named else 0.0]
+
+
+def test_what_samples_must_carry_follows_from_the_option(synonyms):
+    assert chair(synonyms, objects="stated").needs == ("objects",)
+    assert chair(synonyms, objects="references").needs == ("references",)
+    assert chair(synonyms).needs == ("objects|references",)
 
 
 @pytest.mark.parametrize("stated", [True, False], ids=["stated", "from-references"])

@@ -172,7 +172,7 @@ class TestSavedDocumentFrequencies:
             file.write_bytes(content)
         with pytest.raises(DataError, match=f"coco-val-df.p: {message}") as caught:
             CiderD(CiderDConfig("tokens", str(file)))
-        assert "save_document_frequencies" in caught.value.hints[0]
+        assert "toolkit idf REFERENCES --out FILE" in caught.value.hints[0]
 
     @pytest.mark.parametrize(
         ("name", "value"),

@@ -121,7 +121,7 @@ def test_a_null_vector_is_like_nothing():
 _VECTORS = st.lists(st.lists(st.integers(-9, 9), min_size=3, max_size=3), min_size=2, max_size=6)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(_VECTORS, st.floats(0.01, 100))
 def test_lengths_and_the_order_of_references_do_not_matter_and_more_references_never_hurt(rows, scale):
     caption, references = np.array([rows[0]], dtype=float), np.array(rows[1:], dtype=float)
@@ -226,6 +226,8 @@ def test_the_patchioner_variant_needs_no_pictures():
     alone = RefPacScore.build(config, BuildContext(parts={"backbone": backbone}))
     assert judged(alone, example_samples(3), ["red"] * 3).per_sample == with_data.per_sample
     assert backbone.encoded == 0
+    assert alone.needs == ("references",)  # so that it is not refused where there are no pictures
+    assert made(RefPacScore, RefPacScoreConfig("grid")).needs == RefPacScore.needs == ("references", "image")
     with pytest.raises(ValueError, match="the variant patchioner looks at no picture"):
         RefPacScoreConfig("grid", variant="patchioner", view="crop")
 
@@ -332,8 +334,8 @@ def test_a_backbone_that_cannot_judge_is_refused_by_name(backbone, sentence):
         param({"image_id": "nowhere"}, "red", "the picture of sample '0': there is no picture 'nowhere'", id="picture"),
         param({"region": Box(900, 900, 950, 950)}, "red", "the picture of sample '0': .*outside", id="region outside"),
         param({"references": ()}, "red", "sample '0' has no reference caption to be held against", id="no reference"),
-        param({}, None, "a caption or reference of sample '0' is no text but None", id="no text"),
-        param({"references": ("a", None)}, "red", "a caption or reference of sample '0' is no text", id="reference"),
+        param({}, None, "the caption of sample '0' is None, and must be text", id="no text"),
+        param({"references": ("a", None)}, "red", "the reference of sample '0' is None", id="reference"),
     ],
 )
 def test_what_a_sample_lacks_is_said_by_its_id(change, caption, sentence):

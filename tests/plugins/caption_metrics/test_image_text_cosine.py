@@ -47,7 +47,10 @@ def test_it_is_the_mean_cosine_of_class_token_and_sentence():
     wanted = [by_hand(GridBackbone(), SampleData().image(one.image_id), text) for one, text in pairs]
     assert score.per_sample == pytest.approx(wanted, abs=1e-6)
     assert score.value == pytest.approx(sum(wanted) / 4, abs=1e-6)
-    assert "backbone=grid|grid/image[16] and grid/text[16]" in score.signature
+    assert score.signature == (
+        "image-text-cosine|backbone=grid|weights=untrained|spaces=grid/image[16] and grid/text[16]"
+        "|prefix=none|view=whole|n=4"
+    )
 
 
 def test_a_caption_that_says_the_opposite_has_no_floor_at_zero():
@@ -122,6 +125,12 @@ def test_it_says_what_it_was_not_given(lacking):
     del parts[lacking]
     with pytest.raises(DataError, match=f"and no {lacking} was given"):
         ImageTextCosine.build(CONFIG, BuildContext(parts=parts))
+
+
+def test_the_signature_holds_the_hash_of_the_weights_that_judged():
+    parts = {"backbone": GridBackbone(), "dataset": SampleData()}
+    judge = ImageTextCosine.build(CONFIG, BuildContext(parts=parts, hashes={"backbone": "0123456789abcdef"}))
+    assert "|weights=0123456789ab|" in judge.compute().signature
 
 
 def test_it_keeps_what_metrics_promise():

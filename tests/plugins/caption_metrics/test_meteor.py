@@ -126,7 +126,7 @@ def test_no_neighbour_of_a_nasty_caption_is_changed(nasty, stand_in):
     assert 0 <= scores[1] <= 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(exclude_categories=()) | st.sampled_from("|\r\n\x0b\u2028 \ud800"), max_size=30))
 def test_whatever_the_text_it_is_one_line_without_the_separator(text):
     line = plain_text(text)
@@ -168,13 +168,13 @@ def test_it_conforms(stand_in):
         ),
         pytest.param(
             'time.sleep(99) if "poison" in line else None',
-            "METEOR gave no answer for 2 s while it scored sample '17'\n  it said nothing",
+            "METEOR gave no answer for 1 s while it scored sample '17'\n  it said nothing",
             id="hangs",
         ),
     ],
 )
 def test_a_failure_names_the_sample_and_shows_what_was_said(fault, sentence, stand_in):
-    metric = stand_in(fault, timeout=2.0 if "sleep" in fault else 60.0)
+    metric = stand_in(fault, timeout=1.0 if "sleep" in fault else 60.0)
     segment_scores(["warm"], [["warm"]], replace(metric.program, timeout=60.0))
     metric.update([sample(16, "a cat"), sample(17, "a dog"), sample(18, "boats")], ["a cat", "poison", "boats"])
     with pytest.raises(RunFailed) as caught:
@@ -186,9 +186,9 @@ def test_what_cannot_be_judged_is_refused_by_name(stand_in):
     metric = stand_in()
     with pytest.raises(DataError, match="meteor: sample '7' has no reference caption"):
         metric.update([sample(7)], ["a cat"])
-    with pytest.raises(DataError, match="meteor: the caption of sample '8' is no text but None"):
+    with pytest.raises(DataError, match="meteor: the caption of sample '8' is None, and must be text"):
         metric.update([sample(8, "a")], [None])
-    with pytest.raises(DataError, match="meteor: the reference of sample '9' is no text but 3"):
+    with pytest.raises(DataError, match=r"meteor: the reference of sample '9' is 3 \(int\), and must be text"):
         metric.update([sample(9, "a", 3)], ["a"])
     assert metric.compute().value == 0
 
@@ -199,7 +199,7 @@ def test_raw_captions_are_scored_for_other_metrics(stand_in, tmp_path):
     assert segment_scores([], [], program).tolist() == []
     assert segment_scores(["a", "b", "c"], [[], ["b"], []], program).tolist() == [0, 1, 0]
     assert len(lines_of(tmp_path, "lines")) == 4
-    with pytest.raises(DataError, match="METEOR: the caption of pair 1 is no text but None"):
+    with pytest.raises(DataError, match="METEOR: the caption of pair 1 is None, and must be text"):
         segment_scores(["a", None], [["a"], ["b"]], program)
 
 

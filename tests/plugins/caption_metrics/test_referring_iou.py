@@ -84,7 +84,12 @@ def test_boxes_of_whole_pixels_are_worth_their_masks(corners):
 
 @pytest.mark.parametrize(
     "answer",
-    [pytest.param("3", id="beyond"), pytest.param("-1", id="negative"), pytest.param("a red dog", id="a-caption")],
+    [
+        pytest.param("3", id="beyond"),
+        pytest.param("-1", id="negative"),
+        pytest.param("a red dog", id="a-caption"),
+        pytest.param("1" * 5000, id="more-digits-than-python-reads"),
+    ],
 )
 def test_what_is_no_position_is_refused(answer):
     with pytest.raises(DataError, match=r"referring-iou: the answer .* to sample '0' is no number below 3"):
@@ -95,9 +100,11 @@ def test_what_is_no_position_is_refused(answer):
     ("sample", "message"),
     [
         pytest.param(
-            referring(Box(0, 0, 2, 2), Point.at(1, 1)), "sample 's1' compares a point with a box", id="no-area"
+            referring(Box(0, 0, 2, 2), Point.at(1, 1)),
+            "sample 's1' compares regions of kinds 'point' and 'box'",
+            id="no-area",
         ),
-        pytest.param(referring(Box(0, 0, 2, 2), WholeImage()), "compares a image with a box", id="no-size"),
+        pytest.param(referring(Box(0, 0, 2, 2), WholeImage()), "regions of kinds 'image' and 'box'", id="no-size"),
         pytest.param(
             referring(mask(slice(0, 1), slice(0, 1), (4, 4)), mask(slice(0, 1), slice(0, 1), (5, 4))),
             "referring-iou: sample 's1': ",

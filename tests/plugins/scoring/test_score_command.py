@@ -281,7 +281,7 @@ def test_both_files_cannot_be_standard_input():
 
 def test_samples_that_lack_what_a_metric_needs_are_named(tmp_path):
     assert refused(tmp_path, PREDICTIONS, references={**REFERENCES, "2": {"answers": ["cat"]}}) == (
-        'error: cider-d needs references, which 1 id lacks: 2\n  write {"ID": ["reference", ...]}'
+        'error: cider-d needs references, which 1 id lacks: 2\n  write {"ID": ["reference", ...]} in the references'
     )
 
 
