@@ -12,10 +12,10 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from regionkit.core.cache import cache_folder
 from regionkit.core.errors import RunFailed
@@ -40,6 +40,8 @@ MAIN = "edu.anu.spice.SpiceScorer"
 WHO = "metric 'spice'"
 #: Machines for which the jar brings the library of its cache.
 _CACHE_MACHINES = ("x86_64", "amd64")
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +78,40 @@ def find_spice(config: SpiceConfig) -> SpiceProgram:
     """Find Java and all jars, and check them, without running anything that takes long.
 
     Raises:
-        MissingJava: One is missing or broken; the message says where to get it and where to put it.
+        MissingJava: Some are missing or broken; the message says of each where to get it and where to put it.
     """
-    java = find_java(WHO, config.java)
+    lacking: list[MissingJava] = []
+    java = _found(lambda: find_java(WHO, config.java), lacking)
+    jar = _found(lambda: _find_program(config), lacking)
+    corenlp = _found(lambda: _find_corenlp(config, jar), lacking)
+    if java is None or jar is None or corenlp is None:
+        first, *others = lacking
+        raise MissingJava(first.message, *first.hints, *(line for one in others for line in (one.message, *one.hints)))
+    return SpiceProgram(java, jar, corenlp, _cache(config), config)
+
+
+def _found(find: Callable[[], Found], lacking: list[MissingJava]) -> Found | None:
+    """Return what is looked for, or note why it is not there: a user is told everything that is missing at once."""
+    try:
+        return find()
+    except MissingJava as error:
+        lacking.append(error)
+        return None
+
+
+def _find_program(config: SpiceConfig) -> Path:
     jar = find_jar(WHO, "spice-1.0.jar", "spice", config.jar)
     again = "get it again with: pip install --force-reinstall --no-deps pycocoevalcap"
     check_jar(WHO, jar, "edu/anu/spice/SpiceScorer.class", again)
     if not (jar.parent / "lib" / "SceneGraphParser-1.0.jar").is_file():
         raise MissingJava(f"{WHO} needs the folder {jar.parent / 'lib'} with the jars that come with SPICE", again)
-    corenlp = _find_corenlp(config, jar)
-    return SpiceProgram(java, jar, corenlp, _cache(config), config)
+    return jar
 
 
-def _find_corenlp(config: SpiceConfig, jar: Path) -> tuple[Path, ...]:
+def _find_corenlp(config: SpiceConfig, jar: Path | None) -> tuple[Path, ...]:
     given = Path(config.jars).expanduser()
-    folders = [given] if config.jars else [*jar_folders("spice"), *jar_folders("spice/lib"), jar.parent / "lib"]
+    beside = [jar.parent / "lib"] if jar is not None else []
+    folders = [given] if config.jars else [*jar_folders("spice"), *jar_folders("spice/lib"), *beside]
     how = (
         f"unpack {' and '.join(CORENLP)} from {SOURCE} (384.5 MB, GPL) into a folder",
         f"and name the folder: {FOLDER_VARIABLE}=FOLDER, or option jars",
@@ -99,9 +120,8 @@ def _find_corenlp(config: SpiceConfig, jar: Path) -> tuple[Path, ...]:
     missing = [name for name, path in found.items() if path is None]
     if missing:
         looked = ", ".join(dict.fromkeys(map(str, folders)))
-        raise MissingJava(
-            f"{WHO} needs {' and '.join(missing)}, which pip cannot install", *how, f"looked in: {looked}"
-        )
+        tried = (f"looked in: {looked}",) if looked else ()
+        raise MissingJava(f"{WHO} needs {' and '.join(missing)}, which pip cannot install", *how, *tried)
     paths = [path.resolve() for path in found.values() if path is not None]
     for path, member in zip(paths, CORENLP.values(), strict=True):
         check_jar(WHO, path, member, f"it is in {SOURCE} (384.5 MB, GPL)")

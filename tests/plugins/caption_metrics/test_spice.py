@@ -200,6 +200,17 @@ def test_what_is_no_score_is_not_taken_for_one(score):
         read_scores([{"image_id": 0, "scores": {"All": {"f": score}}}], 1)
 
 
+def test_all_that_is_missing_is_told_at_once(options, tmp_path):
+    nowhere = str(tmp_path / "nowhere")
+    with pytest.raises(MissingExtra) as caught:
+        Spice.build(SpiceConfig(**{**options, "java": nowhere, "jar": "", "jars": nowhere}), BuildContext())
+    told = str(caught.value)
+    for part in ("needs Java 8 or newer", "needs the file 'spice-1.0.jar'", "needs stanford-corenlp-3.6.0.jar and"):
+        assert part in told
+    assert "pip install 'regionkit[meteor]'" in told
+    assert "REGIONKIT_JARS=FOLDER" in told
+
+
 def test_without_corenlp_the_message_says_which_files_to_put_where(stand_in, options, tmp_path, monkeypatch):
     stand_in()
     folder = Path(options["jars"])
