@@ -413,11 +413,12 @@ def test_doctor_reports_plugins_weights_and_extras(toy, monkeypatch):
 @pytest.mark.parametrize(
     ("found", "status", "detail"),
     [
-        pytest.param("/bin/java", "ok", "/bin/java, for metric meteor, metric spice", id="there"),
+        pytest.param("/bin/java", "ok", "/bin/java, for metric dense-map, metric meteor, metric spice", id="there"),
         pytest.param(
             None,
             "note",
-            "not on the PATH; metric meteor, metric spice may need it: pip install 'regionkit[meteor]'",
+            "not on the PATH; metric dense-map, metric meteor, metric spice may need it: "
+            "pip install 'regionkit[meteor]'",
             id="missing",
         ),
     ],

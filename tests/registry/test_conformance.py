@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,10 @@ def test_corpora_of_files_conform_once_they_have_one(name, file, captions_file):
     assert {check for check, _ in skipped} == {"ports-are-known"}
 
 
+#: Metrics of samples, or of programs, that the kit does not have: the tests that check them with their own.
+CHECKED_ELSEWHERE = {"dense-map": "dense_map", "vcr": "vcr", "meteor": "meteor", "spice": "spice"}
+
+
 def test_every_component_is_built_by_the_kit():
     """A skipped check says nothing; only what reads files of the user's may be skipped as a whole."""
     left_out = []
@@ -73,7 +78,10 @@ def test_every_component_is_built_by_the_kit():
             case.run()
         except Skip:
             left_out.append(spec.name)
-    assert set(left_out) <= {"text-lines"}
+    assert set(left_out) <= {"text-lines", *CHECKED_ELSEWHERE}
+    for name in CHECKED_ELSEWHERE.values():
+        own = Path(__file__).parents[1] / "plugins" / "caption_metrics" / f"test_{name}.py"
+        assert "check_metric(" in own.read_text(), f"{own.name} must check what the kit leaves out"
 
 
 def test_nothing_of_ours_is_quarantined():
