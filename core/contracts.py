@@ -382,6 +382,12 @@ class Metric(Component, ABC):
         What can never work, because something is not installed, is refused earlier, by :meth:`build`.
         """
 
+    def expect(self, samples: Sequence[Sample]) -> None:
+        """Hear of all samples that are to be judged, before any caption comes; some may never get one.
+
+        What a metric makes of references alone, such as document frequencies, must not change with those that fail.
+        """
+
     @abstractmethod
     def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
         """Take in captions of samples, in order."""

@@ -108,7 +108,13 @@ class ConfigError(RegionkitError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+def closest(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to three known names that a name may have been meant as, the closest first, in whatever case."""
+    plain = {word.lower(): word for word in sorted(known)}
+    return [plain[word] for word in get_close_matches(name.lower(), plain, n=3, cutoff=0.6)]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"did you mean: a, b"`` for the closest known names, or an empty string."""
-    close = get_close_matches(name, sorted(known), n=3, cutoff=0.6)
+    close = closest(name, known)
     return f"did you mean: {', '.join(close)}" if close else ""

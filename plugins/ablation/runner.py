@@ -171,6 +171,7 @@ class Runner:
         for ref in [ref for ref in self.plan.metrics if ref.judges(selection.dataset, selection.samples[0])]:
             with self._tree.clock.stage("metric", metric=ref.label, samples=len(pairs)):
                 metric = ref.build(selection.dataset)
+                metric.expect(selection.samples)
                 metric.update_from(samples, said)
                 score = metric.compute()
             for part, one in (score.parts or {"": score}).items():

@@ -28,7 +28,7 @@ _KEPT = 5
 #: How to read the columns.
 _MEANING = {
     "95 % interval": "Interval: paired bootstrap; p: paired permutation test, two-sided.",
-    "found": "A difference is found where p < 0.05 and the interval leaves 0 out.",
+    "found": "A difference is found where p (Holm) < 0.05 and the interval leaves 0 out.",
     "p (Holm)": "p (Holm): corrected for the number of columns.",
     "detectable": "Detectable: the smallest true difference that such a comparison finds 8 times in 10.",
 }
@@ -157,7 +157,7 @@ def _column_json(one: ColumnResult) -> dict[str, Any]:
         "p": None if found is None else found.p,
         "p_holm": one.corrected,
         "detectable": None if found is None else found.detectable,
-        "found": None if found is None else found.found,
+        "found": None if found is None else one.found,
         "n": None if found is None else found.n,
         "groups": None if found is None else found.groups,
         "values": one.basis,
@@ -201,7 +201,7 @@ def _row(one: ColumnResult) -> tuple[str, ...]:
     if found is None:
         return (*values, _signed(one.second.mean - one.first.mean), "not tested", "-", "-", "-", "-")
     outcome = "nothing"
-    if found.found:
+    if one.found:
         outcome = "B is better" if (found.difference > 0) == one.higher_is_better else "A is better"
     return (
         *values,

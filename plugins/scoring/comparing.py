@@ -10,7 +10,7 @@ import numpy as np
 
 from regionkit.core.errors import DataError, UnknownName, did_you_mean
 from regionkit.core.signatures import differences
-from regionkit.core.statistics import Comparison, Evidence, Seeds, compare_evidence, over_seeds
+from regionkit.core.statistics import LEVEL, Comparison, Evidence, Seeds, compare_evidence, over_seeds
 from regionkit.plugins.scoring.runs import Floats, Measured, Run
 from regionkit.plugins.scoring.words import listed, short
 
@@ -52,6 +52,11 @@ class ColumnResult:
     comparison: Comparison | None
     corrected: float | None = None
     changes: tuple[Change, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        """Whether there is a difference, as many columns as were looked at: by the corrected p and the interval."""
+        return self.comparison is not None and self.comparison.found and (self.corrected or 0.0) < LEVEL
 
 
 @dataclass(slots=True)

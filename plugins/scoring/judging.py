@@ -148,6 +148,7 @@ def judge(name: str, jury: Jury, matched: Matched, references: References) -> Ru
         jury.pictures.find((sample.image_id for sample in matched.samples), references.pictures)
     columns: dict[str, Measured] = {}
     for one in jury.judges:
+        one.metric.expect([sample for sample in references.samples.values() if sample.references])
         columns |= _columns(one, matched.samples, matched.captions)
     return Run(
         name,

@@ -80,7 +80,11 @@ def references_of(loaded: Loaded, folder: Path = Path()) -> References:
             _take(name, held, found, folder)
     else:
         raise DataError(f"{loaded.name}: expected references by id, found {described(value)}", _FORMS)
-    if any(TRUTH in sample.info for sample in found.samples.values()):
+    if not any(TRUTH in sample.info for sample in found.samples.values()):
+        for name in [name for name, sample in found.samples.items() if not (sample.references or sample.info)]:
+            del found.samples[name]
+            found.refused[name] = "it has no reference"
+    else:
         # In a file of boxes an empty list is an image without any.
         for name, sample in found.samples.items():
             if not sample.references and TRUTH not in sample.info:

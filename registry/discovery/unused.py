@@ -6,7 +6,6 @@ import functools
 import importlib.machinery
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 
 #: Files of a package that are read, and bytes of a file: specs are short, and an error message must not take seconds.
@@ -104,6 +103,6 @@ def close_names(name: str, known: Iterable[str], skipped: Mapping[str, str]) -> 
         skipped: Names that plugins out of use would bring, and the plugin of each.
     """
     usable = set(known)
-    close = get_close_matches(name, sorted({*usable, *skipped} - {name}), n=3, cutoff=0.6)
+    close = closest(name, {*usable, *skipped} - {name})
     marked = [one if one in usable else f"{one} (of plugin '{skipped[one]}', which was skipped)" for one in close]
     return f"did you mean: {', '.join(marked)}" if marked else ""

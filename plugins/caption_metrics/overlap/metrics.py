@@ -50,8 +50,10 @@ class OverlapMetric(Metric):
         self._captions += [caption for _, caption in pairs]
         self._references += [sample.references for sample, _ in pairs]
 
-    def _index(self) -> TextIndex:
-        return index_texts(tuple(self._captions), tuple(map(tuple, self._references)), self.config.tokeniser)
+    def _index(self, silent: Sequence[tuple[str, ...]] = ()) -> TextIndex:
+        """Number the words of all captions and references; those of samples without a caption come last."""
+        captions = (*self._captions, *[""] * len(silent))
+        return index_texts(captions, tuple(map(tuple, [*self._references, *silent])), self.config.tokeniser)
 
     def _score_of_mean(self, values: Floats, signed: str) -> Score:
         per_sample = tuple(values.tolist())
@@ -115,10 +117,10 @@ class CiderD(OverlapMetric):
     """CIDEr-D: cosine of clipped tf-idf n-gram vectors, with a penalty on the difference in length.
 
     The value is on the official scale from 0 to 10, which the release reports; papers print it times 100. Each sample
-    is a document of its own, and document frequencies come from the references of this very run unless ``documents``
-    names a file. Values over other references are therefore not comparable, those of a few samples say little, and a
-    single sample always scores 0; its signature says so. Even a perfect caption scores less than 10 when it is shorter
-    than four words (2.5 for one word).
+    is a document of its own, and document frequencies come from the references of this very run, those of samples that
+    failed included, unless ``documents`` names a file. Values over other references are therefore not comparable, those
+    of a few samples say little, and a single sample always scores 0; its signature says so. Even a perfect caption
+    scores less than 10 when it is shorter than four words (2.5 for one word).
 
     Raises:
         DataError: The file of document frequencies cannot be used.
@@ -129,6 +131,8 @@ class CiderD(OverlapMetric):
 
     def __init__(self, config: CiderDConfig) -> None:
         super().__init__(config)
+        #: References of samples that were announced and have no caption so far, by id.
+        self._silent: dict[str, tuple[str, ...]] = {}
         self._saved = SavedFrequencies.read(config.documents) if config.documents else None
         if self._saved is not None and self._saved.tokeniser != config.tokeniser:
             raise DataError(
@@ -137,11 +141,27 @@ class CiderD(OverlapMetric):
                 f"give tokeniser: {self._saved.tokeniser}, or make the file again",
             )
 
+    def expect(self, samples: Sequence[Sample]) -> None:
+        """Count the references of these samples too, whether or not they get captions.
+
+        Raises:
+            DataError: A reference is no text.
+        """
+        for sample, _ in checked_pairs(self.name, samples, [""] * len(samples), references=True):
+            self._silent[sample.id] = sample.references
+
+    def update(self, samples: Sequence[Sample], captions: Sequence[str]) -> None:
+        """Take in captions of samples, in order; raises as for the other metrics."""
+        super().update(samples, captions)
+        for sample in samples:
+            self._silent.pop(sample.id, None)
+
     def compute(self) -> Score:
         """Judge everything taken in so far; the corpus value is the mean over samples."""
-        index = self._index().at_any_space
+        index = self._index(tuple(self._silent.values())).at_any_space
         frequencies = of_references(index) if self._saved is None else self._saved.of_index(index)
-        return self._score_of_mean(cider_d(index, frequencies), self._sign(frequencies))
+        values = cider_d(index, frequencies)[: len(self._captions)]
+        return self._score_of_mean(values, self._sign(frequencies))
 
     def _sign(self, frequencies: DocumentFrequencies) -> str:
         alone = frequencies.documents == 1

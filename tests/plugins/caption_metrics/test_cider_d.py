@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from overlap_cases import CASES, SETS, joined, judge, official, recorded
+from overlap_cases import CASES, SETS, joined, judge, official, recorded, sample
 from plain_cider import plain_cider_d
 
 from regionkit.core.errors import DataError
@@ -212,3 +212,20 @@ def _metadata(file: Path) -> dict[str, str]:
 
     with safe_open(file, framework="numpy") as opened:
         return dict(opened.metadata())
+
+
+def test_a_sample_that_gets_no_caption_changes_no_other_score():
+    """Document frequencies come from all references that are announced, captioned or not."""
+    samples = [sample(0, "a red cat"), sample(1, "a red dog"), sample(2, "two cats", "cats on a mat")]
+    said = ["a red cat", "a blue dog", "two cats"]
+    whole, lacking = CiderD(CiderDConfig()), CiderD(CiderDConfig())
+    whole.update(samples, said)
+    lacking.expect(samples)
+    lacking.update(samples[:2], said[:2])
+    full, part = whole.compute(), lacking.compute()
+    assert part.per_sample == full.per_sample[:2]
+    assert part.value == pytest.approx(sum(full.per_sample[:2]) / 2)
+    assert part.signature == full.signature.replace("|n=3", "|n=2")
+    unannounced = CiderD(CiderDConfig())
+    unannounced.update(samples[:2], said[:2])
+    assert unannounced.compute().per_sample != part.per_sample

@@ -49,6 +49,7 @@ def test_files_of_scores(tmp_path):
         assert one["ci"][0] <= one["difference"] <= one["ci"][1]
         assert one["found"] is False  # 16 changes of sides of 4 samples cannot give p < 0.05
         assert one["p"] <= one["p_holm"] <= 1
+        assert not one["found"] or one["p_holm"] < 0.05
         assert (one["values"], one["n"], one["groups"]) == ("corpus value", 4, 4)
     assert {change["id"] for change in found["changed"]["cider-d"]} == {"2", "4"}
     change = next(change for change in found["changed"]["cider-d"] if change["id"] == "4")

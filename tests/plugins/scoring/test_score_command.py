@@ -14,6 +14,7 @@ from scoring_cases import CIDER, PREDICTIONS, REFERENCES, call, refused, scored,
 from regionkit.core import files as core_files
 from regionkit.core.contracts import Score
 from regionkit.core.errors import RunFailed
+from regionkit.core.json_files import load
 from regionkit.plugins.scoring import judging
 from regionkit.plugins.scoring.judging import build_jury
 from regionkit.plugins.scoring.matching import match
@@ -405,3 +406,33 @@ def test_a_reader_that_goes_away_sees_no_traceback(tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        pytest.param({"2": None}, 1, id="null"),
+        pytest.param({"2": 42}, 1, id="number"),
+        pytest.param({}, 1, id="missing"),
+        pytest.param({"2": ""}, 0, id="empty"),
+        pytest.param({"2": "two\rcats \ud800 ||| on\u2028a mat"}, 0, id="strange"),
+    ],
+)
+def test_whatever_becomes_of_a_caption_changes_no_neighbour(tmp_path, change, status):
+    others = {name: caption for name, caption in PREDICTIONS.items() if name != "2"}
+    values = []
+    for at, (said, ends) in enumerate([(PREDICTIONS, 0), ({**others, **change}, status)]):
+        scored(tmp_path, said, *CIDER, "--per-sample", tmp_path / f"{at}.json", status=ends)
+        samples = load(tmp_path / f"{at}.json").value["samples"]
+        values.append({name: samples[name]["values"] for name in others})
+    assert values[0] == values[1]
+    assert any(value["cider-d"] > 0 for value in values[0].values())
+
+
+def test_an_id_without_references_is_refused_alone(tmp_path):
+    found = scored(tmp_path, PREDICTIONS, references={**REFERENCES, "2": []}, status=1)
+    assert (found["n"], found["refused"]) == (3, [{"id": "2", "reason": "it has no reference"}])
+
+
+def test_names_of_metrics_in_capitals_are_recognised(tmp_path):
+    assert "did you mean: cider-d" in refused(tmp_path, PREDICTIONS, "--metrics", "CIDEr-D")
