@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from regionkit.core.errors import closest
+
 #: Files of a package that are read, and bytes of a file: specs are short, and an error message must not take seconds.
 _MOST_FILES = 50
 _MOST_BYTES = 500_000
