@@ -289,6 +289,7 @@ def test_compat_of_a_name_of_two_kinds_shows_both(toy):
     assert all("toy-fixed" in (row["bridge"], row["decoder"]) for row in rows)
 
 
+@pytest.mark.slow  # the toy registry has thousands of pairings
 def test_compat_says_with_which_options_a_bridge_would_fit(toy):
     words = {"kind": "decoder", "name": "toy-words", "space": "toy-a/text[4]"}
     for index, corruption in enumerate(["noise(std=0.1)", "noise(std=0.3)", "blur(2)", "noise(radius=1)"]):
