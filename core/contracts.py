@@ -250,11 +250,13 @@ class Sample:
 
     Attributes:
         id: Unique in its data set and task, stable over runs.
-        image_id: Key of the picture, shared by all samples of that picture.
+        image_id: Key of the picture, shared by all samples of that picture; of a clip for a mask track.
         region: What to caption.
-        references: Reference captions, one or more.
-        info: What metrics may need beyond them, such as ``nouns`` and ``attributes``.
+        references: Reference captions; none where something else in ``info`` says what is right.
+        info: What metrics and tasks may need beyond them: ``nouns``, ``question``, ``choices``, ``answers``.
         candidates: For referring tasks, the regions among which a reference picks ``region``; empty otherwise.
+        mentioned: Regions that a question speaks of by number, in that order, each handed to the decoder by itself;
+            ``region`` holds them all together. Empty otherwise.
     """
 
     id: str
@@ -263,6 +265,7 @@ class Sample:
     references: tuple[str, ...]
     info: Mapping[str, Any] = field(default_factory=dict)
     candidates: tuple[Region, ...] = ()
+    mentioned: tuple[Region, ...] = ()
 
     def carries(self, need: str) -> bool:
         """Say whether it carries what a word of :attr:`Metric.needs` asks for; its picture is taken for granted."""
@@ -274,12 +277,12 @@ class Dataset(Component, ABC):
     """Pictures with regions, for one or more tasks.
 
     Attributes:
-        splits: Names of the splits.
+        splits: Names of the splits; the first is taken where nobody names one and there is no ``test``.
         disclaimer: A sentence that every report on these data prints; empty for none.
     """
 
-    splits: ClassVar[tuple[str, ...]] = ("test",)
-    disclaimer: ClassVar[str] = ""
+    splits: tuple[str, ...] = ("test",)
+    disclaimer: str = ""
 
     def lexicon(self, kind: str) -> Mapping[str, str]:
         """Map the words that captions may use to the terms that ``Sample.info[kind]`` lists, plurals included.
@@ -314,8 +317,24 @@ class Dataset(Component, ABC):
     def fingerprint(self, task: str, split: str, seed: int = 0, limit: int | None = None) -> str:
         """Return a short hash that changes whenever any sample or picture of that selection would."""
 
-    def make(self, folder: Path, split: str, seed: int, limit: int) -> int:
-        """Write pictures and a JSONL of regions into ``folder`` and return how many pictures there are."""
+    def clip(self, image_id: str) -> Sequence[Image.Image]:
+        """Load the frames of a clip that a mask track is about, one a mask.
+
+        Raises:
+            DataError: There is no such clip.
+        """
+        raise DataError(f"data set '{type(self).__name__}' has pictures, and no clips")
+
+    def faults(self, task: str, split: str) -> Sequence[str]:
+        """Return the records that cannot be used and are left out, ``FILE:LINE: reason`` each."""
+        return ()
+
+    def make(self, folder: Path, split: str, seed: int, limit: int | None) -> Mapping[str, int]:
+        """Write the data set into ``folder``, so that it can be looked at, changed and handed on.
+
+        Returns:
+            How many there are of what, in words for a report: ``{"pictures": 50}``.
+        """
         raise NotImplementedError(f"{type(self).__name__} cannot be written to disk")
 
     def verify(self, folder: Path) -> list[str]:
@@ -351,6 +370,8 @@ class Score:
             ``per_sample`` and ``signature`` are then those of the part that stands for the metric.
         statistics: (n, k) what each sample adds to a corpus value that is no mean over samples; see
             :meth:`Metric.pool`. None where ``value`` is the mean of ``per_sample``, or follows from no sums.
+        unjudged: Positions of samples that could not be judged, because a judge gave no answer, and why. They have no
+            part in ``value``: their ``per_sample`` is NaN, their row of ``statistics`` zeros.
     """
 
     value: float
@@ -358,6 +379,7 @@ class Score:
     signature: str
     parts: Mapping[str, Score] = field(default_factory=dict)
     statistics: NDArray[np.float64] | None = field(default=None, compare=False)
+    unjudged: Mapping[int, str] = field(default_factory=dict)
 
 
 class Metric(Component, ABC):

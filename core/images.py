@@ -14,6 +14,8 @@ from regionkit.core.files import is_folder
 
 #: Decoders that are used, whatever a file is called: Pillow hands PostScript to Ghostscript, which would run it.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+#: The EXIF tag of the orientation, and its values for pictures that lie on their side.
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
 #: File name endings that a folder is searched for.
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -54,6 +56,23 @@ def open_mask(path: str | Path) -> NDArray[np.bool_]:
     pixels = np.asarray(upright.convert("RGBA"))
     inside: NDArray[np.bool_] = pixels[..., :3].any(axis=-1) & (pixels[..., 3] > 0)
     return inside
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Return width and height of a picture as :func:`open_image` would give it, reading no more than its head.
+
+    Raises:
+        ImageError: There is no such file, or it is no picture.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path, formats=_FORMATS) as picture:
+            turned = picture.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+            return (picture.height, picture.width) if turned else picture.size
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file") from None
+    except Exception as error:  # as in _upright
+        raise ImageError(f"{path}: its size cannot be read: {error}") from None
 
 
 def _upright(path: Path) -> Image.Image:

@@ -18,6 +18,8 @@ KINDS: dict[str, str] = {
     "dataset": "regionkit.core.contracts:Dataset",
     "corpus": "regionkit.core.contracts:Corpus",
     "recipe": "regionkit.core.contracts:Recipe",
+    "task": "regionkit.core.tasks:Task",
+    "judge": "regionkit.core.judging:Judge",
 }
 
 #: The parts of a pipeline in the order in which data flows through them.
@@ -127,6 +129,69 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file of a data set, as its authors release it.
+
+    Attributes:
+        path: Where the reader looks for it, below the data set's folder; shell patterns allowed.
+        source: Where it can be had.
+        license: Licence of the file, where it is another one than the data set's.
+        sha256: Its hash where the release is one fixed file; empty where it is not known.
+        splits: Splits that need it; empty for all.
+        what: What it holds, in a few words: ``pictures``, ``captions``.
+        optional: True where the reader does without it.
+        archive: Name of the archive that it is released in, where it is; ``toolkit data import`` unpacks it.
+    """
+
+    path: str
+    source: str = ""
+    license: str = ""
+    sha256: str = ""
+    splits: tuple[str, ...] = ()
+    what: str = ""
+    optional: bool = False
+    archive: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DataCount:
+    """How many samples a task of a data set has, as its authors say; ``toolkit data verify`` compares.
+
+    Attributes:
+        task: The task.
+        split: The split.
+        samples: Number of samples, those that are left out included; 0 where it is not known.
+        images: Number of pictures with a sample; 0 where it is not known.
+        options: ``option=value`` of the data set for which this holds; empty for its defaults.
+    """
+
+    task: str
+    split: str
+    samples: int = 0
+    images: int = 0
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataRelease:
+    """Where a data set comes from, and what it should come to.
+
+    Attributes:
+        folder: Its folder below ``$REGIONKIT_DATA``.
+        homepage: Where its authors describe it.
+        files: Its files.
+        counts: How many samples there should be.
+        splits: Its splits.
+    """
+
+    folder: str
+    homepage: str = ""
+    files: tuple[DataFile, ...] = ()
+    counts: tuple[DataCount, ...] = ()
+    splits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentSpec:
     """A component as the registry knows it: names and strings, no code.
 
@@ -147,7 +212,8 @@ class ComponentSpec:
         needs: Parts that a recipe trains with (``backbone``, ``dataset``, ...); ``mapper:bridge`` is a bridge in the
             role of ``mapper``, beside the one of the pipeline. For a bridge ``("corpus",)`` says that it can be fitted
             on the spot to a corpus of texts. For a metric, the kinds of components that it judges with: which ones
-            its options of these names say, and it is handed them built, beside the data set.
+            its options of these names say, and it is handed them built, beside the data set. For a data set likewise,
+            such as the judge that it is made with.
         trains: The parts of a recipe whose weights it makes. Where it trains several, its option ``freeze`` may name
             some that are left as they are.
         relabels: True for a bridge that hands vectors on unchanged under the name of another space. Reports mark its
@@ -163,6 +229,7 @@ class ComponentSpec:
         reader: ``module:function`` that turns them into the component's own tensors. It takes the path of each role
             that is there and the filled config, and returns a ``WeightArtifact`` whose header says the space and the
             options that shape the architecture. It accounts for every key of a checkpoint, or refuses it.
+        release: For a data set of files, where they come from and how many samples they hold.
         tiny: Options, as a YAML mapping in braces, under which the conformance kit builds the component in a moment on
             a CPU and without its weights.
     """
@@ -189,6 +256,7 @@ class ComponentSpec:
     weights: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()
     reader: str = ""
+    release: DataRelease | None = None
     tiny: str = ""
 
     @property

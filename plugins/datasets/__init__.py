@@ -1,17 +1,19 @@
-"""Sentences and pictures from files that users bring: corpora for banks and for text-only training."""
+"""Data sets and sentences from files: benchmarks as their authors release them, and data of the user's own."""
 
 from __future__ import annotations
 
 from regionkit.core.plugin import hookimpl
 from regionkit.core.spec import ComponentSpec
+from regionkit.plugins.datasets.own import specs as own
 
 _HERE = "regionkit.plugins.datasets"
 
 
 @hookimpl
 def regionkit_components() -> list[ComponentSpec]:
-    """Return the corpora that read caption files."""
+    """Return the data sets, and the corpora that read caption files."""
     return [
+        *own.COMPONENTS,
         ComponentSpec(
             kind="corpus",
             name="coco-captions",

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from regionkit.core.errors import DataError
+from regionkit.core.files import is_folder
 
 #: The variable that names the folder of data sets.
 DATA_VARIABLE = "REGIONKIT_DATA"
@@ -30,6 +31,32 @@ def data_file(name: str) -> Path:
     looked = " and ".join(str(place.absolute()) for place in places)
     hint = "" if root or path.is_absolute() else f"data below another folder are found with: export {DATA_VARIABLE}=DIR"
     raise DataError(f"{name}: no such file", f"looked for: {looked}", hint)
+
+
+def data_folder(root: str, folder: str, name: str) -> Path:
+    """Return the folder of a data set: the one that its option ``root`` names, or its own below $REGIONKIT_DATA.
+
+    Args:
+        root: A path, relative to the working folder, then to $REGIONKIT_DATA; empty for the data set's own folder.
+        folder: Its own folder.
+        name: The data set.
+
+    Raises:
+        DataError: It is not there; the message says where it was looked for.
+    """
+    data = os.environ.get(DATA_VARIABLE, "")
+    places = [Path(os.path.expanduser(root))] if root else []
+    if data:
+        places.append(Path(os.path.expanduser(data)) / (root or folder))
+    for place in places:
+        if is_folder(place):
+            return place
+    looked = " and ".join(str(place.absolute()) for place in places)
+    raise DataError(
+        f"data set '{name}' is not here: " + (f"no folder {looked}" if looked else f"{DATA_VARIABLE} is not set"),
+        f"what it needs and where to get it: toolkit data list {name}",
+        "" if data else f"data below one folder are found with: export {DATA_VARIABLE}=DIR",
+    )
 
 
 def _exists(path: Path) -> bool:

@@ -23,6 +23,8 @@ from regionkit.plugins.mini.scene import make_scene
 
 #: Scenes of a split where the caller names no limit.
 DEFAULT_SCENES = 300
+#: Scenes that are written to a folder where the caller names no limit.
+MADE_SCENES = 50
 #: Samples of more scenes than this are made when they are asked for: masks of thousands of pictures fill the memory.
 KEPT_SCENES = 1000
 #: Most scenes of a split; more than this is a slip of the finger, which would draw for hours.
@@ -32,8 +34,8 @@ MOST_SCENES = 100_000
 class MiniDataset(Dataset):
     """Scenes drawn from a seed: nothing is stored, nothing is downloaded."""
 
-    splits: ClassVar[tuple[str, ...]] = SPLITS
-    disclaimer: ClassVar[str] = (
+    splits = SPLITS
+    disclaimer = (
         "An ordering in the mini-world is evidence that the code does what a paper says, never that a paper's numbers "
         "were reached."
     )
@@ -80,10 +82,10 @@ class MiniDataset(Dataset):
         _check_task(task)
         return _fingerprint(task, split, seed, DEFAULT_SCENES if limit is None else limit)
 
-    def make(self, folder: Path, split: str, seed: int, limit: int) -> int:
-        """Write pictures and ``regions.jsonl`` with the regions of all tasks."""
+    def make(self, folder: Path, split: str, seed: int, limit: int | None) -> Mapping[str, int]:
+        """Write pictures and ``regions.jsonl`` with the regions of all tasks, of 50 scenes where nobody says more."""
         _check_limit(limit)
-        return write_folder(folder, split, seed, limit)
+        return {"pictures": write_folder(folder, split, seed, MADE_SCENES if limit is None else limit)}
 
     def verify(self, folder: Path) -> list[str]:
         """Compare a folder that :meth:`make` wrote, pixel by pixel, with what it should hold."""

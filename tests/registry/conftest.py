@@ -247,7 +247,7 @@ class ToyData(Remembers, Dataset):
 
     def make(self, folder, split, seed, limit):
         (folder / "picture.txt").write_text(f"{split} {seed} {limit}")
-        return limit
+        return {"pictures": limit}
 
     def verify(self, folder):
         return [] if (folder / "picture.txt").is_file() else ["picture.txt is missing"]

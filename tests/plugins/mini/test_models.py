@@ -157,7 +157,7 @@ def test_dataset_refuses_what_it_has_not() -> None:
 
 def test_folder_is_made_and_verified(tmp_path) -> None:
     dataset = MiniDataset(MiniDatasetConfig())
-    assert dataset.make(tmp_path, "held-out", 1, 3) == 3
+    assert dataset.make(tmp_path, "held-out", 1, 3) == {"pictures": 3}
     assert dataset.verify(tmp_path) == []
     Image.new("RGB", (96, 96)).save(tmp_path / "held-out-1-2.png")
     (tmp_path / "held-out-1-0.png").unlink()

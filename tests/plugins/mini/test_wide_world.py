@@ -103,7 +103,7 @@ def test_every_task_poses_its_question(task: str) -> None:
 
 def test_folder_is_made_and_verified(tmp_path: Path) -> None:
     dataset = MiniDataset(MiniDatasetConfig())
-    assert dataset.make(tmp_path, "wide-train", 1, 2) == 2
+    assert dataset.make(tmp_path, "wide-train", 1, 2) == {"pictures": 2}
     assert dataset.verify(tmp_path) == []
     with Image.open(tmp_path / "wide-train-1-0.png") as picture:
         assert picture.size == (WIDE_SIDE, WIDE_SIDE)

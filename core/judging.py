@@ -1,0 +1,248 @@
+"""Judges: language models that answer questions about captions, and the one layer that asks them.
+
+A metric, or a builder of data, makes questions and says how a reply is read; :func:`ask_all` asks, reads, asks again
+where a reply cannot be read, keeps every reply in a file, and reports what became of each question. Whoever uses it
+decides what a question without an answer means, and a score of zero it never is by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from PIL import Image
+
+from regionkit.core.contracts import Component
+from regionkit.core.errors import RunFailed
+from regionkit.core.replies import ReplyFile
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing that a judge is asked: a chat of at most one turn, and how the answer is drawn.
+
+    Attributes:
+        prompt: What the user says.
+        system: What the system says before; empty for nothing.
+        images: Pictures that the user shows before the prompt.
+        prefill: How the answer begins; the judge goes on from there.
+        temperature: 0 takes the likeliest words.
+        top_p: Share of the likeliest words that are drawn from.
+        max_tokens: Longest answer.
+    """
+
+    prompt: str
+    system: str = ""
+    images: tuple[Image.Image, ...] = ()
+    prefill: str = ""
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 512
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what decides the answer, as a reply file keeps it; pictures by the hash of their pixels."""
+        pictures = [hashlib.sha256(repr(one.size).encode() + one.tobytes()).hexdigest()[:16] for one in self.images]
+        said = {"system": self.system, "images": pictures, "prefill": self.prefill}
+        drawn = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
+        return {"prompt": self.prompt, **{key: value for key, value in said.items() if value}, **drawn}
+
+    def key(self, attempt: int = 0) -> str:
+        """Return 32 digits that are another question's for every other question, and for another attempt at it."""
+        held = json.dumps([self.to_dict(), attempt], sort_keys=True)
+        return hashlib.sha256(held.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a judge said.
+
+    Attributes:
+        text: Its words without the prefill; None where it said nothing.
+        error: Why it said nothing, in words for a report.
+        final: Asking again would change nothing: the request itself was refused, or nobody is there to ask.
+    """
+
+    text: str | None
+    error: str = ""
+    final: bool = False
+
+
+class Judge(Component, ABC):
+    """Somebody who answers questions in words.
+
+    Attributes:
+        identity: Which model answers, such as ``meta-llama/Llama-3.1-8B-Instruct``: replies are kept, and signatures of
+            scores told apart, by it. It says nothing of where the model runs.
+        keeps: Whether replies are kept on disk and found again; a judge that reads a file has no need to.
+        sees: Whether it takes pictures.
+    """
+
+    identity: str
+    keeps: bool = True
+    sees: bool = False
+
+    @abstractmethod
+    def ask(self, questions: Sequence[Question], attempt: int = 0) -> Iterator[tuple[int, Reply]]:
+        """Ask questions, and yield the position and the reply of each as it comes, in whatever order.
+
+        A judge makes up for passing faults itself (a server that is busy, a connection that breaks) and gives a reply
+        with an ``error`` where that did not help. It raises for nothing that another question might survive.
+
+        Args:
+            questions: The questions.
+            attempt: How often each was asked before and its answer could not be read.
+
+        Raises:
+            RegionkitError: It cannot answer anything at all: the message says what to mend.
+        """
+
+    def replies(self) -> ReplyFile | None:
+        """Return where replies are kept; None where they are not. By default the toolkit's cache, by the identity."""
+        return ReplyFile.of_cache(self.identity) if self.keeps else None
+
+
+class Unreadable(ValueError):
+    """A reply is not of the form that was asked for; the message says in what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What became of a question.
+
+    Attributes:
+        value: What was read from the reply; None where there is none.
+        reply: The words of the last reply, empty where nothing was said.
+        error: Why there is no value; empty where there is.
+        attempts: How often it was asked, kept replies counted.
+        asked: How often the judge itself was asked, kept replies not counted.
+    """
+
+    value: T | None
+    reply: str = ""
+    error: str = ""
+    attempts: int = 1
+    asked: int = 0
+
+
+@dataclass(slots=True)
+class _Open:
+    """A question that has no answer yet."""
+
+    attempt: int = 0
+    asked: int = 0
+    reply: str = ""
+    error: str = ""
+
+
+@dataclass
+class Asking(Generic[T]):
+    """Asks questions and reads the replies.
+
+    Attributes:
+        judge: Who is asked.
+        read: Makes a value of a reply, raising :class:`Unreadable` where it is of another form.
+        attempts: How often a question is asked whose reply cannot be read.
+    """
+
+    judge: Judge
+    read: Callable[[str], T]
+    attempts: int = 1
+    _kept: ReplyFile | None = field(default=None, init=False)
+
+    def __call__(self, questions: Sequence[Question]) -> list[Answer[T]]:
+        """Return what became of each question; equal ones are asked once.
+
+        Raises:
+            RegionkitError: The judge cannot be asked at all.
+        """
+        self._kept = self.judge.replies()
+        first: dict[str, int] = {}
+        owner = [first.setdefault(one.key(), at) for at, one in enumerate(questions)]
+        waiting = {at: _Open() for at in first.values()}
+        found: dict[int, Answer[T]] = {}
+        for attempt in range(self.attempts):
+            for at, reply, fresh in self._replies(questions, sorted(waiting), attempt):
+                answer = self._take(waiting[at], reply, attempt, fresh)
+                if answer is not None:
+                    found[at] = answer
+                    del waiting[at]
+        for at, one in waiting.items():
+            found[at] = Answer(None, one.reply, one.error, one.attempt + 1, one.asked)
+        return [found[at] for at in owner]
+
+    def _replies(
+        self, questions: Sequence[Question], positions: Sequence[int], attempt: int
+    ) -> Iterator[tuple[int, Reply, bool]]:
+        """Yield position, reply, and whether the judge was asked for it: kept replies first."""
+        missing = []
+        for at in positions:
+            kept = None if self._kept is None else self._kept.get(questions[at].key(attempt))
+            if kept is None:
+                missing.append(at)
+            else:
+                yield at, Reply(kept), False
+        if not missing:
+            return
+        for number, reply in self.judge.ask([questions[at] for at in missing], attempt):
+            at = missing[number]
+            if reply.text is not None and self._kept is not None:
+                self._kept.add(questions[at].key(attempt), questions[at].to_dict(), reply.text, attempt)
+            yield at, reply, True
+
+    def _take(self, one: _Open, reply: Reply, attempt: int, fresh: bool) -> Answer[T] | None:
+        """Return the answer that a reply is; None where it is none, and the question waits for another attempt."""
+        one.attempt, one.asked = attempt, one.asked + fresh
+        one.reply, one.error = reply.text or "", reply.error
+        if reply.text is not None:
+            try:
+                return Answer(self.read(reply.text), reply.text, "", attempt + 1, one.asked)
+            except Unreadable as error:
+                one.error = f"the reply cannot be read: {error}"
+        if reply.final:
+            return Answer(None, one.reply, one.error, attempt + 1, one.asked)
+        return None
+
+
+def ask_all(
+    judge: Judge, questions: Sequence[Question], read: Callable[[str], T], attempts: int = 1
+) -> list[Answer[T]]:
+    """Ask a judge and return what became of each question; see :class:`Asking`."""
+    return Asking(judge, read, attempts)(questions)
+
+
+def require_answers(who: str, answers: Sequence[Answer[Any]]) -> None:
+    """Check that at least one question has an answer, for those who would otherwise give a number made of nothing.
+
+    Raises:
+        RunFailed: None has; the message counts the reasons.
+    """
+    if answers and all(answer.error for answer in answers):
+        counts: dict[str, int] = {}
+        for answer in answers:
+            counts[answer.error] = counts.get(answer.error, 0) + 1
+        common = sorted(counts.items(), key=lambda pair: -pair[1])[:3]
+        raise RunFailed(
+            f"{who}: none of {len(answers)} questions has an answer",
+            *(f"{count} times: {reason}" for reason, count in common),
+        )
+
+
+def failures_of(answers: Mapping[int, Sequence[Answer[Any]]]) -> dict[int, str]:
+    """Return, for those of some samples that lack an answer, why: ``Score.unjudged`` of a metric that needs them all.
+
+    Args:
+        answers: Answers by the position of the sample.
+    """
+    found = {}
+    for position, several in answers.items():
+        lost = [answer.error for answer in several if answer.error]
+        if lost:
+            more = f" ({len(lost)} of {len(several)} questions)" if len(several) > 1 else ""
+            found[position] = f"{lost[0]}{more}"
+    return found
