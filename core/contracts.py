@@ -192,7 +192,15 @@ class GapBridge(Component, ABC):
 
 
 class Decoder(Component, ABC):
-    """Writes captions from region tokens or views. A caption never depends on its batch mates."""
+    """Writes captions from region tokens or views. A caption never depends on its batch mates.
+
+    Attributes:
+        places_regions: Whether a prompt may say where regions stand in it, with
+            :data:`~regionkit.core.tasks.REGION_MARK`. Its inputs are then, for each row, the tokens of as many regions
+            as the prompt has marks, one after the other and each as many.
+    """
+
+    places_regions: ClassVar[bool] = False
 
     @abstractmethod
     def generate(
@@ -316,6 +324,14 @@ class Dataset(Component, ABC):
     @abstractmethod
     def fingerprint(self, task: str, split: str, seed: int = 0, limit: int | None = None) -> str:
         """Return a short hash that changes whenever any sample or picture of that selection would."""
+
+    def picture(self, image_id: str) -> Path | None:
+        """Return the file of a picture; None for one that is no file of its own.
+
+        Raises:
+            DataError: It is not there; the message says where it was looked for.
+        """
+        return None
 
     def clip(self, image_id: str) -> Sequence[Image.Image]:
         """Load the frames of a clip that a mask track is about, one a mask.

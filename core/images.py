@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
@@ -29,10 +30,22 @@ def open_image(path: str | Path) -> Image.Image:
         ImageError: There is no such file, it is no picture that can be decoded completely, or its values have no known
             range.
     """
-    upright = _upright(Path(path))
+    return _in_colour(_upright(Path(path)), str(path))
+
+
+def read_image(content: bytes, name: str) -> Image.Image:
+    """Return a picture that stands in another file, as :func:`open_image` would; ``name`` is for messages.
+
+    Raises:
+        ImageError: As for :func:`open_image`.
+    """
+    return _in_colour(_decoded(io.BytesIO(content), name), name)
+
+
+def _in_colour(upright: Image.Image, name: str) -> Image.Image:
     if upright.mode in ("I", "F"):
         raise ImageError(
-            f"{path} holds numbers of 32 bits, whose range is not known",
+            f"{name} holds numbers of 32 bits, whose range is not known",
             "scale them to 0..255 and save the picture with 8 bits a channel",
         )
     if upright.mode.startswith("I;16"):  # Pillow would cut everything above 255 off
@@ -82,9 +95,16 @@ def _upright(path: Path) -> Image.Image:
     try:
         if path.exists() and not path.is_file():  # a pipe would wait for ever, and some devices never end
             raise ImageError(f"{path} is a pipe or a device, not a picture")
+    except OSError as error:  # a name that is too long
+        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return _decoded(path, str(path))
+
+
+def _decoded(source: Path | io.BytesIO, path: str) -> Image.Image:
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as picture:
+            with Image.open(source, formats=_FORMATS) as picture:
                 picture.load()
                 return ImageOps.exif_transpose(picture)
     except FileNotFoundError:

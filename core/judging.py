@@ -47,15 +47,23 @@ class Question:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what decides the answer, as a reply file keeps it; pictures by the hash of their pixels."""
-        pictures = [hashlib.sha256(repr(one.size).encode() + one.tobytes()).hexdigest()[:16] for one in self.images]
+        pictures = [_hashed(repr((one.mode, one.size)).encode() + one.tobytes())[:16] for one in self.images]
         said = {"system": self.system, "images": pictures, "prefill": self.prefill}
         drawn = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
         return {"prompt": self.prompt, **{key: value for key, value in said.items() if value}, **drawn}
 
-    def key(self, attempt: int = 0) -> str:
-        """Return 32 digits that are another question's for every other question, and for another attempt at it."""
-        held = json.dumps([self.to_dict(), attempt], sort_keys=True)
-        return hashlib.sha256(held.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    def key(self, attempt: int = 0, model: str = "") -> str:
+        """Return 32 digits, others for every other question, for another attempt at it and for another model."""
+        return _key(self.to_dict(), attempt, model)
+
+
+def _hashed(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _key(question: Mapping[str, Any], attempt: int, model: str) -> str:
+    held = json.dumps([question, attempt, model], sort_keys=True)
+    return _hashed(held.encode("utf-8", "surrogatepass"))[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +140,16 @@ class Answer(Generic[T]):
 
 @dataclass(slots=True)
 class _Open:
-    """A question that has no answer yet."""
+    """A question that has no answer yet.
 
-    attempt: int = 0
+    Attributes:
+        position: Where it stands among all.
+        said: What decides its answer.
+    """
+
+    position: int
+    said: Mapping[str, Any]
+    attempts: int = 0
     asked: int = 0
     reply: str = ""
     error: str = ""
@@ -142,7 +157,7 @@ class _Open:
 
 @dataclass
 class Asking(Generic[T]):
-    """Asks questions and reads the replies.
+    """Asks questions and reads the replies; it may be called again and again, and reads kept replies once.
 
     Attributes:
         judge: Who is asked.
@@ -154,6 +169,7 @@ class Asking(Generic[T]):
     read: Callable[[str], T]
     attempts: int = 1
     _kept: ReplyFile | None = field(default=None, init=False)
+    _opened: bool = field(default=False, init=False)
 
     def __call__(self, questions: Sequence[Question]) -> list[Answer[T]]:
         """Return what became of each question; equal ones are asked once.
@@ -161,52 +177,62 @@ class Asking(Generic[T]):
         Raises:
             RegionkitError: The judge cannot be asked at all.
         """
-        self._kept = self.judge.replies()
+        if not self._opened:
+            self._kept, self._opened = self.judge.replies(), True
+        said = [one.to_dict() for one in questions]
         first: dict[str, int] = {}
-        owner = [first.setdefault(one.key(), at) for at, one in enumerate(questions)]
-        waiting = {at: _Open() for at in first.values()}
+        owner = [first.setdefault(_key(one, 0, ""), at) for at, one in enumerate(said)]
+        waiting = {at: _Open(at, said[at]) for at in first.values()}
         found: dict[int, Answer[T]] = {}
         for attempt in range(self.attempts):
-            for at, reply, fresh in self._replies(questions, sorted(waiting), attempt):
-                answer = self._take(waiting[at], reply, attempt, fresh)
+            for one, reply, fresh in self._replies(questions, list(waiting.values()), attempt):
+                answer = self._take(one, reply, fresh)
                 if answer is not None:
-                    found[at] = answer
-                    del waiting[at]
+                    found[one.position] = answer
+                    del waiting[one.position]
         for at, one in waiting.items():
-            found[at] = Answer(None, one.reply, one.error, one.attempt + 1, one.asked)
+            found[at] = Answer(None, one.reply, one.error, one.attempts, one.asked)
         return [found[at] for at in owner]
 
     def _replies(
-        self, questions: Sequence[Question], positions: Sequence[int], attempt: int
-    ) -> Iterator[tuple[int, Reply, bool]]:
-        """Yield position, reply, and whether the judge was asked for it: kept replies first."""
-        missing = []
-        for at in positions:
-            kept = None if self._kept is None else self._kept.get(questions[at].key(attempt))
+        self, questions: Sequence[Question], several: Sequence[_Open], attempt: int
+    ) -> Iterator[tuple[_Open, Reply, bool]]:
+        """Yield a question, its reply, and whether the judge was asked for it: kept replies first."""
+        missing: list[tuple[_Open, str]] = []
+        for one in several:
+            key = _key(one.said, attempt, self.judge.identity) if self._kept is not None else ""
+            kept = self._kept.get(key) if self._kept is not None else None
             if kept is None:
-                missing.append(at)
+                missing.append((one, key))
             else:
-                yield at, Reply(kept), False
+                yield one, Reply(kept), False
         if not missing:
             return
-        for number, reply in self.judge.ask([questions[at] for at in missing], attempt):
-            at = missing[number]
+        unheard = set(range(len(missing)))
+        for number, reply in self.judge.ask([questions[one.position] for one, _ in missing], attempt):
+            if number not in unheard:
+                raise ValueError(f"{type(self.judge).__name__}.ask() gave reply {number} twice, or nobody asked for it")
+            unheard.remove(number)
+            one, key = missing[number]
             if reply.text is not None and self._kept is not None:
-                self._kept.add(questions[at].key(attempt), questions[at].to_dict(), reply.text, attempt)
-            yield at, reply, True
+                self._kept.add(key, one.said, reply.text, attempt, self.judge.identity)
+            yield one, reply, True
+        for number in sorted(unheard):  # a fault of the judge; counted as every other one
+            yield missing[number][0], Reply(None, "the judge gave no reply at all", final=True), True
 
-    def _take(self, one: _Open, reply: Reply, attempt: int, fresh: bool) -> Answer[T] | None:
+    def _take(self, one: _Open, reply: Reply, fresh: bool) -> Answer[T] | None:
         """Return the answer that a reply is; None where it is none, and the question waits for another attempt."""
-        one.attempt, one.asked = attempt, one.asked + fresh
-        one.reply, one.error = reply.text or "", reply.error
-        if reply.text is not None:
+        one.attempts, one.asked = one.attempts + 1, one.asked + fresh
+        if reply.text is None:
+            said = reply.error or "the judge said nothing, and not why"
+            one.error = f"{one.error}; asked again: {said}" if one.reply else said
+        else:
+            one.reply = reply.text
             try:
-                return Answer(self.read(reply.text), reply.text, "", attempt + 1, one.asked)
+                return Answer(self.read(reply.text), reply.text, "", one.attempts, one.asked)
             except Unreadable as error:
                 one.error = f"the reply cannot be read: {error}"
-        if reply.final:
-            return Answer(None, one.reply, one.error, attempt + 1, one.asked)
-        return None
+        return Answer(None, one.reply, one.error, one.attempts, one.asked) if reply.final else None
 
 
 def ask_all(

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regionkit.core.errors import DataError, RunFailed
+from regionkit.core.result_tables import SCHEMA_VERSION, TABLES
 
 #: Name of the database in an output folder.
 DATABASE = "results.sqlite"
-#: Version of the tables; a folder written by another one is refused, not guessed at.
-SCHEMA_VERSION = 1
-
-_TABLES = """
-CREATE TABLE trials (
-    id TEXT PRIMARY KEY, data TEXT NOT NULL, seed INTEGER NOT NULL, config TEXT NOT NULL,
-    status TEXT NOT NULL, reason TEXT NOT NULL, samples INTEGER NOT NULL, failed INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE scores (
-    trial TEXT NOT NULL REFERENCES trials(id), metric TEXT NOT NULL, value REAL NOT NULL, signature TEXT NOT NULL,
-    higher_is_better INTEGER NOT NULL, PRIMARY KEY (trial, metric)
-) WITHOUT ROWID;
-CREATE TABLE samples (
-    trial TEXT NOT NULL REFERENCES trials(id), position INTEGER NOT NULL, sample TEXT NOT NULL, image TEXT NOT NULL,
-    caption TEXT, error TEXT NOT NULL, PRIMARY KEY (trial, position)
-) WITHOUT ROWID;
-CREATE TABLE sample_scores (
-    trial TEXT NOT NULL REFERENCES trials(id), metric TEXT NOT NULL, position INTEGER NOT NULL, value REAL NOT NULL,
-    PRIMARY KEY (trial, metric, position)
-) WITHOUT ROWID;
-CREATE TABLE timings (trial TEXT NOT NULL, stage TEXT NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (trial, stage))
-    WITHOUT ROWID;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +34,30 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """What a metric says of a trial; ``per_sample`` has one value for each sample with a caption, or is None."""
+    """What a metric says of a trial, or one of its parts.
+
+    Attributes:
+        metric: The column.
+        value: The corpus value.
+        signature: What it depends on.
+        higher_is_better: Direction.
+        per_sample: One value for each sample with a caption, NaN for those that could not be judged; None without any.
+        statistics: (n, k) what each sample with a caption adds to the corpus value; None where it is a mean or follows
+            from no sums.
+        unjudged: Why samples could not be judged, by their position among those with a caption.
+        component: Name of the metric, whose ``pool`` makes corpus values of statistics; empty where it is not known.
+        part: Which of its values this is.
+    """
 
     metric: str
     value: float
     signature: str
     higher_is_better: bool
     per_sample: tuple[float, ...] | None
+    statistics: NDArray[np.float64] | None = field(default=None, compare=False)
+    unjudged: Mapping[int, str] = field(default_factory=dict)
+    component: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ class ResultStore:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("BEGIN IMMEDIATE")
         if self._version() == 0:
-            for statement in _TABLES.split(";")[:-1]:
+            for statement in TABLES.split(";")[:-1]:
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         self._db.execute("COMMIT")
@@ -242,6 +241,34 @@ class ResultStore:
         )
         return {row[0]: (row[1], row[2]) for row in self._rows(query, trial, metric)}
 
+    def makers(self, trial: str) -> dict[str, tuple[str, str]]:
+        """Return column -> (component, part) of the metric that gave its value."""
+        query = "SELECT metric, component, part FROM scores WHERE trial = ?"
+        return {row[0]: (row[1], row[2]) for row in self._rows(query, trial)}
+
+    def sample_statistics(self, trial: str, metric: str) -> dict[str, tuple[str, NDArray[np.float64]]]:
+        """Return sample id -> (image id, (k,) what it adds to the corpus value) in the order of the samples.
+
+        A sample that could not be judged adds zeros. It is empty for a column without statistics.
+        """
+        query = (
+            "SELECT s.sample, s.image, v.numbers FROM scores c JOIN sample_statistics v "
+            "ON v.trial = c.trial AND v.metric = c.rows_of JOIN samples s "
+            "ON s.trial = v.trial AND s.position = v.position WHERE c.trial = ? AND c.metric = ? ORDER BY v.position"
+        )
+        return {row[0]: (row[1], np.frombuffer(row[2], "<f8")) for row in self._rows(query, trial, metric)}
+
+    def unjudged(self, trial: str) -> dict[str, dict[str, str]]:
+        """Return column -> sample id -> why it could not be judged, for columns that have such samples."""
+        query = (
+            "SELECT u.metric, s.sample, u.reason FROM unjudged u JOIN samples s "
+            "ON s.trial = u.trial AND s.position = u.position WHERE u.trial = ? ORDER BY u.metric, u.position"
+        )
+        found: dict[str, dict[str, str]] = {}
+        for metric, sample, reason in self._rows(query, trial):
+            found.setdefault(metric, {})[sample] = reason
+        return found
+
     def captions(self, trial: str) -> list[SampleRow]:
         """Return every sample of a trial with its caption or its error."""
         query = "SELECT sample, image, caption, error FROM samples WHERE trial = ? ORDER BY position"
@@ -276,7 +303,7 @@ def _log(path: Path) -> Path:
 
 
 def _write(cursor: sqlite3.Cursor, result: TrialResult) -> None:
-    for table in ("sample_scores", "samples", "scores", "timings"):
+    for table in ("sample_scores", "sample_statistics", "unjudged", "samples", "scores", "timings"):
         cursor.execute(f"DELETE FROM {table} WHERE trial = ?", (result.id,))
     config = json.dumps(result.config, sort_keys=True)
     head = (result.id, result.data, result.seed, config, result.status, _storable(result.reason))
@@ -288,11 +315,15 @@ def _write(cursor: sqlite3.Cursor, result: TrialResult) -> None:
         ((result.id, at, *_stored(row)) for at, row in enumerate(result.samples)),
     )
     for metric in result.metrics:
+        rows_of = _rows_of(metric, result.metrics)
+        score = (result.id, metric.metric, metric.value, metric.signature, int(metric.higher_is_better))
         cursor.execute(
-            "INSERT INTO scores VALUES (?, ?, ?, ?, ?)",
-            (result.id, metric.metric, metric.value, metric.signature, int(metric.higher_is_better)),
+            "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*score, metric.component, metric.part, rows_of)
         )
         cursor.executemany("INSERT INTO sample_scores VALUES (?, ?, ?, ?)", _values(result, metric))
+        cursor.executemany("INSERT INTO unjudged VALUES (?, ?, ?, ?)", _unjudged(result, metric))
+        if rows_of == metric.metric:
+            cursor.executemany("INSERT INTO sample_statistics VALUES (?, ?, ?, ?)", _statistics(result, metric))
     cursor.executemany(
         "INSERT INTO timings VALUES (?, ?, ?)", ((result.id, stage, spent) for stage, spent in result.seconds.items())
     )
@@ -308,9 +339,37 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def _judged(result: TrialResult) -> list[int]:
+    """Return the positions of samples that metrics took in: those with a caption."""
+    return [at for at, row in enumerate(result.samples) if row.caption is not None]
+
+
 def _values(result: TrialResult, metric: MetricRow) -> Iterable[tuple[str, str, int, float]]:
+    """Return the values of samples; of one that was not judged there is none."""
     if metric.per_sample is None:
         return []
-    judged = [at for at, row in enumerate(result.samples) if row.caption is not None]
-    pairs = zip(judged, metric.per_sample, strict=True)
-    return [(result.id, metric.metric, at, value) for at, value in pairs]
+    pairs = zip(_judged(result), metric.per_sample, strict=True)
+    return [(result.id, metric.metric, at, value) for at, value in pairs if not math.isnan(value)]
+
+
+def _unjudged(result: TrialResult, metric: MetricRow) -> Iterable[tuple[str, str, int, str]]:
+    positions = _judged(result)
+    return [(result.id, metric.metric, positions[at], _storable(why)) for at, why in metric.unjudged.items()]
+
+
+def _statistics(result: TrialResult, metric: MetricRow) -> Iterable[tuple[str, str, int, bytes]]:
+    assert metric.statistics is not None
+    rows = np.ascontiguousarray(metric.statistics, "<f8")
+    pairs = zip(_judged(result), rows, strict=True)
+    return [(result.id, metric.metric, at, row.tobytes()) for at, row in pairs]
+
+
+def _rows_of(metric: MetricRow, several: Iterable[MetricRow]) -> str:
+    """Return the column under which the statistics of one stand: parts of a metric often share them."""
+    if metric.statistics is None:
+        return ""
+    for other in several:
+        held = other.statistics
+        if held is metric.statistics or (held is not None and np.array_equal(held, metric.statistics)):
+            return other.metric
+    return metric.metric

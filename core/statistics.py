@@ -49,9 +49,10 @@ class Evidence:
 
     @classmethod
     def of_mean(cls, values: Sequence[float]) -> Evidence:
-        """Return the evidence of a mean over samples."""
+        """Return the evidence of a mean over samples; NaN stands for one that was not judged and has no part in it."""
         rows = np.asarray(values, dtype=np.float64)
-        return cls(np.stack([rows, np.ones_like(rows)], 1), _ratio)
+        judged = ~np.isnan(rows)
+        return cls(np.stack([np.where(judged, rows, 0.0), judged.astype(np.float64)], 1), _ratio)
 
     @classmethod
     def of(cls, score: Score, metric: type[Metric], part: str = "") -> Evidence | None:
@@ -69,6 +70,20 @@ class Evidence:
         order: dict[Hashable, int] = {}
         member = np.array([order.setdefault(group, len(order)) for group in groups], dtype=np.int64)
         return Evidence(np.stack([np.bincount(member, column) for column in self.statistics.T], 1), self.pool)
+
+    @classmethod
+    def mean_of(cls, several: Sequence[Evidence]) -> Evidence:
+        """Return the evidence of the mean of corpus values over the same n samples."""
+        if len(several) == 1:
+            return several[0]
+        ends = np.cumsum([one.statistics.shape[1] for one in several])[:-1]
+
+        def pool(sums: Floats) -> Floats:
+            parts = np.split(sums, ends, axis=1)
+            values: Floats = np.mean([one.pool(part) for one, part in zip(several, parts, strict=True)], axis=0)
+            return values
+
+        return cls(np.concatenate([one.statistics for one in several], 1), pool)
 
     @property
     def value(self) -> float:
@@ -214,7 +229,8 @@ def _normal(level: float) -> float:
 
 
 def _ratio(sums: Floats) -> Floats:
-    return sums[:, 0] / sums[:, 1]
+    # A draw of groups of which none was judged has no value of its own; it is rare, and 0 keeps the others.
+    return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] != 0)
 
 
 def _resampled(rows: Floats, random: np.random.Generator) -> Floats:

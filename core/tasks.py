@@ -34,7 +34,8 @@ class Task(Component):
         """Return the sample as it is asked and judged, None where this protocol leaves it out.
 
         It may ask about another region (one frame of a clip, the objects of a question), and clean references by the
-        rules of the benchmark. Id and picture stay what they are.
+        rules of the benchmark. The id stays what it is, and so does the picture, unless one frame of a clip takes the
+        clip's place: ``CLIP#INDEX``, as ``Dataset.image`` loads it.
         """
         return sample
 

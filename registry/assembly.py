@@ -21,6 +21,9 @@ from regionkit.registry.schema import Part, fill, with_defaults
 from regionkit.registry.weights.banks import embed_corpus
 from regionkit.registry.weights.choice import Wanted, choose_weights, settle_backbone
 
+#: Kinds of components whose options name others that they are built with.
+_HELPED = ("dataset", "metric", "judge", "task")
+
 
 def build_pipeline(
     plan: PipelinePlan, *, device: str = "auto", reuse: MutableMapping[str, Component] | None = None
@@ -94,11 +97,18 @@ def build_planned(
 def build_part(part: Part, context: BuildContext) -> Component:
     """Import the code of a component and build it.
 
+    What a data set or a metric needs beside itself, such as a judge, is built first, as its options say; what the
+    context holds in such a role stays.
+
     Raises:
         MissingExtra: A package that it needs is not installed.
         RegionkitError: Its plugin's code cannot be imported or is not of the promised kind.
     """
     require_packages(part.spec)
+    if part.kind in _HELPED and part.spec.needs:
+        from regionkit.registry.helpers import Helpers  # which builds parts, too
+
+        context = Helpers(part).join(context)
     return component_class(part.spec).build(part.config, context)
 
 

@@ -50,6 +50,12 @@ PATTERNS: dict[str, Pattern] = {
         False,
         "toolkit run mini --data box@mini --metrics $name --limit 20",
     ),
+    "dataset": Pattern(
+        "reader",
+        "Boxes with captions, a JSONL file a split and a folder of pictures",
+        False,
+        "toolkit data list $name",
+    ),
     "bridge": Pattern(
         "bridge",
         "Unit vectors whose dominant coordinates are held back",

@@ -2,7 +2,10 @@
 environment.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +14,11 @@ from hypothesis import settings
 
 settings.register_profile("same", derandomize=True, database=None, deadline=None)
 settings.load_profile("same")
+
+# Indexes and replies that tests make are nobody's else, and what a user keeps at home must not decide a test.
+if "REGIONKIT_CACHE" not in os.environ:
+    os.environ["REGIONKIT_CACHE"] = tempfile.mkdtemp(prefix="regionkit-tests-")
+    atexit.register(shutil.rmtree, os.environ["REGIONKIT_CACHE"], ignore_errors=True)
 
 # The models of these tests are tiny: more threads only wait for each other, and one thread sums in one order.
 torch.set_num_threads(1)

@@ -64,6 +64,7 @@ def _pretend(recipe: Path, folder: Path) -> bool:
 def test_an_example_has_no_mistake(path: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("REGIONKIT_DATA", str(FOLDER))
     fewer = ("limit=12", "seeds=[0]") if path.parent.name == "ablations" else ()
     problems = [problem for problem in validate(path, overrides=fewer) if not MISSING.match(problem.message)]
     assert problems == []

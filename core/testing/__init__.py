@@ -33,25 +33,31 @@ from regionkit.core.testing import (  # isort: skip
     of_decoders,
     of_metrics,
     of_material,
+    of_judges,
+    of_tasks,
     of_all,
 )
 from regionkit.core.testing.battery import (
     check_backbone,
     check_bridge,
     check_decoder,
+    check_judge,
     check_metric,
     check_region_encoder,
+    check_task,
 )
 from regionkit.core.testing.checks import Check, checks_of, crash, failures, run_all
 from regionkit.core.testing.demands import Skip
 from regionkit.core.testing.examples import (
     SENTENCES,
+    example_asked,
     example_referring,
     example_regions,
     example_samples,
     example_tokens,
 )
 from regionkit.core.testing.fakes import BlockBackbone, GridBackbone, NearestTextDecoder, picture
+from regionkit.core.testing.stand_in_judge import Likeness
 from regionkit.core.testing.stand_ins import Drawn, Pooled, Recast, Relabel, SampleData, Sentences, WordDecoder
 from regionkit.core.testing.subject import Subject, answer
 
@@ -61,6 +67,7 @@ __all__ = [
     "Check",
     "Drawn",
     "GridBackbone",
+    "Likeness",
     "NearestTextDecoder",
     "Pooled",
     "Recast",
@@ -74,10 +81,13 @@ __all__ = [
     "check_backbone",
     "check_bridge",
     "check_decoder",
+    "check_judge",
     "check_metric",
     "check_region_encoder",
+    "check_task",
     "checks_of",
     "crash",
+    "example_asked",
     "example_referring",
     "example_regions",
     "example_samples",
@@ -87,9 +97,11 @@ __all__ = [
     "of_backbones",
     "of_bridges",
     "of_decoders",
+    "of_judges",
     "of_material",
     "of_metrics",
     "of_region_encoders",
+    "of_tasks",
     "picture",
     "run_all",
 ]

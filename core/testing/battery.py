@@ -9,7 +9,9 @@ from PIL import Image
 
 from regionkit.core.contracts import Backbone, Decoder, GapBridge, Metric, RegionEncoder, Sample
 from regionkit.core.features import RegionTokens, RegionViews
+from regionkit.core.judging import Judge
 from regionkit.core.spec import Port
+from regionkit.core.tasks import Task
 from regionkit.core.testing.checks import run_all
 from regionkit.core.testing.examples import example_tokens
 from regionkit.core.testing.fakes import GridBackbone
@@ -93,3 +95,24 @@ def check_metric(make: Callable[[], Metric], samples: Sequence[Sample] | None = 
     """
     subject = Subject("metric", make(), make=lambda seed: make())
     run_all(subject if samples is None else replace(subject, samples=tuple(samples)))
+
+
+def check_judge(make: Callable[[], Judge]) -> None:
+    """Make every check of a judge and stop at the first promise that is broken.
+
+    Args:
+        make: Makes the judge, always the same.
+
+    Raises:
+        AssertionError: One sentence says which.
+    """
+    run_all(Subject("judge", make(), make=lambda seed: make()))
+
+
+def check_task(task: Task) -> None:
+    """Make every check of a task and stop at the first promise that is broken.
+
+    Raises:
+        AssertionError: One sentence says which.
+    """
+    run_all(Subject("task", task))

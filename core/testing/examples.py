@@ -26,6 +26,9 @@ SENTENCES: tuple[str, ...] = (
     "a cyan boat",
 )
 
+#: What decoders have been known to write.
+WRITTEN = ("a red dog on the grass .", "", "  Yes. ", "2. the second one", "animal:dog", "A (small) dog_house, old")
+
 Size = tuple[int, int]
 
 
@@ -135,6 +138,22 @@ def example_referring(count: int = 6) -> list[Sample]:
         info = {**sample.info, "overlaps": overlaps}
         samples.append(replace(sample, region=boxes[index % 3], info=info, candidates=boxes))
     return samples
+
+
+def example_asked() -> list[Sample]:
+    """Return samples of one region, of candidates, of regions that a question mentions, and of a thing in a clip."""
+    plain, other, third, *_ = example_samples()
+    asked: dict[str, Any] = {
+        "question": "What is this?",
+        "answers": ["a dog"] * 3,
+        "question_text": "Why does [0] look at [1] ?",
+    }
+    asked |= {"choices": ["it is [1] .", "[0] is old .", "no", "yes"], "stage": "q-a", "label": 1}
+    boxes = (Box(0, 0, 10, 10), Box(10, 0, 20, 10))
+    mask = Mask(np.eye(12, dtype=np.bool_))
+    found = [plain, *example_referring(1), replace(other, mentioned=boxes)]
+    found.append(replace(third, region=MaskTrack((None, mask, mask)), info={**third.info, "frame": 2}))
+    return [replace(one, id=str(at), info={**one.info, **asked}) for at, one in enumerate(found)]
 
 
 def example_tokens(space: str, count: int = 5, tokens: int = 1, *, unit: bool = False, seed: int = 0) -> RegionTokens:

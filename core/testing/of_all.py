@@ -25,7 +25,7 @@ from regionkit.core.testing.worker import ask
 from regionkit.core.weights import write_weights
 
 _PARTS = ("backbone", "region_encoder", "bridge", "decoder")
-_KINDS = (*_PARTS, "metric", "dataset", "corpus", "recipe")
+_KINDS = (*_PARTS, "metric", "dataset", "corpus", "recipe", "judge", "task")
 _TWICE = {
     "region_encoder": "encoding twice gives two results",
     "backbone": "encoding twice gives two results",

@@ -14,11 +14,20 @@ from torch import Tensor
 
 from regionkit.core.contracts import Backbone, Sample
 from regionkit.core.errors import DataError
-from regionkit.core.features import Features, RegionTokens, Scene
+from regionkit.core.features import Caption, Features, RegionTokens, Scene
+from regionkit.core.judging import Judge, Question, Reply
 from regionkit.core.regions import Regions
 from regionkit.core.spec import REGION_KINDS, Port, Space
+from regionkit.core.tasks import Task
 from regionkit.core.testing.demands import Inputs, Skip, demand, digest
-from regionkit.core.testing.examples import SENTENCES, example_regions, example_samples, example_tokens
+from regionkit.core.testing.examples import (
+    SENTENCES,
+    WRITTEN,
+    example_asked,
+    example_regions,
+    example_samples,
+    example_tokens,
+)
 from regionkit.core.testing.fakes import GridBackbone, picture
 
 
@@ -204,8 +213,38 @@ def _corpus(subject: Subject, _: Any) -> dict[str, Any]:
         raise Skip(f"its data are not here: {error.message}") from error
 
 
+def example_questions() -> list[Question]:
+    """Return four different questions: short ones, one with words of the system, one whose answer is begun."""
+    return [
+        Question("Is a dog an animal? Answer yes or no.", max_tokens=8),
+        Question("What colour is the grass?", system="You are brief.", max_tokens=8),
+        Question("Rate this caption from A to E: a red boat.", prefill="Score:", max_tokens=4),
+        Question("Name a fruit.", temperature=0.7, top_p=0.9, max_tokens=8),
+    ]
+
+
+def replies_of(judge: Judge, questions: Sequence[Question]) -> list[Reply]:
+    """Return the replies to questions in the order of the questions."""
+    found = dict(judge.ask(questions))
+    return [found[at] for at in sorted(found)]
+
+
+def _judge(subject: Subject, _: Any) -> dict[str, Any]:
+    judge: Judge = subject.component
+    fixed = [one for one in example_questions() if one.temperature == 0]
+    return {"replies": replies_of(judge, fixed), "identity": judge.identity}
+
+
 def _recipe(subject: Subject, _: Any) -> dict[str, Any]:
     return {f"batch of step {step}": subject.component.batch(step) for step in (0, 3)}
+
+
+def _task(subject: Subject, _: Any) -> dict[str, Any]:
+    task: Task = subject.component
+    prepared = [task.prepare(sample) for sample in example_asked()]
+    asked = [one for one in prepared if one is not None]
+    answers = [task.answer(one, Caption(text, 0.0)).text for one in asked for text in WRITTEN]
+    return {"samples": prepared, "prompts": [task.prompt(one) for one in asked], "answers": answers}
 
 
 _ANSWERS: dict[str, Callable[[Subject, Any], dict[str, Any]]] = {
@@ -217,4 +256,6 @@ _ANSWERS: dict[str, Callable[[Subject, Any], dict[str, Any]]] = {
     "dataset": _dataset,
     "corpus": _corpus,
     "recipe": _recipe,
+    "task": _task,
+    "judge": _judge,
 }

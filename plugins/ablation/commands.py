@@ -47,7 +47,8 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def ablate(context: click.Context, /, file: Path, out: Path | None, plan_only: bool, **options: Any) -> None:
     """Run every trial of the ablation FILE; run it again to go on where it was stopped.
 
-    Ends with status 1 if a trial or a sample failed, or a claim that must hold does not; with 2 for a mistake in FILE.
+    Ends with status 1 if a trial or a sample failed, a sample could not be judged, or a claim that must hold does not;
+    with 2 for a mistake in FILE.
     """
     from regionkit.core.errors import ConfigError
     from regionkit.plugins.ablation.planning import plan_ablation
@@ -65,37 +66,66 @@ def ablate(context: click.Context, /, file: Path, out: Path | None, plan_only: b
 
 @click.command()
 @click.argument("pipeline")
-@click.option("--data", required=True, multiple=True, metavar="TASK@NAME", help="Task and data set; commas or repeat.")
-@click.option("--metrics", default="cider-d,noun-f1", show_default=True, metavar="NAME,NAME")
+@click.option(
+    "--data", multiple=True, metavar="TASK@NAME", help="Task and data set, or TASK@NAME/SPLIT; commas or repeat."
+)
+@click.option(
+    "--task", "tasks", multiple=True, metavar="TASK,TASK", help="Tasks on the data set of --on, or TASK@NAME."
+)
+@click.option("--on", default="mini", show_default=True, metavar="NAME", help="The data set of --task.")
+@click.option("--metrics", metavar="NAME,NAME", help="Metrics of all tasks. [default: those that each task reports]")
 @click.option(
     "--seed", "seeds", multiple=True, type=click.IntRange(0), help="Evaluation seed, repeatable. [default: 0]"
 )
-@click.option("--split", default="test", show_default=True)
+@click.option("--split", help="Split of the data sets. [default: test, or a data set's first]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep captions and scores here.")
 @shared_options
 @click.pass_context
 def run(context: click.Context, /, pipeline: str, out: Path | None, **options: Any) -> None:
     """Score PIPELINE, a preset's name or a YAML file, on data sets: an ablation of one pipeline.
 
-    Ends with status 1 if a sample failed, with 2 for a mistake in the pipeline or a flag.
+    `--task image,box` asks these tasks of the mini-world, or of the data set that --on names; --data names task and
+    data set together. Both may be given.
+
+    Ends with status 1 if a sample failed or could not be judged, with 2 for a mistake in the pipeline or a flag.
     """
     from regionkit.plugins.ablation.planning import plan_ablation
     from regionkit.registry.document import Document, check_reader, read_pipeline
 
+    asked, where = _asked(context, options)
     base = read_pipeline(pipeline, options["overrides"])
     check_reader(base, "")
     data: dict[str, Any] = {
         "base": base.data,
-        "data": [word for entry in options["data"] for word in _words(entry)],
-        "metrics": _words(options["metrics"]),
+        "data": asked,
+        "metrics": _words(options["metrics"] or ""),
         "seeds": list(options["seeds"] or (0,)),
         "split": options["split"],
         "limit": options["limit"],
     }
     lines = {f"base.{path}" if path else "base": line for path, line in base.lines.items()}
-    flags = {"data": "--data", "metrics": "--metrics", "seeds": "--seed", "split": "--split", "limit": "--limit"}
+    flags = {"data": where, "metrics": "--metrics", "seeds": "--seed", "split": "--split", "limit": "--limit"}
     plan = plan_ablation(Document(base.path, data, {**lines, **flags}, base.name or "run"))
     execute(context, plan, out, options)
+
+
+def _asked(context: click.Context, options: dict[str, Any]) -> tuple[list[str], str]:
+    """Return the data sets of ``--data`` and ``--task``, and which of the two flags mistakes are told of.
+
+    Raises:
+        click.UsageError: There are none, or ``--on`` stands alone.
+    """
+    data = [word for entry in options["data"] for word in _words(entry)]
+    tasks = [word for entry in options["tasks"] for word in _words(entry)]
+    if not data and not tasks:
+        raise click.UsageError("name what to run on: --task image,box, or --data TASK@NAME")
+    named = context.get_parameter_source("on") is click.core.ParameterSource.COMMANDLINE
+    if named and all("@" in task for task in tasks):
+        raise click.UsageError("--on is the data set of --task, and no task there lacks one")
+    asked = data + [task if "@" in task else f"{task}@{options['on']}" for task in tasks]
+    return list(
+        dict.fromkeys(asked)
+    ) if tasks else asked, "--data" if not tasks else "--task" if not data else "--data, --task"
 
 
 def _words(text: str) -> list[str]:
@@ -128,7 +158,7 @@ def execute(context: click.Context, plan: AblationPlan, folder: Path | None, opt
             click.echo(json.dumps(as_json(plan, store, summary, verdicts, folder), indent=2))
         else:
             show_results(plan, store, summary, verdicts, files)
-    failed = summary.failed or summary.bad_samples or not all(verdict.ok for verdict in verdicts)
+    failed = summary.failed or summary.bad_samples or summary.unjudged or not all(verdict.ok for verdict in verdicts)
     context.exit(1 if failed else 0)
 
 
@@ -150,7 +180,7 @@ def show_results(
     from regionkit.registry.commands.tables import markdown_table
 
     click.echo(markdown_table(*tables.summary_rows(plan, store)))
-    click.echo("\n" + "\n".join(tables.reading(plan, store)))
+    click.echo("\n" + "\n".join([*tables.reading(plan, store), *tables.own_metrics(plan)]))
     if verdicts:
         width = shutil.get_terminal_size((0, 0)).columns  # 0: no terminal, or one that does not tell
         click.echo("\n" + tables.claims_text(verdicts, width))
@@ -183,6 +213,12 @@ def show_failures(store: ResultStore, summary: Summary) -> None:
     for trial, count in summary.bad_samples.items():
         first = next(row for row in store.captions(trial) if row.caption is None)
         click.echo(f"trial {trial}: {count} samples failed; the first, {first.sample}: {first.error}", err=True)
+    for trial, counts in summary.unjudged.items():
+        for metric, lost in store.unjudged(trial).items():
+            sample, reason = next(iter(lost.items()))
+            click.echo(
+                f"trial {trial}: {metric} could not judge {counts[metric]} samples; {sample}: {reason}", err=True
+            )
 
 
 def as_json(
@@ -202,11 +238,14 @@ def as_json(
         "trials": trials,
         "refused": _refused(plan),
         "excluded": plan.excluded,
+        "metrics": dict(plan.own) if plan.own is not None else [ref.label for ref in plan.metrics],
+        "left_out": [dict(zip(("data", "metric", "reason"), one, strict=True)) for one in plan.left_out],
         "claims": [verdict.to_dict() for verdict in verdicts],
         "ran": summary.ran,
         "resumed": summary.resumed,
         "failed": summary.failed,
         "bad_samples": summary.bad_samples,
+        "unjudged": {trial: store.unjudged(trial) for trial in summary.unjudged},
         "disclaimers": plan.disclaimers,
     }
 

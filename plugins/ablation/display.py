@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regionkit.core.results import TrialResult
+from regionkit.core.scores import coverage
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.plugins.ablation.words import counted
 
@@ -93,7 +94,8 @@ class LiveTable:
     def trial_finished(self, trial: Trial, result: TrialResult) -> None:
         """Show the scores."""
         scores = {metric.metric: f"{metric.value:.3f}" for metric in result.metrics}
-        cells = [scores.get(metric, "failed") for metric in self._metrics]
+        none = "failed" if result.status == "failed" else "-"  # a metric of another kind of task
+        cells = [scores.get(metric, none) for metric in self._metrics]
         self._rows[-1] = self._row(trial, cells)
         task = self._bar.tasks[0]
         done = int(task.completed) + 1
@@ -146,7 +148,11 @@ def outcome(result: TrialResult) -> str:
     """Return the scores of a trial on one line, or why it failed."""
     if result.status == "failed":
         return "failed: " + " ".join(result.reason.split())
-    scores = ", ".join(f"{metric.metric} {metric.value:.3f}" for metric in result.metrics)
+    taken = len(result.samples) - result.failed
+    scores = ", ".join(
+        f"{metric.metric} {metric.value:.3f}{coverage(taken - len(metric.unjudged), taken)}"
+        for metric in result.metrics
+    )
     return scores + (f", {result.failed} of {len(result.samples)} samples failed" if result.failed else "")
 
 

@@ -97,10 +97,16 @@ class Planner:
         reader = SampleReader(self.mistakes)
         metrics = reader.metrics(spec)
         selections = reader.selections(spec)
-        columns = reader.columns(metrics, selections)
+        tasks = reader.own_metrics(selections) if not spec.metrics else None
+        if tasks is not None:
+            metrics = tasks.metrics
+        columns = reader.columns(metrics, selections, tasks.own if tasks is not None else None)
         self._check_names(spec, columns)
-        reader.check(metrics, selections)
+        if tasks is None:
+            reader.check(metrics, selections)
         plan = AblationPlan(self.document.name, spec, spec.axes or list(PARTS), metrics, columns)
+        if tasks is not None:
+            plan.own, plan.left_out = tasks.own, tasks.left_out
         pipelines = PipelinePlanner(self.mistakes).plan(plan, selections, self._exclusion)
         if any(problem.path.partition(".")[0] != "claims" for problem in self.mistakes.found):
             # That no pipeline can be assembled is news unless it may follow from another mistake.
@@ -148,7 +154,7 @@ class Planner:
             plan.excluded += 1
             return
         encoder = combination.plan.parts["region_encoder"]
-        kinds = {sample.region.kind for sample in selection.samples} - set(encoder.spec.accepts)
+        kinds = selection.kinds - set(encoder.spec.accepts)
         if encoder.spec.accepts and kinds:
             reason = (
                 f"{encoder.name} does not take {', '.join(sorted(kinds))} regions; "
@@ -156,7 +162,8 @@ class Planner:
             )
             plan.refused.append(Refused(combination.labels, combination.names, label, reason, 1))
             return
-        config = self._config(combination, selection, plan.metrics)
+        judges = plan.metrics if plan.own is None else plan.metrics_of(selection)
+        config = self._config(combination, selection, judges)
         trial = Trial(digest(config), combination, selection, config)
         if trial.id in self._ids:
             plan.repeated += 1
@@ -167,6 +174,7 @@ class Planner:
     def _config(self, combination: Combination, selection: Selection, metrics: Sequence[MetricRef]) -> dict[str, Any]:
         registry = get_registry()
         used = [*combination.plan.parts.values(), selection.part]
+        used += [selection.task_part] if selection.task_part is not None else []
         corpora = [registry.find("corpus", name) for name in combination.plan.fit_corpus.values()]
         judges = [spec for metric in metrics for spec in metric.specs]
         specs = {f"{spec.kind}/{spec.name}": spec for spec in (*(part.spec for part in used), *judges, *corpora)}
@@ -177,9 +185,9 @@ class Planner:
         return {
             "pipeline": combination.plan.to_dict(),
             "data": {
-                "task": selection.ref.task,
+                "task": selection.asked,
                 "dataset": selection.part.to_dict(),
-                "split": selection.settings.split,
+                "split": selection.split,
                 "seed": selection.seed,
                 "limit": selection.settings.limit,
                 "fingerprint": selection.fingerprint,

@@ -15,13 +15,14 @@ def trial_provenance(trial: Trial, plan: AblationPlan) -> dict[str, Any]:
     What a metric judges with stands behind it, as LABEL: ROLE.
     """
     metrics = {}
-    for metric in plan.metrics:
+    for metric in plan.metrics if plan.own is None else plan.metrics_of(trial.selection):
         metrics[metric.label] = component_record(metric.part.spec)
         for role, (part, file) in metric.helpers.items():
             metrics[f"{metric.label}: {role}"] = component_record(part.spec, file)
     return {
         **provenance(trial.combination.plan),
         "dataset": component_record(trial.selection.part.spec),
+        **({"task": component_record(task.spec)} if (task := trial.selection.task_part) is not None else {}),
         "metrics": metrics,
     }
 

@@ -1,8 +1,9 @@
-"""Referring tasks: of several candidate regions, a pipeline picks the one that an expression speaks of.
+"""Samples spread out into the regions that are encoded for them, and referring tasks.
 
-The decoder scores the expression given each candidate, as RegionVLM does for referring segmentation (Lee et al., arXiv
-2403.18260, section 4.3); the answer is the position of the likeliest. Where a sample has several wordings of its
-expression, each candidate counts with the one that suits it best, so that no method is held to another one's wording.
+Of several candidate regions, a pipeline picks the one that an expression speaks of: the decoder scores the expression
+given each candidate, as RegionVLM does for referring segmentation (Lee et al., arXiv 2403.18260, section 4.3); the
+answer is the position of the likeliest. Where a sample has several wordings of its expression, each candidate counts
+with the one that suits it best, so that no method is held to another one's wording.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from regionkit.core.contracts import Decoder, Sample
 from regionkit.core.features import Caption, RegionTokens, RegionViews
+from regionkit.core.tasks import regions_of
 
 #: Candidates whose expressions are scored together.
 _SCORED_TOGETHER = 128
@@ -22,10 +24,12 @@ _SCORED_TOGETHER = 128
 
 @dataclass(frozen=True)
 class Candidates:
-    """The candidates of referring samples as samples of their own, so that they can be encoded like any region.
+    """The regions of samples as samples of their own, so that they can be encoded like any region.
+
+    They are the candidates of a referring sample, the regions that a question mentions, or a sample's one region.
 
     Attributes:
-        samples: All candidates, those of one sample after the other.
+        samples: All of them, those of one sample after the other.
         owner: For each of them the position of the sample that it belongs to.
     """
 
@@ -34,13 +38,16 @@ class Candidates:
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Candidates:
-        """Spread out the candidates of samples."""
-        pairs = [
-            (position, replace(sample, id=f"{sample.id}/{number}", region=region, candidates=()))
-            for position, sample in enumerate(samples)
-            for number, region in enumerate(sample.candidates)
-        ]
+        """Spread out the regions of samples."""
+        pairs = [(position, one) for position, sample in enumerate(samples) for one in _spread(sample)]
         return cls(tuple(one for _, one in pairs), tuple(position for position, _ in pairs))
+
+    def members(self) -> dict[int, list[int]]:
+        """Return for each sample the positions of its regions, in their order."""
+        found: dict[int, list[int]] = {}
+        for position, owner in enumerate(self.owner):
+            found.setdefault(owner, []).append(position)
+        return found
 
     def answers(self, scores: Mapping[int, float], count: int) -> list[Caption | None]:
         """Return for each of ``count`` samples the position of its likeliest candidate, None where none has a score.
@@ -59,22 +66,33 @@ class Candidates:
         return [Caption(str(best[owner][1]), best[owner][0]) if owner in best else None for owner in range(count)]
 
 
+def _spread(sample: Sample) -> Sequence[Sample]:
+    if not (sample.candidates or sample.mentioned):
+        return [sample]
+    return [
+        replace(sample, id=f"{sample.id}/{number}", region=region, candidates=(), mentioned=())
+        for number, region in enumerate(regions_of(sample))
+    ]
+
+
 def expression_scores(
-    decoder: Decoder, inputs: RegionTokens | RegionViews, samples: Sequence[Sample]
+    decoder: Decoder, inputs: RegionTokens | RegionViews, samples: Sequence[Sample], prompt: str | None = None
 ) -> Sequence[float]:
     """Return for each region the log-likelihood of its sample's expression, in the wording that suits it best."""
     rows = [(at, wording) for at, sample in enumerate(samples) for wording in dict.fromkeys(sample.references)]
     scores: list[Tensor] = []
     for start in range(0, len(rows), _SCORED_TOGETHER):
         part = rows[start : start + _SCORED_TOGETHER]
-        scores.append(decoder.score(_picked(inputs, [at for at, _ in part]), [wording for _, wording in part]).cpu())
+        told = [wording for _, wording in part]
+        scores.append(decoder.score(picked(inputs, [at for at, _ in part]), told, prompt).cpu())
     best = [-float("inf")] * len(samples)
     for (at, _), score in zip(rows, torch.cat(scores).tolist(), strict=True):
         best[at] = max(best[at], score)
     return best
 
 
-def _picked(inputs: RegionTokens | RegionViews, rows: Sequence[int]) -> RegionTokens | RegionViews:
+def picked(inputs: RegionTokens | RegionViews, rows: Sequence[int]) -> RegionTokens | RegionViews:
+    """Return certain regions of a batch, in that order."""
     if isinstance(inputs, RegionViews):
         return RegionViews(tuple(inputs.pictures[row] for row in rows))
     return replace(inputs, tokens=inputs.tokens[list(rows)], mask=inputs.mask[list(rows)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +14,13 @@ from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.core.features import Caption
 from regionkit.core.pipeline import Pipeline
 from regionkit.core.results import MetricRow, ResultStore, SampleRow, TrialResult
+from regionkit.core.scores import check_score
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.stages import StageTree
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.registry import get_registry
 from regionkit.registry.assembly import build_pipeline
+from regionkit.registry.metrics import MetricRef
 from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.weights.index import content_hash
 
@@ -69,12 +70,14 @@ class Summary:
         ran: Trials that ran now.
         failed: Trials that failed now, and the reason of each.
         bad_samples: Trials that are done, of this run or an earlier one, and the samples of theirs that failed.
+        unjudged: Trials that are done, and by column how many samples could not be judged.
     """
 
     resumed: int = 0
     ran: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     bad_samples: dict[str, int] = field(default_factory=dict)
+    unjudged: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 class Runner:
@@ -117,12 +120,18 @@ class Runner:
             held = self.store.trial(trial.id)
             if held is not None and held[0] == "done" and held[3]:
                 summary.bad_samples[trial.id] = held[3]
+            lost = self.store.unjudged(trial.id) if held is not None and held[0] == "done" else {}
+            if lost:
+                summary.unjudged[trial.id] = {metric: len(reasons) for metric, reasons in lost.items()}
         return summary
 
     def _prepare(self, todo: Sequence[Trial]) -> None:
         """Let metrics start what takes long while the first captions are made."""
-        for ref in self.plan.metrics if todo else ():
-            ref.build(todo[0].selection.dataset).prepare()
+        data = {trial.selection.ref.label: trial.selection for trial in todo}
+        first = {ref.label: one.dataset for one in reversed(data.values()) for ref in self.plan.metrics_of(one)}
+        for ref in self.plan.metrics:
+            if ref.label in first:
+                ref.build(first[ref.label]).prepare()
 
     def _trial(self, trial: Trial) -> TrialResult:
         self._tree.clock.seconds.clear()
@@ -168,31 +177,36 @@ class Runner:
             raise RunFailed(f"no sample could be captioned; the first: {errors.get(0, '')}")
         samples, said = zip(*pairs, strict=True)
         found = []
-        for ref in [ref for ref in self.plan.metrics if ref.judges(selection.dataset, selection.samples[0])]:
+        for ref in self.plan.metrics_of(selection):
             with self._tree.clock.stage("metric", metric=ref.label, samples=len(pairs)):
                 metric = ref.build(selection.dataset)
                 metric.expect(selection.samples)
                 metric.update_from(samples, said)
                 score = metric.compute()
             for part, one in (score.parts or {"": score}).items():
-                found.append(_metric_row(column(ref.label, part), one, metric.higher_is_better, len(pairs)))
+                found.append(_metric_row(ref, part, one, metric.higher_is_better, len(pairs)))
         return found
 
 
-def _metric_row(label: str, score: Score, higher_is_better: bool, samples: int) -> MetricRow:
+def _metric_row(ref: MetricRef, part: str, score: Score, higher_is_better: bool, samples: int) -> MetricRow:
     """Return a score as it is stored.
 
     Raises:
-        RunFailed: It is no finite number, or does not have one value a sample.
+        RunFailed: It is none.
     """
-    if not all(map(math.isfinite, (score.value, *(score.per_sample or ())))):
-        raise RunFailed(f"metric '{label}' gave a value that is not a finite number")
-    if score.per_sample is not None and len(score.per_sample) != samples:
-        raise RunFailed(
-            f"metric '{label}' gave {len(score.per_sample)} values for {samples} samples",
-            "its compute() must return one value a sample, in the order of the updates",
-        )
-    return MetricRow(label, score.value, score.signature, higher_is_better, score.per_sample)
+    label = column(ref.label, part)
+    check_score(label, score, samples)
+    return MetricRow(
+        label,
+        score.value,
+        score.signature,
+        higher_is_better,
+        score.per_sample,
+        score.statistics,
+        score.unjudged,
+        ref.part.name,
+        part,
+    )
 
 
 def _sample_rows(trial: Trial, captions: Sequence[Caption | None], errors: dict[int, str]) -> tuple[SampleRow, ...]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from regionkit.core.contracts import BuildContext, Dataset
 from regionkit.core.errors import RegionkitError, did_you_mean
+from regionkit.core.tasks import Task
 from regionkit.plugins.ablation.mistakes import Mistakes
 from regionkit.plugins.ablation.spec import AblationSpec, DataRef, Settings, expand
 from regionkit.plugins.ablation.trials import Selection, digest
+from regionkit.registry import get_registry
 from regionkit.registry.assembly import build_part
 from regionkit.registry.metrics import MetricRef
 from regionkit.registry.schema import Part, fill
@@ -24,7 +27,7 @@ class SampleReader:
         self._datasets: dict[str, Dataset] = {}
 
     def metrics(self, spec: AblationSpec) -> list[MetricRef]:
-        """Return the metrics, each label once."""
+        """Return the metrics that the file names, each label once."""
         metrics: list[MetricRef] = []
         for value, path in spec.metrics:
             for ref in self._named(value, path):
@@ -32,6 +35,26 @@ class SampleReader:
                     self._mistakes.add(path, f"the metric '{ref.label}' is listed twice")
                 metrics.append(ref)
         return metrics
+
+    def own_metrics(self, selections: Sequence[Selection]) -> OwnMetrics:
+        """Return the metrics that tasks report where nobody names any: those of them that can judge here."""
+        found = OwnMetrics()
+        for selection in {one.ref.label: one for one in reversed(selections)}.values():
+            label, task = selection.ref.label, selection.ref.task
+            for name in selection.task.metrics:
+                reason = found.add(label, name, selection)
+                if reason:
+                    found.left_out.append((label, name, reason))
+            if not found.own.setdefault(label, []):
+                why = [f"{name}: {reason}" for data, name, reason in found.left_out if data == label]
+                message = f"no metric is named, and task '{task}' has none of its own that can judge {label}"
+                self._mistakes.add(selection.ref.path, message, *why, "name some: metrics: [bleu, cider-d]")
+        order = list(dict.fromkeys(one.ref.label for one in selections))
+        found.own = {label: found.own[label] for label in order}
+        found.left_out.sort(key=lambda one: order.index(one[0]))
+        ranks = [name for one in selections for name in one.task.metrics]
+        found.metrics.sort(key=lambda ref: ranks.index(ref.label))
+        return found
 
     def selections(self, spec: AblationSpec) -> list[Selection]:
         """Return the samples of every data set under every seed; a data set without samples is a mistake."""
@@ -55,13 +78,35 @@ class SampleReader:
             hint = did_you_mean(ref.task, tasks)
             self._mistakes.add(ref.path, f"'{part.name}' has no task '{ref.task}'", hint, f"it has: {', '.join(tasks)}")
             return []
+        known = self._task(ref)
+        if known is None:
+            return []
         try:
-            return self._samples(ref, part, settings)
+            return self._samples(ref, part, settings, *known)
         except RegionkitError as error:
             self._mistakes.add(ref.path, error.message, *error.hints)
             return []
 
-    def _samples(self, ref: DataRef, part: Part, settings: Settings) -> list[Selection]:
+    def _task(self, ref: DataRef) -> tuple[Task, Part | None] | None:
+        """Build the task; a word that only the data set knows is a task without a protocol of its own."""
+        if ref.task not in [spec.name for spec in get_registry().specs("task")]:
+            if ref.task_options:
+                self._mistakes.add(ref.path, f"task '{ref.task}' has no options: no plugin brings a task of that name")
+                return None
+            return Task(), None
+        options = {"name": ref.task, **ref.task_options}
+        part = fill("task", options, self._line, f"{ref.path}.task", self._mistakes.found)
+        if part is None:
+            return None
+        try:
+            return build_part(part, BuildContext()), part  # type: ignore[return-value]
+        except RegionkitError as error:
+            self._mistakes.add(ref.path, error.message, *error.hints)
+            return None
+
+    def _samples(
+        self, ref: DataRef, part: Part, settings: Settings, task: Task, task_part: Part | None
+    ) -> list[Selection]:
         """Return the selections of a data set, one a seed, that have samples.
 
         Raises:
@@ -71,22 +116,36 @@ class SampleReader:
         if key not in self._datasets:
             self._datasets[key] = build_part(part, BuildContext())  # type: ignore[assignment]
         dataset = self._datasets[key]
-        if settings.split not in dataset.splits:
+        split = ref.split or settings.split or ("test" if "test" in dataset.splits else dataset.splits[0])
+        if split not in dataset.splits:
             splits = ", ".join(dataset.splits)
-            self._mistakes.add("split", f"'{part.name}' has no split '{settings.split}'", f"it has: {splits}")
+            where = ref.path if ref.split else "split"
+            self._mistakes.add(where, f"'{part.name}' has no split '{split}'", f"it has: {splits}")
             return []
-        selections = [Selection(ref, part, dataset, seed, settings) for seed in settings.seeds]
+        selections = [Selection(ref, part, dataset, seed, settings, split, task, task_part) for seed in settings.seeds]
         for selection in selections:
             if not selection.samples:
-                self._mistakes.add(ref.path, f"{ref.label} has no sample in split '{settings.split}'")
+                self._mistakes.add(ref.path, f"{ref.label} has no sample in split '{split}'")
         return [selection for selection in selections if selection.samples]
 
-    def columns(self, metrics: Sequence[MetricRef], selections: Sequence[Selection]) -> list[str]:
-        """Return what the values of metrics are called; one that cannot be built has one: :meth:`check` tells why."""
+    def columns(
+        self,
+        metrics: Sequence[MetricRef],
+        selections: Sequence[Selection],
+        own: Mapping[str, Sequence[str]] | None = None,
+    ) -> list[str]:
+        """Return what the values of metrics are called; one that cannot be built has one: :meth:`check` tells why.
+
+        Args:
+            metrics: The metrics.
+            selections: What they judge.
+            own: Which of them judge which data, where that is up to the tasks.
+        """
         found: list[str] = []
         for ref in metrics:
+            judged = [one for one in selections if own is None or ref.label in own[one.ref.label]]
             try:
-                found += ref.columns(selections[0].dataset) if selections else (ref.label,)
+                found += ref.columns(judged[0].dataset) if judged else (ref.label,)
             except RegionkitError:
                 found.append(ref.label)
         return found
@@ -111,11 +170,54 @@ class SampleReader:
 
     def _check_carries(self, ref: MetricRef, selection: Selection) -> None:
         """Note what a metric needs and samples lack."""
-        sample = selection.samples[0]
-        needs = ref.build(selection.dataset).needs
-        lacking = [need.replace("|", " or ") for need in needs if not sample.carries(need)]
-        if lacking:
-            words = ("image", "references", "candidates", *sorted(sample.info))
-            has = ", ".join(word for word in words if sample.carries(word))
-            message = f"{ref.label} needs {', '.join(lacking)}, which samples of {selection.ref.label} lack"
-            self._mistakes.add("metrics", message, f"they carry: {has}")
+        lacks = lacking(ref, selection)
+        if lacks:
+            self._mistakes.add("metrics", *lacks)
+
+
+def lacking(ref: MetricRef, selection: Selection) -> tuple[str, ...]:
+    """Say what a metric needs and samples lack, and what they carry; empty where they carry it all."""
+    sample = selection.samples[0]
+    lost = [need.replace("|", " or ") for need in ref.build(selection.dataset).needs if not sample.carries(need)]
+    if not lost:
+        return ()
+    words = ("image", "references", "candidates", *sorted(sample.info))
+    has = ", ".join(word for word in words if sample.carries(word))
+    message = f"{ref.label} needs {', '.join(lost)}, which samples of {selection.ref.label} lack"
+    return message, f"they carry: {has}"
+
+
+@dataclass
+class OwnMetrics:
+    """The metrics of tasks.
+
+    Attributes:
+        metrics: All of them, each once.
+        own: Their labels by ``TASK@NAME``.
+        left_out: Those that cannot judge here: ``TASK@NAME``, metric and reason.
+    """
+
+    metrics: list[MetricRef] = field(default_factory=list)
+    own: dict[str, list[str]] = field(default_factory=dict)
+    left_out: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def add(self, label: str, name: str, selection: Selection) -> str:
+        """Take in a metric, or say why it cannot judge a selection."""
+        ref = next((one for one in self.metrics if one.label == name), None)
+        try:
+            if ref is None:
+                part = fill("metric", {"name": name})
+                assert part is not None  # without a list to take them, mistakes are raised
+                ref = MetricRef(name, part)
+            reason = "".join(lacking(ref, selection)[:1])
+            if not reason and not ref.judges(selection.dataset, selection.samples[0]):
+                reason = "it is for another kind of task"
+        except RegionkitError as error:
+            reason = " - ".join([error.message, *error.hints[:1]])
+        if reason:
+            return reason
+        assert ref is not None
+        if ref not in self.metrics:
+            self.metrics.append(ref)
+        self.own.setdefault(label, []).append(name)
+        return ""

@@ -64,17 +64,33 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class DataRef:
-    """A task on a data set: ``task@name``, and the options of the data set."""
+    """A task on a data set: ``task@name`` or ``task@name/split``, and the options of both.
+
+    Attributes:
+        task: Name of the task.
+        dataset: Name and options of the data set.
+        path: Dotted path in the file.
+        task_options: Options of the task.
+        split: Split; empty where nobody named one here.
+    """
 
     task: str
     dataset: Mapping[str, Any]
     path: str
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    split: str = ""
 
     @property
     def label(self) -> str:
-        """The form ``TASK@NAME`` of tables and claims, with the options that were given."""
-        shown = ", ".join(f"{key}={text(value)}" for key, value in self.dataset.items() if key != "name")
-        return f"{self.task}@{self.dataset['name']}" + (f"({shown})" if shown else "")
+        """The form ``TASK@NAME/SPLIT`` of tables and claims, with the split and the options that were given."""
+        split = f"/{self.split}" if self.split else ""
+        options = {key: value for key, value in self.dataset.items() if key != "name"}
+        return f"{self.task}{_shown(self.task_options)}@{self.dataset['name']}{split}{_shown(options)}"
+
+
+def _shown(options: Mapping[str, Any]) -> str:
+    told = ", ".join(f"{key}={text(value)}" for key, value in options.items())
+    return f"({told})" if told else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +100,13 @@ class Settings:
     Attributes:
         seeds: Evaluation seeds: other scenes, the same weights.
         limit: Most images of a data set; None for all.
-        split: Split of the data sets.
+        split: Split of the data sets; empty for each one's own default.
         on_error: ``record`` notes a trial or sample that fails and goes on, ``stop`` ends the run there.
     """
 
     seeds: tuple[int, ...] = (0,)
     limit: int | None = None
-    split: str = "test"
+    split: str = ""
     on_error: str = "record"
 
 
@@ -133,7 +149,7 @@ class SpecReader:
         spec = AblationSpec(
             base=self._base(),
             data=[ref for ref in map(self._data, *self._items("data", required=True)) if ref is not None],
-            metrics=list(zip(*self._items("metrics", required=True), strict=True)),
+            metrics=list(zip(*self._items("metrics"), strict=True)),
             grid=self._axes(self.data.get("grid") or {}, "grid"),
             zips=[group for group in map(self._zip, *self._items("zip")) if group],
             include=[extra for extra in map(self._include, *self._items("include")) if extra],
@@ -214,10 +230,20 @@ class SpecReader:
     def _data(self, entry: Any, path: str) -> DataRef | None:
         if isinstance(entry, str) and entry.count("@") == 1 and all(entry.split("@")):
             task, name = entry.split("@")
-            return DataRef(task, {"name": name}, path)
+            name, slash, split = name.partition("/")
+            if name and (split or not slash):
+                return DataRef(task, {"name": name}, path, {}, split)
         if isinstance(entry, Mapping) and {"task", "name"} <= set(entry):
-            return DataRef(str(entry["task"]), {key: entry[key] for key in entry if key != "task"}, path)
-        self.problem(path, f"'{entry}' is no data set", "write TASK@NAME, or {task: TASK, name: NAME, OPTION: ...}")
+            asked = as_mapping(entry["task"])
+            if asked.get("name"):
+                dataset = {key: entry[key] for key in entry if key not in ("task", "split")}
+                options = {key: value for key, value in asked.items() if key != "name"}
+                return DataRef(str(asked["name"]), dataset, path, options, str(entry.get("split") or ""))
+        self.problem(
+            path,
+            f"'{entry}' is no data set",
+            "write TASK@NAME, TASK@NAME/SPLIT, or {task: TASK, name: NAME, split: SPLIT, OPTION: ...}",
+        )
         return None
 
     def _axes(self, mapping: Any, path: str) -> list[Axis]:
@@ -307,12 +333,11 @@ class SpecReader:
             limit = None
         if on_error not in ON_ERROR:
             self.problem("on_error", f"'{on_error}' is unknown", f"choose one of: {', '.join(ON_ERROR)}")
-        return Settings(tuple(seeds), limit, str(self.data.get("split", "test")), str(on_error))
+        return Settings(tuple(seeds), limit, str(self.data.get("split") or ""), str(on_error))
 
 
 _EXAMPLES = {
     "data": "data: [box@mini, trace@mini]",
-    "metrics": "metrics: [cider-d, noun-f1]",
     "grid": "grid: {bridge: [none, {name: memory, temperature: [0.02, 0.05]}]}",
 }
 

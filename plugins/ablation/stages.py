@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,11 +22,10 @@ from regionkit.core.errors import RegionkitError
 from regionkit.core.features import Caption, Features, RegionTokens, RegionViews, Scene
 from regionkit.core.pipeline import Pipeline
 from regionkit.core.regions import Regions
+from regionkit.plugins.ablation.asking import Asked, Batch, Prompts, by_prompt, together
+from regionkit.plugins.ablation.batches import batches_of_one_grid, joined, rows
 from regionkit.plugins.ablation.referring import Candidates, expression_scores
 from regionkit.plugins.ablation.trials import Selection, Trial
-
-#: Pictures that go through the backbone together.
-IMAGES_PER_BATCH = 32
 
 Observe = Callable[[str, float, dict[str, Any]], None]
 ImageKey = tuple[str, str]
@@ -169,17 +167,20 @@ class StageTree:
         selection, plan = trial.selection, trial.combination.plan
         self._enter(plan.key("backbone"), selection)
         clock = self.clock
-        candidates = Candidates.of(selection.samples)
-        regions = candidates.samples or tuple(selection.samples)
+        spread = Candidates.of(selection.samples)
+        regions = spread.samples
         encoded = self._shared(
             "region_encoder", plan.key("region_encoder"), lambda: self._encode(selection, regions, pipeline)
         )
         below = f"{plan.key('region_encoder')} {plan.key('bridge')}"
         bridged = self._shared("bridge", below, lambda: self._bridge(encoded, pipeline))
         with clock.stage("decoder", regions=len(regions)):
-            if candidates.samples:
-                return self._refer(bridged, pipeline, candidates, len(selection.samples))
-            return self._decode(bridged, pipeline, len(selection.samples))
+            refers = any(sample.candidates for sample in selection.samples)
+            found, errors = (self._refer if refers else self._decode)(bridged, pipeline, spread, selection)
+        if refers:
+            return found, errors
+        pairs = zip(selection.samples, found, strict=True)
+        return [None if one is None else selection.task.answer(sample, one) for sample, one in pairs], errors
 
     def _enter(self, backbone: str, selection: Selection) -> None:
         place = (backbone, id(selection))
@@ -282,44 +283,66 @@ class StageTree:
             for at, position in enumerate(positions):
                 self._each(step, (position,), rows(tokens, at), result)
 
-    def _decode(self, bridged: Encoded, pipeline: Pipeline, count: int) -> tuple[list[Caption | None], dict[int, str]]:
-        result = Encoded(errors=dict(bridged.errors))
-        captions: list[Caption | None] = [None] * count
+    def _asked(self, bridged: Encoded, pipeline: Pipeline, spread: Candidates, selection: Selection) -> Asked:
+        """Return what goes to the decoder, grouped by prompt."""
+        refused: dict[int, RegionkitError] = {}
+        prompts = Prompts(selection.task, pipeline.decoder).all_of(selection.samples, refused)
+        if any(sample.mentioned for sample in selection.samples):
+            asked = together(bridged.batches, spread, prompts)
+        else:
+            cut = (by_prompt(*batch, prompts) for batch in joined(bridged.batches))
+            asked = Asked([Batch(*part) for parts in cut for part in parts])
+        asked.errors |= refused
+        return asked
 
-        def decode(positions: tuple[int, ...], inputs: RegionTokens | RegionViews) -> None:
+    def _decode(
+        self, bridged: Encoded, pipeline: Pipeline, spread: Candidates, selection: Selection
+    ) -> tuple[list[Caption | None], dict[int, str]]:
+        result = Encoded(errors=owned(bridged.errors, spread))
+        captions: list[Caption | None] = [None] * len(selection.samples)
+        asked = self._asked(bridged, pipeline, spread, selection)
+        for position, error in asked.errors.items():
+            if position not in result.errors:
+                self._note(error, [position], result)
+
+        def decode(positions: tuple[int, ...], inputs: RegionTokens | RegionViews, prompt: str | None) -> None:
             try:
-                written = pipeline.decoder.generate(inputs)
+                written = pipeline.decoder.generate(inputs, prompt, selection.task.generation)
             except RegionkitError as error:
                 if len(positions) == 1:
                     self._note(error, positions, result)
                     return
                 for at, position in enumerate(positions):
-                    decode((position,), rows(inputs, at))
+                    decode((position,), rows(inputs, at), prompt)
                 return
             for position, caption in zip(positions, written, strict=True):
                 captions[position] = caption
 
-        for positions, inputs in joined(bridged.batches):
-            decode(positions, inputs)
+        for batch in asked.batches:
+            decode(batch.positions, batch.inputs, batch.prompt)
         return captions, result.errors
 
     def _refer(
-        self, bridged: Encoded, pipeline: Pipeline, candidates: Candidates, count: int
+        self, bridged: Encoded, pipeline: Pipeline, spread: Candidates, selection: Selection
     ) -> tuple[list[Caption | None], dict[int, str]]:
         """Score the expression of each sample on its candidates; a candidate that fails is out of the running."""
         result = Encoded(errors=dict(bridged.errors))
         scores: dict[int, float] = {}
-        for positions, inputs in bridged.batches:
-            try:
-                found = expression_scores(
-                    pipeline.decoder, inputs, [candidates.samples[position] for position in positions]
-                )
-            except RegionkitError as error:
-                self._note(error, positions, result)
-            else:
-                scores |= dict(zip(positions, found, strict=True))
-        answers = candidates.answers(scores, count)
-        reasons = {candidates.owner[position]: reason for position, reason in result.errors.items()}
+        refused: dict[int, RegionkitError] = {}
+        prompts = Prompts(selection.task, pipeline.decoder).all_of(spread.samples, refused)
+        for position, error in refused.items():
+            self._note(error, [position], result)
+        for whole in bridged.batches:
+            for positions, inputs, prompt in by_prompt(*whole, prompts):
+                chosen = [spread.samples[position] for position in positions]
+                try:
+                    found = expression_scores(pipeline.decoder, inputs, chosen, prompt)
+                except RegionkitError as error:
+                    self._note(error, positions, result)
+                else:
+                    scores |= dict(zip(positions, found, strict=True))
+        answers = spread.answers(scores, len(selection.samples))
+        reasons = owned(result.errors, spread)
         return answers, {owner: reason for owner, reason in reasons.items() if answers[owner] is None}
 
     def _note(self, error: RegionkitError, positions: Sequence[int], result: Encoded) -> None:
@@ -328,50 +351,9 @@ class StageTree:
         result.errors.update(dict.fromkeys(positions, str(error)))
 
 
-def batches_of_one_grid(
-    images: Iterator[tuple[str, Image.Image]], backbone: Backbone
-) -> Iterator[list[tuple[str, Image.Image]]]:
-    """Cut pictures into batches in which all have the same patch grid, so that their features stack."""
-    for _, same in groupby(images, key=lambda pair: backbone.frame(pair[1].size).grid):
-        batch: list[tuple[str, Image.Image]] = []
-        for pair in same:
-            batch.append(pair)
-            if len(batch) == IMAGES_PER_BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-
-def rows(inputs: RegionTokens | RegionViews, at: int) -> Any:
-    """Return one region as a batch of one."""
-    if isinstance(inputs, RegionViews):
-        return RegionViews((inputs.pictures[at],))
-    return replace(inputs, tokens=inputs.tokens[at : at + 1], mask=inputs.mask[at : at + 1])
-
-
-def joined(
-    batches: Sequence[tuple[tuple[int, ...], RegionTokens | RegionViews]],
-) -> Iterator[tuple[tuple[int, ...], RegionTokens | RegionViews]]:
-    """Join neighbouring batches of tokens of one shape: decoding many regions together is far cheaper.
-
-    Pictures stay in their batches, since they are large.
-    """
-
-    def shape(batch: tuple[tuple[int, ...], RegionTokens | RegionViews]) -> Hashable:
-        inputs = batch[1]
-        return id(inputs) if isinstance(inputs, RegionViews) else inputs.tokens.shape[1:]
-
-    for _, group in groupby(batches, key=shape):
-        same = list(group)
-        positions = tuple(position for part, _ in same for position in part)
-        tokens = [inputs for _, inputs in same if isinstance(inputs, RegionTokens)]
-        if not tokens:
-            yield same[0]
-            continue
-        joint = replace(
-            tokens[0],
-            tokens=torch.cat([part.tokens for part in tokens]),
-            mask=torch.cat([part.mask for part in tokens]),
-        )
-        yield positions, joint
+def owned(errors: Mapping[int, str], spread: Candidates) -> dict[int, str]:
+    """Return the reasons of regions by the positions of the samples that they belong to; the first counts."""
+    found: dict[int, str] = {}
+    for position in sorted(errors):
+        found.setdefault(spread.owner[position], errors[position])
+    return found

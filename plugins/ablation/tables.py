@@ -14,7 +14,9 @@ from typing import Any
 from regionkit.core.errors import RunFailed
 from regionkit.core.files import write_text
 from regionkit.core.results import ResultStore
+from regionkit.core.scores import coverage
 from regionkit.core.statistics import LEVEL
+from regionkit.plugins.ablation.estimates import intervals_of
 from regionkit.plugins.ablation.provenance_tables import provenance_table
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.plugins.ablation.verdicts import Verdict
@@ -49,7 +51,7 @@ def write_reports(folder: Path, plan: AblationPlan, store: ResultStore, verdicts
 
 
 def trial_record(trial: Trial, store: ResultStore, axes: Sequence[str]) -> dict[str, Any]:
-    """Return one trial as a flat mapping, for CSV and JSON."""
+    """Return one trial as a flat mapping, for CSV and JSON; a column is followed by its interval and coverage."""
     status, reason, samples, failed = store.trial(trial.id) or ("missing", "", 0, 0)
     scores = store.scores(trial.id)
     return {
@@ -61,9 +63,27 @@ def trial_record(trial: Trial, store: ResultStore, axes: Sequence[str]) -> dict[
         "samples": samples,
         "failed": failed,
         UNBRIDGED: trial.combination.plan.unbridged,
-        **{metric: values[0] for metric, values in scores.items()},
+        **{name: value for metric in scores for name, value in _told(trial, metric, store).items()},
         "reason": reason,
     }
+
+
+def spread_columns(column: str) -> tuple[str, ...]:
+    """Return the columns of a value: itself, the ends of its 95 % interval, and how many samples it is of."""
+    return column, f"{column}-low", f"{column}-high", f"{column}-judged"
+
+
+def _told(trial: Trial, metric: str, store: ResultStore) -> dict[str, Any]:
+    low, high = intervals_of(store, [trial.id]).get(metric, (None, None))
+    judged = _taken(trial, store) - len(store.unjudged(trial.id).get(metric, ()))
+    numbers = (store.scores(trial.id)[metric][0], low, high, judged)
+    return dict(zip(spread_columns(metric), numbers, strict=True))
+
+
+def _taken(trial: Trial, store: ResultStore) -> int:
+    """Return how many samples of a trial metrics took in."""
+    held = store.trial(trial.id)
+    return 0 if held is None else held[2] - held[3]
 
 
 def planned_trial(trial: Trial, axes: Sequence[str]) -> dict[str, Any]:
@@ -104,7 +124,7 @@ def _noted(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[li
 def results_csv(plan: AblationPlan, store: ResultStore) -> str:
     """Return one line a trial, in the order of the file, with full precision."""
     known = ("trial", *plan.axes, "data", "seed", "status", "samples", "failed", UNBRIDGED)
-    columns = [*known, *plan.columns, "reason"]
+    columns = [*known, *(name for column in plan.columns for name in spread_columns(column)), "reason"]
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n", restval="")
     writer.writeheader()
@@ -128,7 +148,7 @@ def summary_rows(plan: AblationPlan, store: ResultStore) -> tuple[list[str], lis
 
 
 def _cell(trials: Sequence[Trial], metric: str, store: ResultStore) -> str:
-    """Write the mean over seeds, with the standard deviation where there are several."""
+    """Write the mean over seeds, with the standard deviation where there are several, interval and coverage."""
     values = [scores[metric][0] for trial in trials if metric in (scores := store.scores(trial.id))]
     if len(values) < len(trials):
         states = [store.trial(trial.id) for trial in trials]
@@ -137,7 +157,11 @@ def _cell(trials: Sequence[Trial], metric: str, store: ResultStore) -> str:
         done = all(state is not None and state[0] == "done" for state in states)
         return "-" if done and not values else "failed"  # a metric of another kind of task
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.3f}{spread}"
+    ends = intervals_of(store, [trial.id for trial in trials]).get(metric)
+    interval = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
+    lost = sum(len(store.unjudged(trial.id).get(metric, ())) for trial in trials)
+    taken = sum(_taken(trial, store) for trial in trials)
+    return f"{statistics.fmean(values):.3f}{spread}{interval}{coverage(taken - lost, taken)}"
 
 
 def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[Verdict]) -> str:
@@ -149,6 +173,7 @@ def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[
         *plan.disclaimers,
         markdown_table(*summary_rows(plan, store)),
         *reading(plan, store),
+        *own_metrics(plan),
     ]
     if verdicts:
         parts += ["## Claims", claims_table(verdicts), *claims_legend(verdicts)]
@@ -157,6 +182,9 @@ def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[
     failures = [(trial, held) for trial in plan.trials if (held := store.trial(trial.id)) and (held[1] or held[3])]
     if failures:
         parts += ["## Failures", markdown_table(["trial", "what"], [_failure(trial, store) for trial, _ in failures])]
+    lost = [row for trial in plan.trials for row in unjudged_rows(trial, store)]
+    if lost:
+        parts += ["## Samples that were not judged", markdown_table(["trial", "metric", "what"], lost)]
     parts += ["## How this was scored", "\n".join(f"- `{signature}`" for signature in signatures)]
     parts += ["## What made these results", provenance_table(plan)]
     parts += [
@@ -171,6 +199,7 @@ def reading(plan: AblationPlan, store: ResultStore) -> list[str]:
     seeds = plan.spec.settings.seeds
     lines = [f"Mean over {counted(len(seeds), 'evaluation seed')} ({', '.join(map(str, seeds))})"]
     lines[0] += f", ± standard deviation over the {len(seeds)} seeds." if len(seeds) > 1 else "."
+    lines += _intervals_read(plan, store)
     directions = {label: row[2] for trial in plan.trials for label, row in store.scores(trial.id).items()}
     for higher, word in ((True, "Higher"), (False, "Lower")):
         labels = [label for label in plan.columns if directions.get(label) is higher]
@@ -180,12 +209,55 @@ def reading(plan: AblationPlan, store: ResultStore) -> list[str]:
     return lines
 
 
+def _intervals_read(plan: AblationPlan, store: ResultStore) -> list[str]:
+    """Say what stands in brackets, and which columns have no interval."""
+    done = [trial for trial in plan.trials if (held := store.trial(trial.id)) is not None and held[0] == "done"]
+    known = {label for trial in done for label in intervals_of(store, [trial.id])}
+    scored = {label for trial in done for label in store.scores(trial.id)}
+    pooled = ", seeds pooled" if len(plan.spec.settings.seeds) > 1 else ""
+    lines = [f"In brackets: 95 % interval, bootstrap over scenes{pooled}."] if known else []
+    without = [label for label in plan.columns if label in scored - known]
+    if without and known:
+        lines.append(f"No interval for {', '.join(without)}: the value follows from no sums over samples.")
+    elif without:
+        lines.append("No intervals: nothing can be drawn from a single scene, or values follow from no sums.")
+    return lines
+
+
+def own_metrics(plan: AblationPlan) -> list[str]:
+    """Say which metrics the tasks chose, where nobody named any, and which of theirs cannot judge here."""
+    if plan.own is None:
+        return []
+    chosen = [f"{label}: {', '.join(names)}" for label, names in plan.own.items()]
+    lines = [f"Metrics of the tasks, since none were named: {'; '.join(chosen)}."]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for label, name, reason in plan.left_out:
+        reasons.setdefault((name, one_line(reason)), []).append(label)
+    return lines + [f"Left out: {name} of {', '.join(data)}: {reason}" for (name, reason), data in reasons.items()]
+
+
 def _failure(trial: Trial, store: ResultStore) -> list[str]:
     status, reason, samples, failed = store.trial(trial.id) or ("", "", 0, 0)
     if status == "failed":
         return [trial.id, one_line(reason)]
     first = next(row for row in store.captions(trial.id) if row.caption is None)
     return [trial.id, f"{failed} of {samples} samples; the first, {first.sample}: {one_line(first.error)}"]
+
+
+def unjudged_rows(trial: Trial, store: ResultStore) -> list[list[str]]:
+    """Return one row for each column of a trial that samples have no part in, with the commonest reasons."""
+    rows = []
+    for metric, reasons in store.unjudged(trial.id).items():
+        counts: dict[str, int] = {}
+        for reason in reasons.values():
+            counts[one_line(reason)] = counts.get(one_line(reason), 0) + 1
+        common = sorted(counts.items(), key=lambda pair: -pair[1])[:3]
+        told = "; ".join(f"{count} times: {reason}" for reason, count in common)
+        first = next(iter(reasons))
+        rows.append(
+            [trial.id, metric, f"{len(reasons)} of {_taken(trial, store)} samples, the first is {first}; {told}"]
+        )
+    return rows
 
 
 def refused_table(plan: AblationPlan) -> str:
@@ -298,6 +370,7 @@ def claims_markdown(verdicts: Sequence[Verdict]) -> str:
     """Return the claims with how they were decided."""
     how = (
         "Matched trials are compared sample by sample, pooled over the seeds; axes that are not named are averaged. "
+        "Metrics whose corpus value is no mean over samples, such as BLEU, are compared by it. "
         "p: two-sided paired permutation test, 10,000 sign flips, all samples of a scene flipped together; interval: "
         "bootstrap over scenes. A claim holds at p < 0.05 and the stated direction. One with must: false is recorded: "
         "the outcome does not change the exit status."

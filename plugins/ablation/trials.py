@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 from regionkit.core.contracts import Dataset, Sample
 from regionkit.core.errors import Problem
+from regionkit.core.tasks import Task, regions_of
 from regionkit.plugins.ablation.claims import TrialAxes
 from regionkit.plugins.ablation.spec import AblationSpec, DataRef, Settings
 from regionkit.registry.metrics import MetricRef
@@ -25,6 +26,34 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+class Prepared(Sequence[Sample]):
+    """Samples as a task asks them, each made when it is looked at: those of a large data set fill the memory."""
+
+    def __init__(self, samples: Sequence[Sample], task: Task) -> None:
+        """Look at all samples once: which does the task leave out?"""
+        self._samples, self._task = samples, task
+        self._kept = [at for at, sample in enumerate(samples) if task.prepare(sample) is not None]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(index, slice):
+            return [self._make(at) for at in self._kept[index]]
+        return self._make(self._kept[index])
+
+    def _make(self, at: int) -> Sample:
+        made = self._task.prepare(self._samples[at])
+        assert made is not None
+        return made
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
     """The samples of a task under a seed, and the data set that they come from.
@@ -34,7 +63,10 @@ class Selection:
         part: The data set's filled options.
         dataset: The data set.
         seed: Evaluation seed.
-        settings: Split and limit.
+        settings: Limit, and what else holds for all trials.
+        split: The split of this data set.
+        task: The protocol.
+        task_part: Its filled options; None for a task that only the data set knows.
     """
 
     ref: DataRef
@@ -42,16 +74,30 @@ class Selection:
     dataset: Dataset
     seed: int
     settings: Settings
+    split: str
+    task: Task
+    task_part: Part | None
 
     @cached_property
     def samples(self) -> Sequence[Sample]:
-        """All samples, in the data set's order."""
-        return self.dataset.samples(self.ref.task, self.settings.split, self.seed, self.settings.limit)
+        """All samples, in the data set's order, as the task asks them."""
+        found = self.dataset.samples(self.ref.task, self.split, self.seed, self.settings.limit)
+        return found if type(self.task).prepare is Task.prepare else Prepared(found, self.task)
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes whenever a sample or a picture does."""
-        return self.dataset.fingerprint(self.ref.task, self.settings.split, self.seed, self.settings.limit)
+        return self.dataset.fingerprint(self.ref.task, self.split, self.seed, self.settings.limit)
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """Kinds of the regions that a pipeline encodes for these samples."""
+        return frozenset(region.kind for sample in self.samples for region in regions_of(sample))
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The task with its filled options, in plain values."""
+        return {"name": self.ref.task} if self.task_part is None else self.task_part.to_dict()
 
     @cached_property
     def source(self) -> str:
@@ -112,7 +158,10 @@ class AblationPlan:
     """All trials of an ablation, in the order of the file.
 
     Attributes:
+        metrics: All metrics, those that the file names or the union of what its tasks name.
         columns: What the values of the metrics are called: one a metric, or several where it has parts.
+        own: Labels of the metrics of each task by ``TASK@NAME``, where the file names none; None where it does.
+        left_out: Metrics of tasks that cannot judge here: ``TASK@NAME``, metric and reason.
         mistakes: What is wrong with claims and patterns that are laid over the trials; the trials stand without them.
     """
 
@@ -126,6 +175,14 @@ class AblationPlan:
     excluded: int = 0
     repeated: int = 0
     mistakes: list[Problem] = field(default_factory=list)
+    own: Mapping[str, Sequence[str]] | None = None
+    left_out: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def metrics_of(self, selection: Selection) -> list[MetricRef]:
+        """Return the metrics that judge a selection."""
+        if self.own is not None:
+            return [ref for ref in self.metrics if ref.label in self.own.get(selection.ref.label, ())]
+        return [ref for ref in self.metrics if ref.judges(selection.dataset, selection.samples[0])]
 
     @property
     def disclaimers(self) -> list[str]:

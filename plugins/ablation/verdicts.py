@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from regionkit.core.results import ResultStore
 from regionkit.core.signatures import differences
-from regionkit.core.statistics import LEVEL, Comparison, compare
+from regionkit.core.statistics import LEVEL, Comparison, Evidence, Floats, compare, compare_evidence
 from regionkit.plugins.ablation.claims import Claim, Pair, match_trials
+from regionkit.plugins.ablation.estimates import pool_of, rows_of
 from regionkit.plugins.ablation.trials import AblationPlan
 
 
@@ -102,6 +105,9 @@ def judge_pairs(claim: Claim, on: str, by: str, pairs: Sequence[Pair], store: Re
         reason = f"the scores are not comparable: {apart}; any_signature: true compares them all the same"
         return Verdict(claim, on, by, None, reason)
     higher = store.scores(pairs[0].better[0])[by][2]
+    trials = [trial for pair in pairs for trial in (*pair.better, *pair.worse)]
+    if all(store.sample_statistics(trial, by) for trial in trials):
+        return _judge_corpus(claim, on, by, pairs, store, 1.0 if higher else -1.0)
     found: dict[tuple[int, str], list[float]] = {}
     # A picture that several seeds show is one scene still: its samples stay together in the statistics.
     images: dict[tuple[int, str], str] = {}
@@ -119,6 +125,52 @@ def judge_pairs(claim: Claim, on: str, by: str, pairs: Sequence[Pair], store: Re
     sign = 1.0 if higher else -1.0
     apart_by = [sign * sum(found[key]) / len(found[key]) for key in keys]
     return Verdict(claim, on, by, compare(apart_by, [images[key] for key in keys]))
+
+
+#: A trial's place among the matched trials: which pair of its seed, and which of each side are set against each other.
+_Place = tuple[int, int, int]
+
+
+def _judge_corpus(claim: Claim, on: str, by: str, pairs: Sequence[Pair], store: ResultStore, sign: float) -> Verdict:
+    """Judge a claim by a metric whose corpus value is no mean over samples: samples are pooled, and values compared.
+
+    Seeds are pooled as if they were one corpus; of several matched pairs, corpus values are averaged.
+    """
+    pool = pool_of(store, pairs[0].better[0], by)
+    if pool is None:
+        return Verdict(claim, on, by, None, f"the metric that gave {by} is not installed")
+    sides: list[dict[_Place, list[Floats]]] = [{}, {}]
+    images: list[tuple[int, str]] = []
+    for seed in dict.fromkeys(pair.seed for pair in pairs):
+        placed = _placed([pair for pair in pairs if pair.seed == seed])
+        tables = {trial: rows_of(store, trial, by) or {} for couple in placed.values() for trial in couple}
+        first, *others = tables.values()
+        common = [name for name in first if all(name in table for table in others)]
+        images += [(seed, first[name][0]) for name in common]
+        for place, couple in placed.items():
+            for side, trial in zip(sides, couple, strict=True):
+                rows = [tables[trial][name][1] for name in common]
+                side.setdefault(place, []).append(np.array(rows))
+    if not images:
+        return Verdict(claim, on, by, None, "no sample succeeded on both sides")
+    if len({tuple(len(rows) for rows in held) for side in sides for held in side.values()}) > 1:
+        return Verdict(claim, on, by, None, "the seeds do not have the same trials")
+    better, worse = (
+        Evidence.mean_of([Evidence(np.concatenate(held), lambda sums: sign * pool(sums)) for held in side.values()])
+        for side in sides
+    )
+    # A picture that several seeds show is one scene still: its samples stay together.
+    return Verdict(claim, on, by, compare_evidence(better, worse, [image for _, image in images]))
+
+
+def _placed(pairs: Sequence[Pair]) -> dict[_Place, tuple[str, str]]:
+    """Set every trial of a pair's better side against every one of its worse: both sides have equally many then."""
+    return {
+        (number, here, there): (better, worse)
+        for number, pair in enumerate(pairs)
+        for here, better in enumerate(pair.better)
+        for there, worse in enumerate(pair.worse)
+    }
 
 
 def _unlike(pairs: Sequence[Pair], metric: str, store: ResultStore) -> str:

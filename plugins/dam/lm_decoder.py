@@ -15,6 +15,7 @@ from regionkit.core.errors import FeatureError
 from regionkit.core.features import RegionTokens
 from regionkit.core.language.causal import CausalDecoder
 from regionkit.core.language.models import Naming
+from regionkit.core.tasks import REGION_MARK
 from regionkit.plugins.dam.chat_templates import IMAGE, TEMPLATES, place_image
 from regionkit.plugins.dam.lm_config import SIZES, LmTokensConfig
 
@@ -38,6 +39,7 @@ class LmTokens(CausalDecoder):
     naming = NAMING
     sizes = SIZES
     habits = ("template", "prompt")
+    places_regions = True
 
     @classmethod
     def filled(cls, config: LmTokensConfig) -> LmTokensConfig:
@@ -57,10 +59,12 @@ class LmTokens(CausalDecoder):
     def chunks(self, prompt: str | None) -> list[list[int]]:
         """Return the ids of the prompt before, between and behind the places of the region.
 
+        A prompt says where they are with ``<image>``, as the release does, or with one mark a region, as tasks do.
         Each chunk is tokenised for itself, as the released code does: a word behind the region starts anew. What the
         tokenizer puts before every text, such as BOS, is kept before the first alone.
         """
-        question = place_image(self.config.prompt if prompt is None else prompt)
+        text = self.config.prompt if prompt is None else prompt
+        question = place_image(text if IMAGE in text else text.replace(REGION_MARK, IMAGE))
         pieces = TEMPLATES[self.config.template].render(question).split(IMAGE)
         first, *others = (self.tokenizer.encode(piece) for piece in pieces)
         return [[*self.tokenizer.start, *first], *others]

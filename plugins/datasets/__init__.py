@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from regionkit.core.plugin import hookimpl
 from regionkit.core.spec import ComponentSpec
+from regionkit.plugins.datasets.captions import specs as captions
+from regionkit.plugins.datasets.narratives import specs as narratives
 from regionkit.plugins.datasets.own import specs as own
+from regionkit.plugins.datasets.questions import specs as questions
+from regionkit.plugins.datasets.regions import specs as regions
+from regionkit.plugins.datasets.video import specs as video
 
 _HERE = "regionkit.plugins.datasets"
 
@@ -13,7 +18,12 @@ _HERE = "regionkit.plugins.datasets"
 def regionkit_components() -> list[ComponentSpec]:
     """Return the data sets, and the corpora that read caption files."""
     return [
+        *captions.COMPONENTS,
+        *narratives.COMPONENTS,
         *own.COMPONENTS,
+        *questions.COMPONENTS,
+        *regions.COMPONENTS,
+        *video.COMPONENTS,
         ComponentSpec(
             kind="corpus",
             name="coco-captions",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from regionkit.core.contracts import Corpus
+from regionkit.core.data.places import data_file
 from regionkit.core.texts import draw_texts
 from regionkit.plugins.datasets.configs import CocoCaptionsConfig, TextLinesConfig
-from regionkit.plugins.datasets.places import data_file
 from regionkit.plugins.datasets.sentences import read_coco, read_lines
 
 

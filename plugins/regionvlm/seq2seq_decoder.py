@@ -7,6 +7,7 @@ section 3, on BLIP-2's way into FlanT5: the tokens of a region stand before the 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from regionkit.core.features import RegionTokens
 from regionkit.core.language.decoder import LanguageDecoder, check_length, compact
 from regionkit.core.language.generation import Request, Written, write
 from regionkit.core.language.models import Naming, untie_output
+from regionkit.core.language.regions import pieces_of, shares_of
 from regionkit.plugins.regionvlm.seq2seq_config import SIZES, Seq2SeqTokensConfig
 
 NAMING = Naming(
@@ -40,6 +42,7 @@ class Seq2SeqTokens(LanguageDecoder):
     name = "seq2seq-tokens"
     naming = NAMING
     sizes = SIZES
+    places_regions = True
 
     @classmethod
     def filled(cls, config: Seq2SeqTokensConfig) -> Seq2SeqTokensConfig:
@@ -62,16 +65,30 @@ class Seq2SeqTokens(LanguageDecoder):
     def encoder_inputs(self, tokens: RegionTokens, prompt: str | None = None) -> dict[str, Tensor]:
         """Return what the encoder reads: region tokens, then the prompt and its end token (alone if it is empty).
 
+        Where the prompt has marks, the tokens of each region stand in its mark's place; each piece of text between
+        them is tokenised for itself, as the released code embeds them, and the end token comes last alone.
+
         Raises:
+            FeatureError: The tokens cannot be shared out equally among the marks.
             RegionkitError: It is longer than the decoder's positions.
         """
-        text = self.config.prompt if prompt is None else prompt
-        words = self._embed([*self.tokenizer.encode(text), self.tokenizer.end]).expand(len(tokens), -1, -1)
-        valid = torch.cat([tokens.mask, tokens.mask.new_ones(words.shape[:2])], dim=1)
+        first, *others = pieces_of(self.config.prompt if prompt is None else prompt)
+        shares = shares_of(tokens, len(others), self._who()) if others else [tokens]
+        # Without a mark the region stands before all text; with marks, the piece before the first comes before it.
+        ids = [self.tokenizer.encode(piece) for piece in others or [first]]
+        ids[-1] = [*ids[-1], self.tokenizer.end]
+        pieces = self._words(self.tokenizer.encode(first), tokens) if others else []
+        for share, words in zip(shares, ids, strict=True):
+            pieces += [(share.tokens, share.mask), *self._words(words, tokens)]
         # Positions are relative: a gap of padding between region and prompt would move them apart.
-        embeddings, valid = compact(torch.cat([tokens.tokens, words], dim=1), valid)
+        embeddings, valid = compact(*(torch.cat(parts, dim=1) for parts in zip(*pieces, strict=True)))
         check_length(embeddings.shape[1], self.config.positions, "a region and the prompt", self._who())
         return {"inputs_embeds": embeddings, "attention_mask": valid.long()}
+
+    def _words(self, ids: Sequence[int], tokens: RegionTokens) -> list[tuple[Tensor, Tensor]]:
+        """Return the embeddings (r, n, d) of words that every row reads, and that none of them is padding."""
+        words = self._embed(ids).expand(len(tokens), -1, -1)
+        return [(words, tokens.mask.new_ones(words.shape[:2]))]
 
     def _write(self, tokens: RegionTokens, prompt: str | None, request: Request) -> Written:
         options = request.options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ _AGAINST = "--against"
 _HEADER = ("column", "A", "B", "B - A", "found", "95 % interval", "p", "p (Holm)", "detectable")
 #: Columns that every terminal shows.
 _KEPT = 5
+#: Differences that are smaller come of rounding.
+_ROUNDING = 1e-10
 #: How to read the columns.
 _MEANING = {
     "95 % interval": "Interval: paired bootstrap; p: paired permutation test, two-sided.",
@@ -160,6 +163,7 @@ def _column_json(one: ColumnResult) -> dict[str, Any]:
         "found": None if found is None else one.found,
         "n": None if found is None else found.n,
         "groups": None if found is None else found.groups,
+        "judged": one.judged,
         "values": one.basis,
         "higher_is_better": one.higher_is_better,
     }
@@ -215,10 +219,10 @@ def _row(one: ColumnResult) -> tuple[str, ...]:
 
 
 def _signed(value: float) -> str:
-    """Write a difference; one that four decimals would hide keeps a digit."""
-    if not value:
+    """Write a difference; one that four decimals would hide keeps its first digit, written in the same way."""
+    if abs(value) < _ROUNDING:
         return "0.0000"
-    return f"{value:+.4f}" if abs(value) >= 0.001 else f"{value:+.0e}"
+    return f"{value:+.{max(4, -math.floor(math.log10(abs(value))))}f}"
 
 
 def _value(seeds: Seeds) -> str:
@@ -236,14 +240,17 @@ def _reading(compared: Compared, by_image: bool, left_out: Sequence[str]) -> lis
     if any(one.comparison is not None for one in compared.columns):
         lines += [text for column, text in _MEANING.items() if column not in left_out]
     lines += [f"This terminal is too narrow for: {', '.join(left_out)}."] if left_out else []
+    for one in compared.columns:
+        if one.judged < compared.n:
+            lines.append(f"{printable(one.name)}: {counted(one.judged, 'sample')} that were judged in all runs.")
     seeds = next((one.first.n for one in compared.columns), 1)
     if seeds > 1:
         lines.append(f"Values are means over {seeds} runs a side, ± standard deviation; tests are over samples alone.")
     means = [printable(one.name) for one in compared.columns if one.basis == MEANS]
     if means:
         lines.append(
-            f"{', '.join(means)}: means over samples, which are no corpus values; run folders keep no statistics for "
-            "those, files of `toolkit score --per-sample` do."
+            f"{', '.join(means)}: means over samples, which are no corpus values: how single samples add up to those "
+            "was not kept."
         )
     untested = [printable(one.name) for one in compared.columns if one.basis == NO_SAMPLES]
     if untested:

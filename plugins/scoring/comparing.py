@@ -11,7 +11,7 @@ import numpy as np
 from regionkit.core.errors import DataError, UnknownName, did_you_mean
 from regionkit.core.signatures import differences
 from regionkit.core.statistics import LEVEL, Comparison, Evidence, Seeds, compare_evidence, over_seeds
-from regionkit.plugins.scoring.runs import Floats, Measured, Run
+from regionkit.plugins.scoring.runs import Measured, Run
 from regionkit.plugins.scoring.words import listed, short
 
 #: What the values of a column are, where they are compared.
@@ -42,6 +42,7 @@ class ColumnResult:
         comparison: The second side minus the first; None where no sample has a value, or all are drawn together.
         corrected: p by Holm's method over all columns that were compared; None without p.
         changes: The samples whose values differ, most first.
+        judged: Samples that were judged in all runs; the others have no part in anything here.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ColumnResult:
     comparison: Comparison | None
     corrected: float | None = None
     changes: tuple[Change, ...] = ()
+    judged: int = 0
 
     @property
     def found(self) -> bool:
@@ -117,9 +119,29 @@ def compare_runs(
     groups = first[0].ids if by_sample else first[0].images
     found = []
     for name in names:
-        changes = tuple(islice(_changes(name, first, second), most))
-        found.append(replace(_column(name, first, second, groups, seed), changes=changes))
+        here, there, kept = _judged(name, first, second)
+        changes = tuple(islice(_changes(name, here, there), most))
+        column = _column(name, here, there, [groups[at] for at in kept], seed)
+        found.append(replace(column, changes=changes, judged=len(kept)))
     return Compared(len(common), len(set(first[0].images)), _corrected(found), reasons)
+
+
+def _judged(name: str, first: Sequence[Run], second: Sequence[Run]) -> tuple[list[Run], list[Run], Sequence[int]]:
+    """Return the runs on the samples that were judged by a column in all of them, and the positions of those.
+
+    Raises:
+        DataError: There is none.
+    """
+    lost = {at for run in (*first, *second) for at in run.columns[name].unjudged}
+    ids = first[0].ids
+    kept = [at for at in range(len(ids)) if at not in lost]
+    if not lost:
+        return list(first), list(second), kept
+    if not kept:
+        raise DataError(f"no sample was judged by {name} on both sides", "leave it out: --metric COLUMN names others")
+    common = [ids[at] for at in kept]
+    here, there = ([_restricted(run, common, [name]) for run in side] for side in (first, second))
+    return here, there, kept
 
 
 def _both(runs: Sequence[Run]) -> str:
@@ -190,6 +212,7 @@ def _restricted(run: Run, ids: Sequence[str], names: Sequence[str]) -> Run:
 def _taken(one: Measured, rows: np.ndarray, *, fewer: bool) -> Measured:
     found = replace(
         one,
+        unjudged={at: one.unjudged[row] for at, row in enumerate(rows.tolist()) if row in one.unjudged},
         per_sample=None if one.per_sample is None else one.per_sample[rows],
         statistics=None if one.statistics is None else one.statistics[rows],
     )
@@ -198,7 +221,9 @@ def _taken(one: Measured, rows: np.ndarray, *, fewer: bool) -> Measured:
     if found.statistics is not None and found.pool is not None:
         return replace(found, value=Evidence(found.statistics, found.pool).value)
     assert found.per_sample is not None
-    return replace(found, value=float(found.per_sample.mean()))
+    if len(found.unjudged) == len(rows):
+        return found
+    return replace(found, value=float(np.nanmean(found.per_sample)))
 
 
 def _column(name: str, first: Sequence[Run], second: Sequence[Run], groups: Sequence[str], seed: int) -> ColumnResult:
@@ -220,22 +245,8 @@ def _column(name: str, first: Sequence[Run], second: Sequence[Run], groups: Sequ
         over_seeds([one.value for one in theirs]),
         CORPUS if whole else MEANS,
         here[0].higher_is_better,
-        compare_evidence(_over_seeds(theirs), _over_seeds(ours), groups, seed) if several else None,
+        compare_evidence(Evidence.mean_of(theirs), Evidence.mean_of(ours), groups, seed) if several else None,
     )
-
-
-def _over_seeds(runs: Sequence[Evidence]) -> Evidence:
-    """Return the evidence of the mean of the corpus values of runs over the same samples."""
-    if len(runs) == 1:
-        return runs[0]
-    ends = np.cumsum([one.statistics.shape[1] for one in runs])[:-1]
-
-    def pool(sums: Floats) -> Floats:
-        parts = np.split(sums, ends, axis=1)
-        values: Floats = np.mean([one.pool(part) for one, part in zip(runs, parts, strict=True)], axis=0)
-        return values
-
-    return Evidence(np.concatenate([one.statistics for one in runs], 1), pool)
 
 
 def _changes(name: str, first: Sequence[Run], second: Sequence[Run]) -> Iterator[Change]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from regionkit.core.contracts import Dataset, Metric, Sample, Score, column
-from regionkit.core.errors import ConfigError, DataError, Problem, RegionkitError, RunFailed, did_you_mean
+from regionkit.core.contracts import Dataset, Metric, Sample, column
+from regionkit.core.errors import ConfigError, DataError, Problem, RegionkitError, did_you_mean
+from regionkit.core.scores import check_score
 from regionkit.core.statistics import Pool, intervals
 from regionkit.plugins.scoring.matching import Matched
-from regionkit.plugins.scoring.pictures import PictureFolder
+from regionkit.plugins.scoring.pictures import DataPictures, PictureFolder
 from regionkit.plugins.scoring.references import References
 from regionkit.plugins.scoring.runs import Measured, Run
 from regionkit.plugins.scoring.words import counted, listed
@@ -51,7 +51,11 @@ class Jury:
 
 
 def build_jury(
-    metrics: str, overrides: Sequence[str] = (), images: Path | None = None, lexicon: str | None = None
+    metrics: str,
+    overrides: Sequence[str] = (),
+    images: Path | None = None,
+    lexicon: str | None = None,
+    data: Dataset | None = None,
 ) -> Jury:
     """Build metrics, and let them start what takes long.
 
@@ -60,6 +64,7 @@ def build_jury(
         overrides: Changes of single options, ``METRIC.option=value``.
         images: Folder of pictures.
         lexicon: Name of the data set whose words metrics look for.
+        data: The data set whose samples are judged against, where it is one: its pictures and words are there.
 
     Raises:
         RegionkitError: A name or option is wrong, or a metric cannot judge here; for names and options all that is
@@ -72,6 +77,8 @@ def build_jury(
         assert isinstance(built, Dataset)
         words = built
     pictures = PictureFolder(images, words) if images is not None or words is not None else None
+    if data is not None:
+        pictures = DataPictures(data, words)
     judges = tuple(Judge(ref, _build(ref, pictures)) for ref in refs)
     for judge in judges:
         judge.metric.prepare()
@@ -140,7 +147,7 @@ def judge(name: str, jury: Jury, matched: Matched, references: References) -> Ru
 
     Raises:
         DataError: Samples lack what a metric needs, or pictures are missing.
-        RunFailed: A metric gives no finite number.
+        RunFailed: A metric gives no finite number, or could judge nothing.
     """
     for one in jury.judges:
         check_carries(one, matched.samples)
@@ -198,7 +205,7 @@ def _columns(judge: Judge, samples: Sequence[Sample], captions: Sequence[str]) -
     found = {}
     for part, one in (score.parts or {"": score}).items():
         name = column(label, part)
-        _check(name, one, len(samples))
+        check_score(name, one, len(samples))
         pool = None if one.statistics is None else _pool(judge, part)
         found[name] = Measured(
             float(one.value),
@@ -210,6 +217,7 @@ def _columns(judge: Judge, samples: Sequence[Sample], captions: Sequence[str]) -
             judge.ref.part.name,
             options,
             part,
+            dict(one.unjudged),
         )
     return found
 
@@ -217,17 +225,3 @@ def _columns(judge: Judge, samples: Sequence[Sample], captions: Sequence[str]) -
 def _pool(judge: Judge, part: str) -> Pool:
     metric = type(judge.metric)
     return lambda sums: metric.pool(part, sums)
-
-
-def _check(name: str, score: Score, samples: int) -> None:
-    """Check that a score is one.
-
-    Raises:
-        RunFailed: It is no finite number, or does not have one value a sample.
-    """
-    fault = "this is a fault of the metric: its compute() must return finite numbers, one a sample in order"
-    if not all(map(math.isfinite, (score.value, *(score.per_sample or ())))):
-        raise RunFailed(f"metric '{name}' gave a value that is not a finite number", fault)
-    for held in (score.per_sample, score.statistics):
-        if held is not None and len(held) != samples:
-            raise RunFailed(f"metric '{name}' gave {len(held):,} values for {samples:,} samples", fault)

@@ -24,7 +24,9 @@ from regionkit.registry import get_registry
 from regionkit.registry.assembly import component_class
 
 #: What the file says that it is, and its version; another one is refused, not guessed at.
-FORMAT, VERSION = "regionkit-per-sample", 1
+FORMAT, VERSION = "regionkit-per-sample", 2
+#: Versions that are read: files of the first have no samples that were not judged.
+_READ = (1, VERSION)
 _AGAIN = "score the captions again with `toolkit score ... --per-sample FILE`"
 
 
@@ -59,8 +61,13 @@ def _lines(run: Run) -> Iterator[str]:
         if run.images[at] != name:
             sample["image"] = run.images[at]
         sample["values"] = {
-            column: _plain(one.per_sample[at]) for column, one in run.columns.items() if one.per_sample is not None
+            column: None if at in one.unjudged else _plain(one.per_sample[at])
+            for column, one in run.columns.items()
+            if one.per_sample is not None
         }
+        lost = {column: one.unjudged[at] for column, one in run.columns.items() if at in one.unjudged}
+        if lost:
+            sample["unjudged"] = lost
         statistics = {
             column: [_plain(value) for value in one.statistics[at]]
             for column, one in run.columns.items()
@@ -117,7 +124,7 @@ def read_run(loaded: Loaded) -> Run:
         DataError: It was written by another regionkit, or does not hold together.
     """
     data = loaded.value
-    if data.get("version") != VERSION:
+    if data.get("version") not in _READ:
         raise DataError(
             f"{loaded.name}: written by another regionkit (format {short(str(data.get('version')))}, this one reads "
             f"{VERSION})",
@@ -153,23 +160,35 @@ def _measured(name: str, held: Mapping[str, Any], samples: Mapping[str, Any]) ->
         RegionkitError: Its metric is not installed.
     """
     statistics = pool = None
+    lost = {at: one["unjudged"][name] for at, one in enumerate(samples.values()) if name in one.get("unjudged", {})}
     part, value = _text(held["part"]), float(held["value"])
     if "statistics" in held:
         statistics = _array([one["statistics"][held["statistics"]] for one in samples.values()], 2)
-        pool = _pool(_text(held["metric"]), part)
+        pool = pool_of(_text(held["metric"]), part)
         _check_pool(name, value, statistics, pool)
     values = [one["values"].get(name) for one in samples.values()]
+    known = [value for at, value in enumerate(values) if at not in lost]
+    if any(values[at] is not None for at in lost):
+        raise ValueError(f"{name} has a value of a sample that it could not judge")
     return Measured(
         value,
         _text(held["signature"]),
         held["higher_is_better"] is True,
-        None if all(one is None for one in values) else _array(values, 1),
+        None if all(one is None for one in known) else _with_gaps(known, lost),
         statistics,
         pool,
         _text(held["metric"]),
         held["options"],
         part,
+        {at: _text(reason) for at, reason in lost.items()},
     )
+
+
+def _with_gaps(known: Sequence[Any], lost: Mapping[int, Any]) -> Floats:
+    """Return the values of all samples, NaN at the positions of those that were not judged."""
+    found = np.full(len(known) + len(lost), np.nan)
+    found[[at for at in range(len(found)) if at not in lost]] = _array(known, 1)
+    return found
 
 
 def _array(values: Sequence[Any], dimensions: int) -> Floats:
@@ -179,7 +198,12 @@ def _array(values: Sequence[Any], dimensions: int) -> Floats:
     return found
 
 
-def _pool(metric: str, part: str) -> Pool:
+def pool_of(metric: str, part: str) -> Pool:
+    """Return what makes corpus values of sums of a metric's statistics.
+
+    Raises:
+        DataError: The metric is not installed.
+    """
     try:
         cls = component_class(get_registry().find("metric", metric))
     except RegionkitError as error:

@@ -85,3 +85,29 @@ class PictureFolder(Dataset):
     def fingerprint(self, task: str, split: str, seed: int = 0, limit: int | None = None) -> str:
         """Refuse, as :meth:`samples` does."""
         raise NotImplementedError("a folder of pictures has no samples of its own")
+
+
+class DataPictures(PictureFolder):
+    """The pictures, clips and words of the data set whose samples captions are judged against.
+
+    Args:
+        data: The data set.
+        words: Another one whose lexicons metrics use; None for its own.
+    """
+
+    def __init__(self, data: Dataset, words: Dataset | None = None) -> None:
+        super().__init__(None, words or data)
+        self._data = data
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether there are pictures at all; one that is missing is told when it is needed."""
+        return True
+
+    def image(self, image_id: str) -> Image.Image:
+        """Load a picture; raises as the data set does."""
+        return self._data.image(image_id)
+
+    def clip(self, image_id: str) -> Sequence[Image.Image]:
+        """Load a clip; raises as the data set does."""
+        return self._data.clip(image_id)

@@ -36,6 +36,7 @@ class References:
         refused: Ids whose value is none, and why.
         pictures: File names of pictures by image id, where the file says them.
         regions: What the file says of regions, by id; metrics that look at pictures look there.
+        made_from: Fingerprint of the samples of a data set; empty for a file.
     """
 
     name: str
@@ -43,10 +44,11 @@ class References:
     refused: dict[str, str] = field(default_factory=dict)
     pictures: dict[str, str] = field(default_factory=dict)
     regions: dict[str, Any] = field(default_factory=dict)
+    made_from: str = ""
 
     def digest(self) -> str:
         """Return 12 digits that change whenever any id, reference or other knowledge does; their order has no say."""
-        found = hashlib.sha256()
+        found = hashlib.sha256(self.made_from.encode())
         for name in sorted(self.samples):
             sample = self.samples[name]
             known = [name, sample.image_id, sample.references, dict(sample.info), self.regions.get(name)]

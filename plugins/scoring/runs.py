@@ -23,12 +23,13 @@ class Measured:
         value: The corpus value.
         signature: What it depends on.
         higher_is_better: Direction.
-        per_sample: (n,) values of samples; None where the metric has none.
+        per_sample: (n,) values of samples, NaN for those that could not be judged; None where the metric has none.
         statistics: (n, k) what each sample adds to the corpus value; None where it is a mean, or was not kept.
         pool: Corpus values from sums of ``statistics``; None without them.
         metric: Name of the component; empty where it is not known.
         options: Its options, filled.
         part: Which of its values this is.
+        unjudged: Why samples could not be judged, by position; their rows of ``statistics`` are zeros.
     """
 
     value: float
@@ -40,13 +41,14 @@ class Measured:
     metric: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     part: str = ""
+    unjudged: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def is_mean(self) -> bool:
         """Whether the corpus value is the mean of those of the samples, but for rounding."""
-        if self.statistics is not None or self.per_sample is None or not len(self.per_sample):
+        if self.statistics is not None or self.per_sample is None or np.isnan(self.per_sample).all():
             return False
-        return abs(float(self.per_sample.mean()) - self.value) <= 1e-9 * max(1.0, abs(self.value))
+        return abs(float(np.nanmean(self.per_sample)) - self.value) <= 1e-9 * max(1.0, abs(self.value))
 
     @property
     def evidence(self) -> Evidence | None:
@@ -80,6 +82,11 @@ class Run:
     columns: Mapping[str, Measured]
     images: Sequence[str]
     references: str = ""
+
+    @property
+    def unjudged(self) -> dict[str, Mapping[int, str]]:
+        """Columns with samples that could not be judged, and why."""
+        return {name: one.unjudged for name, one in self.columns.items() if one.unjudged}
 
     @cached_property
     def places(self) -> dict[str, int]:

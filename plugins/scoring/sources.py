@@ -15,7 +15,7 @@ from regionkit.core.json_files import Loaded, load
 from regionkit.core.results import DATABASE, ResultStore, TrialRow
 from regionkit.plugins.scoring.judging import build_jury, judge
 from regionkit.plugins.scoring.matching import match
-from regionkit.plugins.scoring.per_sample import is_run, read_run
+from regionkit.plugins.scoring.per_sample import is_run, pool_of, read_run
 from regionkit.plugins.scoring.predictions import predictions_of
 from regionkit.plugins.scoring.references import References, read_references
 from regionkit.plugins.scoring.runs import Measured, Run
@@ -115,9 +115,26 @@ def _run(name: str, trial: str, store: ResultStore) -> Run:
     """Read the samples that were captioned."""
     rows = [row for row in store.captions(trial) if row.caption is not None]
     ids = [row.sample for row in rows]
+    lost = store.unjudged(trial)
     columns = {}
     for column, (value, signature, higher_is_better) in store.scores(trial).items():
+        metric, part = store.makers(trial)[column]
+        unjudged = {at: lost[column][one] for at, one in enumerate(ids) if one in lost.get(column, {})}
         held = store.sample_scores(trial, column)
-        values = np.array([held[one][1] for one in ids]) if held and all(one in held for one in ids) else None
-        columns[column] = Measured(value, signature, higher_is_better, values)
+        known = held and all(one in held or at in unjudged for at, one in enumerate(ids))
+        values = np.array([held[one][1] if one in held else np.nan for one in ids]) if known else None
+        sums = store.sample_statistics(trial, column)
+        statistics = np.stack([sums[one][1] for one in ids]) if sums and all(one in sums for one in ids) else None
+        columns[column] = Measured(
+            value,
+            signature,
+            higher_is_better,
+            values,
+            statistics,
+            None if statistics is None else pool_of(metric, part),
+            metric,
+            {},
+            part,
+            unjudged,
+        )
     return Run(name, ids, [row.caption or "" for row in rows], columns, [row.image for row in rows])

@@ -99,6 +99,7 @@ def component_facts(spec: ComponentSpec) -> dict[str, Any]:
         ],
         "weights": [_weights_facts(file) for file in get_index().find(spec.kind, spec.name)],
         "checkpoints": [asdict(entry) for entry in spec.checkpoints],
+        "release": asdict(spec.release) if spec.release else None,
     }
 
 
@@ -155,7 +156,22 @@ def _component_text(spec: ComponentSpec) -> str:
     if spec.checkpoints:
         lines.append(f"  released:  (toolkit weights pull {spec.name})")
         lines += [f"    {_released(entry)}" for entry in spec.checkpoints]
+    if spec.release:
+        lines += _data_lines(spec)
     return "\n".join(lines)
+
+
+def _data_lines(spec: ComponentSpec) -> list[str]:
+    """Describe the files of a data set and how much they hold."""
+    from regionkit.registry.commands.data_files import folder_of, here, states, where_to_get
+    from regionkit.registry.commands.data_list import counts_of
+
+    assert spec.release is not None
+    held = states(spec, folder_of(spec))
+    lines = [f"  files:     (here: {here(held)}; toolkit data list {spec.name})"]
+    lines += [f"    {where_to_get(one.file, spec)}" for one in held]
+    counts = counts_of([asdict(one) for one in spec.release.counts])
+    return lines + (["  holds:", *(f"    {line}" for line in counts)] if counts else [])
 
 
 def _trained_for(file: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from regionkit.core.testing import (
     BlockBackbone,
     Drawn,
     GridBackbone,
+    Likeness,
     Pooled,
     Relabel,
     SampleData,
@@ -109,7 +110,7 @@ class _Maker:
         try:
             return self._subject()
         except DataError as error:
-            if self.spec.kind in ("dataset", "corpus"):
+            if self.spec.kind in ("dataset", "corpus", "judge"):
                 raise Skip(f"its data are not here: {error.message}") from error
             raise self._cannot(str(error.message)) from error
         except (CannotBuild, Skip):
@@ -166,7 +167,7 @@ class _Maker:
         part = fill_options(self.spec, chosen, nowhere, self.spec.kind, problems)
         if part is None:
             reason = "; ".join(problem.message for problem in problems)
-            if self.spec.kind in ("dataset", "corpus") and "no default" in reason:
+            if self.spec.kind in ("dataset", "corpus", "judge") and "no default" in reason:
                 raise Skip(f"it reads what only its user has: {reason}; the marker conformance takes options=...")
             raise self._cannot(reason)
         stored = self.weights.header.config if self.weights else None
@@ -212,7 +213,12 @@ class _Maker:
             writes=_space(ports.writes),
             weights=weights,
             backbone=None if self.spec.kind == "backbone" else ports.backbone,
-            parts={"corpus": Sentences(), "dataset": SampleData(), "backbone": ports.backbone},
+            parts={
+                "corpus": Sentences(),
+                "dataset": SampleData(),
+                "backbone": ports.backbone,
+                "judge": Likeness(),
+            },
             seed=seed,
         )
 

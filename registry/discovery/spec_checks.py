@@ -13,6 +13,9 @@ from regionkit.core.spec import (
     Checkpoint,
     CommandSpec,
     ComponentSpec,
+    DataCount,
+    DataFile,
+    DataRelease,
     PaperSpec,
     Port,
     Space,
@@ -66,6 +69,7 @@ def check_component(spec: Any) -> ComponentSpec:
     _check_ports(spec, what)
     _check_words(spec, what)
     _check_checkpoints(spec, what)
+    _check_release(spec, what)
     # YAML is not read here: a listing must not import it. What the options are is checked when they are used.
     if spec.tiny and not re.fullmatch(r"\{.*\}", spec.tiny.strip(), re.DOTALL):
         raise ValueError(f"{what}: tiny '{spec.tiny}' is no mapping in braces, such as {{depth: 2}}")
@@ -106,6 +110,74 @@ def _check_checkpoints(spec: ComponentSpec, what: str) -> None:
             raise ValueError(f"{what}: checkpoint '{checkpoint.role}' must name its files with files=('NAME', ...)")
         if checkpoint.sha256 and not _SHA256.fullmatch(checkpoint.sha256):
             raise ValueError(f"{what}: checkpoint '{checkpoint.role}': sha256 is not 64 hexadecimal digits")
+
+
+def _check_release(spec: ComponentSpec, what: str) -> None:
+    """Check what a data set says of its files: where they belong, and what they come to."""
+    release = spec.release
+    if release is None:
+        return
+    if not isinstance(release, DataRelease):
+        raise TypeError(f"{what}: release must be a DataRelease, it is {release!r}")
+    if spec.kind != "dataset":
+        raise ValueError(f"{what}: only a data set has a release; released weights are checkpoints")
+    what = f"{what}: release"
+    _check_types(release, what)
+    if not release.folder or not _is_below(release.folder):
+        raise ValueError(f"{what}: folder '{release.folder}' is no path below the folder of data sets")
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    for file in release.files:
+        _check_data_file(file, release.splits, what)
+        if (file.path, file.splits) in seen:
+            raise ValueError(f"{what}: the file '{file.path}' is named twice")
+        seen.add((file.path, file.splits))
+    for count in release.counts:
+        _check_count(count, spec, release.splits, what)
+
+
+def _check_data_file(file: Any, splits: tuple[str, ...], what: str) -> None:
+    if not isinstance(file, DataFile):
+        raise TypeError(f"{what}: files must hold DataFile objects, it holds {file!r}")
+    what = f"{what}: file '{file.path}'"
+    _check_types(file, what)
+    if not _is_below(file.path.removeprefix("../")):
+        raise ValueError(
+            f"{what}: a path is relative to the data set's folder, with / between names; "
+            "only ../FOLDER/..., in the folder of another data set, leads out of it"
+        )
+    if file.path.startswith("../") and "/" not in file.path.removeprefix("../"):
+        raise ValueError(f"{what}: ../ leads to the folder of another data set: name a file in it")
+    if file.sha256 and not _SHA256.fullmatch(file.sha256):
+        raise ValueError(f"{what}: sha256 is not 64 hexadecimal digits")
+    if "/" in file.archive or "\\" in file.archive:
+        raise ValueError(f"{what}: archive '{file.archive}' is no name of a file")
+    for split in file.splits:
+        if split not in splits:
+            raise ValueError(
+                f"{what}: it is for the unknown split '{split}'; splits are: {', '.join(splits) or 'none'}"
+            )
+
+
+def _check_count(count: Any, spec: ComponentSpec, splits: tuple[str, ...], what: str) -> None:
+    if not isinstance(count, DataCount):
+        raise TypeError(f"{what}: counts must hold DataCount objects, it holds {count!r}")
+    what = f"{what}: count of {count.task}/{count.split}"
+    _check_types(count, what)
+    for word, name, known in (("task", count.task, spec.accepts), ("split", count.split, splits)):
+        if name not in known:
+            raise ValueError(f"{what}: the {word} is unknown; {word}s are: {', '.join(known) or 'none'}")
+    for number in (count.samples, count.images):
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            raise ValueError(f"{what}: {number!r} is no number of samples or pictures")
+    for text in count.options:
+        if not _CONDITION.fullmatch(text):
+            raise ValueError(f"{what}: the option '{text}' is not option=value")
+
+
+def _is_below(path: str) -> bool:
+    """Say whether a path, with / between names, stays in the folder that it starts in."""
+    parts = path.split("/")
+    return "\\" not in path and ":" not in parts[0] and not any(part in ("", ".", "..") for part in parts)
 
 
 def _check_ports(spec: ComponentSpec, what: str) -> None:

@@ -54,7 +54,7 @@ def test_listing_of_one_kind(toy):
     result = toy.run("list-components", "--kind", "brdge")
     assert (result.exit_code, result.stderr) == (
         2,
-        "error: no kind of component named 'brdge'\n  did you mean: bridge\n",
+        "error: no kind of component named 'brdge'\n  did you mean: bridge, judge\n",
     )
 
 
@@ -361,7 +361,8 @@ def test_cite(toy):
 def test_data_is_made_and_verified(toy):
     made = toy.run("data", "make", "toy-data", "--split", "test", "--seed", "3", "--limit", "2", "--out", "d", "--json")
     assert json.loads(made.stdout) == {
-        "dataset": "toy-data", "split": "test", "seed": 3, "limit": 2, "pictures": 2, "out": "d",
+        "dataset": "toy-data", "split": "test", "seed": 3, "limit": 2, "options": {}, "counts": {"pictures": 2},
+        "out": "d",
     }  # fmt: skip
     assert (toy.folder / "d/picture.txt").read_text() == "test 3 2"
     assert toy.run("data", "verify", "d").exit_code == 0

@@ -62,7 +62,15 @@ def test_corpora_of_files_conform_once_they_have_one(name, file, captions_file):
 
 
 #: Metrics of samples, or of programs, that the kit does not have: the tests that check them with their own.
-CHECKED_ELSEWHERE = {"dense-map": "dense_map", "vcr": "vcr", "meteor": "meteor", "spice": "spice"}
+CHECKED_ELSEWHERE = {
+    "dense-map": "caption_metrics/test_dense_map.py",
+    "vcr": "caption_metrics/test_vcr.py",
+    "meteor": "caption_metrics/test_meteor.py",
+    "spice": "caption_metrics/test_spice.py",
+    "dlc-bench": "judges/test_judges_conform.py",
+}
+#: What reads a file of the user's that its options must name.
+OF_FILES = {"text-lines", "jsonl", "webdataset", "recorded", "local"}
 
 
 def test_every_component_is_built_by_the_kit():
@@ -78,9 +86,9 @@ def test_every_component_is_built_by_the_kit():
             case.run()
         except Skip:
             left_out.append(spec.name)
-    assert set(left_out) <= {"text-lines", *CHECKED_ELSEWHERE}
+    assert set(left_out) <= {*OF_FILES, *CHECKED_ELSEWHERE}
     for name in CHECKED_ELSEWHERE.values():
-        own = Path(__file__).parents[1] / "plugins" / "caption_metrics" / f"test_{name}.py"
+        own = Path(__file__).parents[1] / "plugins" / name
         assert "check_metric(" in own.read_text(), f"{own.name} must check what the kit leaves out"
 
 

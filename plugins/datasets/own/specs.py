@@ -18,5 +18,15 @@ COMPONENTS = [
         config=f"{_HERE}.configs:JsonlConfig",
         summary="Pictures and regions of your own: a JSONL file and a folder",
         accepts=_TASKS,
+        license="your own",
+    ),
+    ComponentSpec(
+        kind="dataset",
+        name="webdataset",
+        target=f"{_HERE}.webdataset:Webdataset",
+        config=f"{_HERE}.configs:WebdatasetConfig",
+        summary="Pictures and captions in tar files, as webdataset and img2dataset write them",
+        accepts=("image",),
+        license="that of the shards",
     ),
 ]

@@ -5,12 +5,16 @@ import itertools
 import pytest
 from ablation_fakes import write
 
+from regionkit.core.contracts import Sample
 from regionkit.core.errors import ConfigError
+from regionkit.core.regions import WholeImage
 from regionkit.core.results import MetricRow, ResultStore, SampleRow, TrialResult
-from regionkit.core.statistics import compare
+from regionkit.core.statistics import Evidence, compare, compare_evidence
 from regionkit.plugins.ablation.claims import Pair, TrialAxes, match_trials, parse_claim
 from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.verdicts import Verdict, judge_pairs
+from regionkit.plugins.caption_metrics.overlap.configs import BleuConfig
+from regionkit.plugins.caption_metrics.overlap.metrics import Bleu
 
 DATA = "data: [box@t-colours]\nmetrics: [noun-f1]\ngrid: {bridge: [none, {name: t-shift, amount: [0.1, 0.2]}]}\n"
 
@@ -208,3 +212,51 @@ def test_a_flag_that_is_no_flag_is_a_mistake():
     parse_claim(entry, "claims.0", lambda *args: problems.append(args))
     hint = "write any_signature: true to compare scores whose signatures differ"
     assert problems == [("claims.0.any_signature", "'maybe' is neither true nor false", hint)]
+
+
+def corpus(store, name, rows, seed=0):
+    """Store a trial with BLEU's statistics of samples, one picture each."""
+    value = float(Bleu.pool("1", rows.sum(0, keepdims=True))[0])
+    metric = MetricRow("bleu-1", value, "", True, (0.0,) * len(rows), rows, {}, "bleu", "1")
+    taken = tuple(SampleRow(f"s{at}", f"s{at}", "a caption") for at in range(len(rows)))
+    store.save(TrialResult(name, "d", seed, {}, "done", "", taken, (metric,), {}))
+
+
+def bleu_rows(seed, good):
+    """Return statistics of captions of which a share of the words is right, long ones less than short ones."""
+    refs = ["a b c d e f g h", "a b"]
+    metric = Bleu(BleuConfig())
+    samples = [Sample(str(at), str(at), WholeImage(), (refs[(at + seed) % 2],)) for at in range(12)]
+    said = [("a b c d e x x x" if good else "a b x x x x x x") if (at + seed) % 2 == 0 else "a b" for at in range(12)]
+    metric.update(samples, said)
+    return metric.compute().parts["1"].statistics
+
+
+def test_corpus_values_are_compared_as_such_and_no_means_over_samples():
+    store = ResultStore(None)
+    for name, good in (("a", True), ("b", False)):
+        corpus(store, name, bleu_rows(0, good))
+    here, there = (bleu_rows(0, good) for good in (True, False))
+
+    def pool(sums):
+        return Bleu.pool("1", sums)
+
+    wanted = compare_evidence(Evidence(here, pool), Evidence(there, pool), [f"s{at}" for at in range(12)])
+    found = judge_pairs(claim(by="bleu-1"), "d", "bleu-1", [Pair(0, ("a",), ("b",))], store).comparison
+    assert found == wanted
+    assert found.difference == pytest.approx((5 * 6 + 12) / 60 - (2 * 6 + 12) / 60)
+
+
+def test_seeds_are_one_corpus_and_several_trials_of_a_side_are_averaged():
+    store = ResultStore(None)
+    for seed in (0, 1):
+        for name, good in (("a", True), ("b", False), ("c", True)):
+            corpus(store, f"{name}{seed}", bleu_rows(seed, good), seed)
+    pairs = [Pair(seed, (f"a{seed}", f"c{seed}"), (f"b{seed}",)) for seed in (0, 1)]
+    found = judge_pairs(claim(by="bleu-1"), "d", "bleu-1", pairs, store).comparison
+    assert (found.n, found.groups) == (24, 12)
+    assert found.difference == pytest.approx((5 * 6 + 12) / 60 - (2 * 6 + 12) / 60)
+    turned = [Pair(pair.seed, pair.worse, pair.better) for pair in pairs]
+    other = judge_pairs(claim(by="bleu-1"), "d", "bleu-1", turned, store)
+    assert other.comparison.difference == pytest.approx(-found.difference)
+    assert not other.shown

@@ -24,7 +24,8 @@ def read(name):
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in sorted(FOLDER.glob("*.yaml"))])
-def test_it_has_no_mistake(path):
+def test_it_has_no_mistake(path, monkeypatch):
+    monkeypatch.setenv("REGIONKIT_DATA", str(FOLDER.parent))
     problems = validate(path)
     if any("no weight file named" in text for problem in problems for text in (problem.message, *problem.hints)):
         pytest.skip("it needs weights that other examples train: tests/test_examples.py checks it with their headers")

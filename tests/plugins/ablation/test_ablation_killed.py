@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from ablation_fakes import write
 from click.testing import CliRunner
 
@@ -73,7 +74,10 @@ def kill_after(command: list[str], database: Path, trials: int, delay: float) ->
         process.wait()
 
 
-def test_killed_at_three_random_moments(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "kills", [pytest.param((12,), id="once"), pytest.param((1, 12, 30), id="three-times", marks=pytest.mark.slow)]
+)
+def test_killed_at_random_moments(tmp_path, monkeypatch, kills):
     monkeypatch.setattr("regionkit.registry.registry.Registry.code_version", lambda *_: "fixed")
     # Each decoding takes a while, so that kills hit trials under way; sleeping does not change what comes out.
     file = write(tmp_path, TEXT + "include: []\n")
@@ -82,7 +86,7 @@ def test_killed_at_three_random_moments(tmp_path, monkeypatch):
     database = tmp_path / "killed" / "results.sqlite"
     moments = random.Random(2)
     seen: dict[str, float] = {}
-    for trials in (1, 12, 30):
+    for trials in kills:
         kill_after([sys.executable, "-c", CHILD, *arguments], database, trials, moments.uniform(0, 0.1))
         kept = finished(database)
         assert seen.items() <= kept.items(), "a finished trial was lost or run again"

@@ -163,7 +163,7 @@ def test_the_id_covers_all_code_between_the_file_and_the_scores(tmp_path, monkey
     monkeypatch.setattr("regionkit.registry.code_digest.digest_packages", digest_packages)
     (trial,) = plan_ablation(write(tmp_path, DATA + "grid: {bridge: [none]}\n")).trials
     assert trial.config["code"] == "same"
-    ours = {f"regionkit.plugins.{name}" for name in ("ablation", "baselines", "caption_metrics")}
+    ours = {f"regionkit.plugins.{name}" for name in ("ablation", "baselines", "caption_metrics", "tasks")}
     assert covered == {"regionkit.core", "regionkit.registry", "ablation_fakes", *ours}
 
 

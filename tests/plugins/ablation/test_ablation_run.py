@@ -262,7 +262,7 @@ def test_run_scores_one_pipeline(tmp_path):
     assert result.exit_code == 0
     rows = [line for line in result.stdout.splitlines() if line.startswith("| t-grid")]
     assert [row.split("|")[5].strip() for row in rows] == ["box@t-colours", "point@t-colours"]
-    assert [row.split("|")[6].strip() for row in rows] == ["1.000", "1.000"]
+    assert [row.split("|")[6].strip() for row in rows] == ["1.000 [1.000, 1.000]"] * 2
     assert "Colours prove nothing." in result.stdout
     assert list(tmp_path.iterdir()) == [path], "nothing is left behind without --out"
 

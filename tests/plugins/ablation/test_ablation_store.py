@@ -4,10 +4,13 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from regionkit.core.contracts import Score
 from regionkit.core.errors import DataError, RegionkitError, RunFailed
 from regionkit.core.results import MetricRow, ResultStore, SampleRow, TrialResult
+from regionkit.core.scores import check_score, coverage
 
 RESULT = TrialResult(
     id="t1",
@@ -99,7 +102,7 @@ def test_results_of_another_format_are_refused(tmp_path):
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version=99")
     database.close()
-    with pytest.raises(DataError, match=r"another regionkit \(format 99, this one has 1\)"):
+    with pytest.raises(DataError, match=r"another regionkit \(format 99, this one has 2\)"):
         ResultStore(path)
 
 
@@ -120,3 +123,51 @@ def test_a_database_that_is_damaged_inside_is_named(tmp_path, fault):
         assert str(path) in str(error.value)
         with pytest.raises(RegionkitError):
             store.save(RESULT)
+
+
+def test_statistics_are_kept_once_and_samples_without_a_judgement_with_their_reasons():
+    rows = np.array([[1.0, 2.0], [0.0, 0.0]])
+    lost = {1: "the judge said nothing"}
+    first = MetricRow("bleu-1", 0.5, "s", True, (0.5, float("nan")), rows, lost, "bleu", "1")
+    second = replace(first, metric="bleu-2", part="2", statistics=rows.copy())
+    with ResultStore(None) as store:
+        store.save(replace(RESULT, metrics=(*RESULT.metrics, first, second)))
+        for column in ("bleu-1", "bleu-2"):
+            assert store.sample_scores("t1", column) == {"s1": ("i1", 0.5)}
+            held = store.sample_statistics("t1", column)
+            assert {name: (image, row.tolist()) for name, (image, row) in held.items()} == {
+                "s1": ("i1", [1.0, 2.0]),
+                "s3": ("i2", [0.0, 0.0]),
+            }
+        assert store._rows("SELECT COUNT(*) FROM sample_statistics") == [(2,)]
+        assert store.makers("t1") == {"noun-f1": ("", ""), "bleu-1": ("bleu", "1"), "bleu-2": ("bleu", "2")}
+        assert store.sample_statistics("t1", "noun-f1") == {}
+        reasons = {"s3": "the judge said nothing"}
+        assert store.unjudged("t1") == {"bleu-1": reasons, "bleu-2": reasons}
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [
+        pytest.param(Score(float("nan"), None, "s"), "not a finite number", id="value"),
+        pytest.param(Score(0.5, (0.5, float("nan"), 1.0), "s"), "not a finite number", id="untold-gap"),
+        pytest.param(Score(0.5, (0.5, 1.0), "s"), "gave 2 values for 3 samples", id="too-few"),
+        pytest.param(Score(0.5, None, "s", statistics=np.ones((2, 2))), "gave 2 values for 3 samples", id="few-rows"),
+        pytest.param(Score(0.5, (0.5,) * 3, "s", unjudged={1: "x"}), "which it says it could not judge", id="value-of"),
+        pytest.param(Score(0.5, None, "s", unjudged={3: "x"}), "could not judge sample 3 of 3", id="beyond"),
+        pytest.param(Score(0.0, None, "s", unjudged=dict.fromkeys(range(3), "busy")), "3 times: busy", id="none"),
+        pytest.param(Score(0.5, None, "s", statistics=np.ones((3, 2)), unjudged={0: "x"}), "for sample 0", id="row-of"),
+        pytest.param(Score(0.5, None, "s", statistics=np.full((3, 2), np.inf)), "not finite numbers", id="rows"),
+    ],
+)
+def test_a_score_that_is_none_is_refused(score, words):
+    with pytest.raises(RunFailed) as error:
+        check_score("m", score, 3)
+    assert words in str(error.value)
+
+
+def test_a_score_with_gaps_is_one():
+    rows = np.array([[1.0], [0.0], [1.0]])
+    check_score("m", Score(0.5, (0.5, float("nan"), 0.5), "s", statistics=rows, unjudged={1: "x"}), 3)
+    assert coverage(2, 3) == " (judged 2 of 3)"
+    assert coverage(3, 3) == ""

@@ -52,11 +52,13 @@ def test_what_stands_below_the_results_explains_them(tmp_path, monkeypatch):
     from regionkit.plugins.caption_metrics.words.terms import NounF1
 
     one = ablate(tmp_path, GRID)
-    assert "\nMean over 1 evaluation seed (0).\nHigher is better: cider-d, noun-f1.\n" in one
+    drawn = "In brackets: 95 % interval, bootstrap over scenes"
+    assert f"\nMean over 1 evaluation seed (0).\n{drawn}.\nHigher is better: cider-d, noun-f1.\n" in one
     assert "±" not in one
     several = ablate(tmp_path, GRID, "--set", "seeds=[0, 1, 2]")
     assert "\nMean over 3 evaluation seeds (0, 1, 2), ± standard deviation over the 3 seeds.\n" in several
-    assert "1.000 ± 0.000" in several
+    assert f"\n{drawn}, seeds pooled.\n" in several
+    assert "1.000 ± 0.000 [1.000, 1.000]" in several
     assert "± standard deviation over the 3 seeds." in (tmp_path / "out" / "results.md").read_text()
     monkeypatch.setattr(NounF1, "higher_is_better", False)
     lower = ablate(tmp_path, GRID, "--set", "seeds=[7]")

@@ -165,7 +165,6 @@ def test_missing_sections():
     text = problems_of("base: {backbone: t-grid}\ngrid: {bridge: [none]}\n")
     assert [line for line in text.splitlines() if not line.startswith(" ")] == [
         "x.yaml:1: data: missing",
-        "x.yaml:1: metrics: missing",
         "x.yaml:1: no trial of x can run",
     ]
     assert "say which decoder to use" in text

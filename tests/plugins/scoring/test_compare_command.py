@@ -314,7 +314,7 @@ def test_run_folders(tmp_path):
     assert [change["id"] for change in found["changed"]["cider-d"]] == ["s0", "s2"]
     said = call("compare", one, f"{two}#t2").stdout
     assert said.startswith(f"A: {one}#t1\nB: {two}#t2\n")
-    assert "bleu-4: means over samples, which are no corpus values; run folders keep no statistics" in said
+    assert "bleu-4: means over samples, which are no corpus values: how single samples add up" in said
     assert "map: not tested, since single samples have no value.\n" in said
 
 
@@ -361,7 +361,7 @@ def test_a_run_comes_back_from_its_file(tmp_path):
 def _damaged(data):
     column = data["columns"]["bleu-4"]
     sample = data["samples"]["2"]
-    yield "version", lambda: data.update(version=2), "written by another regionkit (format 2, this one reads 1)"
+    yield "version", lambda: data.update(version=3), "written by another regionkit (format 3, this one reads 2)"
     yield "value", lambda: column.update(value=0.9), "the statistics of bleu-4 give "
     yield "row", lambda: sample["statistics"].pop("bleu-1"), "no 'bleu-1'"
     yield "short-row", lambda: sample["statistics"]["bleu-1"].pop(), "inhomogeneous shape"

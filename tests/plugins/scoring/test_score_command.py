@@ -42,11 +42,11 @@ HOSTILE = {
 
 def test_the_form_of_json(tmp_path):
     found = scored(tmp_path, {**PREDICTIONS, "9": "x"})
-    assert list(found) == ["n", "scores", "missing", "extra", "refused"]
+    assert list(found) == ["n", "scores", "missing", "extra", "refused", "unjudged"]
     assert (found["n"], found["missing"], found["extra"], found["refused"]) == (4, [], ["9"], [])
     ((name, score),) = found["scores"].items()
     assert name == "cider-d"
-    assert list(score) == ["value", "ci", "signature"]
+    assert list(score) == ["value", "ci", "signature", "judged"]
     assert score["ci"][0] <= score["value"] <= score["ci"][1]
     assert score["signature"].startswith("cider-d|")
     assert score["signature"].endswith("n=4")

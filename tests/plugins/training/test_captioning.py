@@ -144,6 +144,7 @@ def test_files_of_another_set_up_are_not_written_over(here):
     assert "weights/run-bridge.safetensors: there are weights already, made by another set-up" in other.output
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_weights(here):
     command = [sys.executable, "-m", "regionkit.registry.cli", "train", "tiny.yaml", "--device", "cpu"]
     slow = [*command, "--set", "recipe.steps=40", "--checkpoint-steps", "2", "--out"]

@@ -34,11 +34,14 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_killed_at_three_random_steps_ends_with_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "times", [pytest.param(1, id="once"), pytest.param(3, id="three-times", marks=pytest.mark.slow)]
+)
+def test_killed_at_random_steps_ends_with_the_same_bits(tmp_path: Path, times: int) -> None:
     whole = Toy()
     run(tmp_path / "whole.checkpoint", whole)
     path = tmp_path / "killed.checkpoint"
-    kills = sorted(random.Random(7).sample(range(5, STEPS), 3))
+    kills = sorted(random.Random(7).sample(range(5, STEPS), times))
     for step in kills:
         program = Path(__file__).with_name("toy_training.py")
         done = subprocess.run([sys.executable, str(program), str(path), str(step)], check=False, timeout=120)

@@ -1,0 +1,72 @@
+"""Ref-L4: boxes with long expressions, of Objects365 and COCO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from regionkit.core.data.records import Entry, Fault, StoredSample, Unusable
+from regionkit.core.data.streams import json_lines, json_list
+from regionkit.core.errors import DataError
+from regionkit.plugins.datasets.regions.boxes import from_xywh, picture_name, text
+from regionkit.plugins.datasets.regions.region_files import COCO_PLACES, RegionFiles
+
+
+class RefL4(RegionFiles):
+    """Boxes with expressions of 24 words on average (Chen et al., arXiv 2406.16866).
+
+    The release is parquet; the reader takes its rows as JSON, a list or one a line, with ``file_name``, ``height``,
+    ``width``, ``caption`` and ``bbox``, which is corner and size.
+    """
+
+    name: ClassVar[str] = "ref-l4"
+    tasks: ClassVar[tuple[str, ...]] = ("detail", "box")
+    folder: ClassVar[str] = "ref-l4"
+    splits = ("test", "val")
+    places: ClassVar[tuple[str, ...]] = ("images/{id}", "{id}", "images/{name}", *COCO_PLACES)
+
+    def sources(self, task: str, split: str) -> Sequence[Path]:
+        """Return the rows of a split.
+
+        Raises:
+            DataError: They are not there, or are parquet still; the message says how they become JSON.
+        """
+        names = [f"{folder}ref-l4-{split}.json{end}" for folder in ("", "data/") for end in ("l", "", "l.gz", ".gz")]
+        try:
+            return (self.file(*names),)
+        except DataError:
+            packed = sorted(self.root.glob(f"**/ref-l4-{split}.parquet"))
+            if not packed:
+                raise
+            made = packed[0].with_suffix(".jsonl")
+            raise DataError(
+                f"data set '{self.name}' reads rows of JSON, and {packed[0]} is parquet",
+                'with pandas and pyarrow: python -c "import pandas; '
+                f"pandas.read_parquet('{packed[0]}').to_json('{made}', orient='records', lines=True)\"",
+            ) from None
+
+    def forget(self) -> None:
+        """Nothing is kept."""
+
+    def entries(self, task: str, split: str) -> Iterator[Entry | Fault]:
+        """Yield row by row."""
+        (path,) = self.sources(task, split)
+        yield from json_lines(path) if ".jsonl" in path.name else json_list(path)
+
+    def read(self, task: str, split: str, entry: Entry) -> Iterator[StoredSample]:
+        """Make a sample of a row, none where it is of another split or source."""
+        row = entry.value
+        if not isinstance(row, Mapping):
+            raise Unusable("a row is an object with 'file_name', 'height', 'width', 'caption' and 'bbox'")
+        image_id = picture_name(row["file_name"])
+        source = "objects365" if "objects365" in image_id.lower() else "coco"
+        if row.get("split", split) != split or self.config.part not in (source, "all"):
+            return
+        size = self.sized(image_id, row["height"], row["width"])
+        caption = text(row, "caption")
+        own = row.get("id", entry.place.rpartition(":")[2].removeprefix(" record "))
+        if isinstance(own, bool) or not isinstance(own, (str, int)):
+            raise Unusable("its 'id' is neither a number nor a text")
+        info = {"source": source, "image_size": list(size)}
+        yield StoredSample(str(own), image_id, from_xywh(row["bbox"], size), (caption,), info)

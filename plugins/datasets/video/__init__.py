@@ -1,0 +1,1 @@
+"""Clips with a track of masks: HC-STVG and VideoRefer-Bench-D."""
