@@ -80,7 +80,7 @@ def unpack(
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
         budget = _Budget(path, max_bytes, max_entries)
-        with _reading(path), _entries(path, budget) as entries:
+        with _reading(path, folder.parent), _entries(path, budget) as entries:
             for entry in entries:
                 _write(entry, temporary, budget)
         if check is not None:
@@ -162,7 +162,7 @@ def _write(entry: _Entry, folder: Path, budget: _Budget) -> None:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(path: Path, into: Path) -> Iterator[None]:
     """Turn what the libraries say of a damaged archive into one sentence."""
     try:
         yield
@@ -177,7 +177,7 @@ def _reading(path: Path) -> Iterator[None]:
     except (NotADirectoryError, IsADirectoryError) as error:
         raise refused(path, f"'{Path(str(error.filename)).name}' is a file and a folder at once") from None
     except OSError as error:
-        raise DataError(f"{path}: the archive cannot be unpacked: {error.strerror or error}") from None
+        raise DataError(f"{path}: the archive cannot be unpacked into {into}: {error.strerror or error}") from None
 
 
 @contextmanager

@@ -345,6 +345,10 @@ class Dataset(Component, ABC):
         """Return the records that cannot be used and are left out, ``FILE:LINE: reason`` each."""
         return ()
 
+    def left(self, task: str, split: str) -> Sequence[str]:
+        """Return the records that are left out by protocol, and are no faults, ``FILE:LINE: reason`` each."""
+        return ()
+
     def make(self, folder: Path, split: str, seed: int, limit: int | None) -> Mapping[str, int]:
         """Write the data set into ``folder``, so that it can be looked at, changed and handed on.
 

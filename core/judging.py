@@ -12,7 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from PIL import Image
 
@@ -21,6 +21,20 @@ from regionkit.core.errors import RunFailed
 from regionkit.core.replies import ReplyFile
 
 T = TypeVar("T")
+
+
+class Place(NamedTuple):
+    """Where a question stands: for replies that somebody kept in the order in which they were asked for.
+
+    Attributes:
+        sample: Id of the sample that it is about.
+        number: Its number among the questions about that sample, from 0.
+        total: How many there are.
+    """
+
+    sample: str
+    number: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,7 @@ class Question:
         temperature: 0 takes the likeliest words.
         top_p: Share of the likeliest words that are drawn from.
         max_tokens: Longest answer.
+        place: Where it stands; no part of what decides the answer, nor of any key.
     """
 
     prompt: str
@@ -44,6 +59,7 @@ class Question:
     temperature: float = 0.0
     top_p: float = 1.0
     max_tokens: int = 512
+    place: Place | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what decides the answer, as a reply file keeps it; pictures by the hash of their pixels."""
@@ -89,11 +105,13 @@ class Judge(Component, ABC):
             scores told apart, by it. It says nothing of where the model runs.
         keeps: Whether replies are kept on disk and found again; a judge that reads a file has no need to.
         sees: Whether it takes pictures.
+        places: Whether it looks at the place of a question; equal questions at several places are asked each then.
     """
 
     identity: str
     keeps: bool = True
     sees: bool = False
+    places: bool = False
 
     @abstractmethod
     def ask(self, questions: Sequence[Question], attempt: int = 0) -> Iterator[tuple[int, Reply]]:
@@ -161,12 +179,13 @@ class Asking(Generic[T]):
 
     Attributes:
         judge: Who is asked.
-        read: Makes a value of a reply, raising :class:`Unreadable` where it is of another form.
+        read: Makes a value of a reply, raising :class:`Unreadable` where it is of another form: one for all questions,
+            or one for each, in their order.
         attempts: How often a question is asked whose reply cannot be read.
     """
 
     judge: Judge
-    read: Callable[[str], T]
+    read: Callable[[str], T] | Sequence[Callable[[str], T]]
     attempts: int = 1
     _kept: ReplyFile | None = field(default=None, init=False)
     _opened: bool = field(default=False, init=False)
@@ -180,8 +199,9 @@ class Asking(Generic[T]):
         if not self._opened:
             self._kept, self._opened = self.judge.replies(), True
         said = [one.to_dict() for one in questions]
-        first: dict[str, int] = {}
-        owner = [first.setdefault(_key(one, 0, ""), at) for at, one in enumerate(said)]
+        first: dict[tuple[str, Place | None], int] = {}
+        places = [one.place if self.judge.places else None for one in questions]
+        owner = [first.setdefault((_key(one, 0, ""), places[at]), at) for at, one in enumerate(said)]
         waiting = {at: _Open(at, said[at]) for at in first.values()}
         found: dict[int, Answer[T]] = {}
         for attempt in range(self.attempts):
@@ -229,14 +249,18 @@ class Asking(Generic[T]):
         else:
             one.reply = reply.text
             try:
-                return Answer(self.read(reply.text), reply.text, "", one.attempts, one.asked)
+                read = self.read if callable(self.read) else self.read[one.position]
+                return Answer(read(reply.text), reply.text, "", one.attempts, one.asked)
             except Unreadable as error:
                 one.error = f"the reply cannot be read: {error}"
         return Answer(None, one.reply, one.error, one.attempts, one.asked) if reply.final else None
 
 
 def ask_all(
-    judge: Judge, questions: Sequence[Question], read: Callable[[str], T], attempts: int = 1
+    judge: Judge,
+    questions: Sequence[Question],
+    read: Callable[[str], T] | Sequence[Callable[[str], T]],
+    attempts: int = 1,
 ) -> list[Answer[T]]:
     """Ask a judge and return what became of each question; see :class:`Asking`."""
     return Asking(judge, read, attempts)(questions)

@@ -75,6 +75,8 @@ class ReplyFile:
 def _append(path: Path, line: bytes) -> None:
     """Append a line in one write, which other processes' writes do not come between.
 
+    A line that another process is writing at this moment looks torn; an empty line then stands between the two.
+
     Raises:
         OSError: It cannot be written, or only in part; the next line then begins on a line of its own.
     """

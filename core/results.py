@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,8 +197,19 @@ class ResultStore:
             RunFailed: The disk is full, or the file cannot be written for another reason.
             DataError: The file is damaged.
         """
+        self._keep(result, _write_new)
+
+    def judge_again(self, result: TrialResult) -> None:
+        """Write the scores of a trial that is there in the place of those that its columns had; the rest stays.
+
+        Raises:
+            RunFailed, DataError: As for :meth:`save`.
+        """
+        self._keep(result, _write_again)
+
+    def _keep(self, result: TrialResult, write: Callable[[sqlite3.Cursor, TrialResult], None]) -> None:
         try:
-            self._save(result)
+            self._transact(result, write)
         except sqlite3.OperationalError as error:
             raise RunFailed(
                 f"the result of trial {result.id} could not be written: {error}",
@@ -209,14 +220,11 @@ class ResultStore:
         except sqlite3.DatabaseError as error:
             raise self._unreadable(error) from None
 
-    def _save(self, result: TrialResult) -> None:
+    def _transact(self, result: TrialResult, write: Callable[[sqlite3.Cursor, TrialResult], None]) -> None:
         with closing(self._db.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
             try:
-                # Another process may have finished the same trial in the meantime.
-                held = cursor.execute("SELECT status FROM trials WHERE id = ?", (result.id,)).fetchone()
-                if held is None or held[0] != "done":
-                    _write(cursor, result)
+                write(cursor, result)
                 cursor.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:  # a full disk has ended it already
@@ -302,6 +310,20 @@ def _log(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
+def _write_new(cursor: sqlite3.Cursor, result: TrialResult) -> None:
+    # Another process may have finished the same trial in the meantime.
+    held = cursor.execute("SELECT status FROM trials WHERE id = ?", (result.id,)).fetchone()
+    if held is None or held[0] != "done":
+        _write(cursor, result)
+
+
+def _write_again(cursor: sqlite3.Cursor, result: TrialResult) -> None:
+    for table in ("sample_scores", "sample_statistics", "unjudged", "scores"):
+        columns = [(result.id, metric.metric) for metric in result.metrics]
+        cursor.executemany(f"DELETE FROM {table} WHERE trial = ? AND metric = ?", columns)
+    _write_metrics(cursor, result)
+
+
 def _write(cursor: sqlite3.Cursor, result: TrialResult) -> None:
     for table in ("sample_scores", "sample_statistics", "unjudged", "samples", "scores", "timings"):
         cursor.execute(f"DELETE FROM {table} WHERE trial = ?", (result.id,))
@@ -314,6 +336,13 @@ def _write(cursor: sqlite3.Cursor, result: TrialResult) -> None:
         "INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)",
         ((result.id, at, *_stored(row)) for at, row in enumerate(result.samples)),
     )
+    _write_metrics(cursor, result)
+    cursor.executemany(
+        "INSERT INTO timings VALUES (?, ?, ?)", ((result.id, stage, spent) for stage, spent in result.seconds.items())
+    )
+
+
+def _write_metrics(cursor: sqlite3.Cursor, result: TrialResult) -> None:
     for metric in result.metrics:
         rows_of = _rows_of(metric, result.metrics)
         score = (result.id, metric.metric, metric.value, metric.signature, int(metric.higher_is_better))
@@ -324,9 +353,6 @@ def _write(cursor: sqlite3.Cursor, result: TrialResult) -> None:
         cursor.executemany("INSERT INTO unjudged VALUES (?, ?, ?, ?)", _unjudged(result, metric))
         if rows_of == metric.metric:
             cursor.executemany("INSERT INTO sample_statistics VALUES (?, ?, ?, ?)", _statistics(result, metric))
-    cursor.executemany(
-        "INSERT INTO timings VALUES (?, ?, ?)", ((result.id, stage, spent) for stage, spent in result.seconds.items())
-    )
 
 
 def _stored(row: SampleRow) -> tuple[str | None, ...]:

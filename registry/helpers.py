@@ -77,11 +77,18 @@ class Helpers:
         return [part.spec for part, _ in self.chosen.values()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the options of the helpers by role, with weight hashes."""
-        return {
-            role: {**part.to_dict(), **({"sha256": self.hashes[role]} if role in self.hashes else {})}
-            for role, (part, _) in self.chosen.items()
-        }
+        """Return what decides what the helpers say, by role: their options with weight hashes, and which model judges.
+
+        Of a judge that is asked, its options say where the model runs and how patiently it is asked: they have no say.
+        """
+        return {role: self._told(role, part) for role, (part, _) in self.chosen.items()}
+
+    def _told(self, role: str, part: Part) -> dict[str, Any]:
+        if part.kind != "judge":
+            return {**part.to_dict(), **({"sha256": self.hashes[role]} if role in self.hashes else {})}
+        judge: Any = self.built[role]
+        options = {"name": part.name} if judge.keeps else part.to_dict()
+        return {**options, "identity": judge.identity, "sees": judge.sees}
 
     def join(self, context: BuildContext) -> BuildContext:
         """Return a context that has the helpers, too; what it holds in a role already stays."""
@@ -114,4 +121,7 @@ class Helpers:
     def _unnamed(self, role: str, kind: str) -> RegionkitError:
         names = get_registry().names(kind)
         known = f"{plural(kind)} are: {', '.join(names)}" if names else f"no plugin brings a {kind}"
-        return RegionkitError(f"{self._who} needs a {kind}, and its option '{role}' names none", known)
+        write = f"for example, in a YAML file: {role}: {{name: {names[0]}, ...}}; see: toolkit show {names[0]}"
+        return RegionkitError(
+            f"{self._who} needs a {kind}, and its option '{role}' names none", known, write if names else ""
+        )

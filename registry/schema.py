@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any, get_type_hints
 
 from regionkit.core.errors import ConfigError, Problem, RegionkitError, did_you_mean
-from regionkit.core.spec import ComponentSpec
+from regionkit.core.spec import KINDS, ComponentSpec
 from regionkit.registry.registry import get_registry, plural
 from regionkit.registry.values import Mismatch, convert, plain, type_text
 
@@ -219,7 +219,8 @@ def fill_options(
     for field in dataclasses.fields(config_class(spec)):
         if field.init and _required(field) and field.name not in given:
             message = f"the option '{field.name}' is missing: it has no default"
-            problems.append(Problem(where(path), f"{path}.{field.name}", message, (takes(spec),)))
+            hints = (*_fillers(spec, where(path), path, field.name), takes(spec))
+            problems.append(Problem(where(path), f"{path}.{field.name}", message, hints))
     if len(problems) > before:
         return None
     try:
@@ -276,6 +277,17 @@ def _other_owners(spec: ComponentSpec, key: str) -> tuple[str, ...]:
     """Name the components of the same kind that do take an option, for one left over from another choice of part."""
     others = [other.name for other in get_registry().specs(spec.kind) if other != spec and _takes_option(other, key)]
     return (f"it is an option of: {', '.join(others)}",) if others else ()
+
+
+def _fillers(spec: ComponentSpec, place: str, path: str, option: str) -> tuple[str, ...]:
+    """Name the components that an option may name, and how one is written; none where it names no component."""
+    kind = spec.roles.get(option, "")
+    names = get_registry().names(kind) if kind in KINDS else []
+    if not names:
+        return ()
+    flag = place.startswith("--") and "." not in path
+    how = f"--set {path}.{option}.name={names[0]}" if flag else f"{option}: {{name: {names[0]}, ...}} in a YAML file"
+    return (f"{plural(kind)} are: {', '.join(names)}; for example {how}; see: toolkit show {names[0]}",)
 
 
 def _takes_option(spec: ComponentSpec, key: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,15 @@ def test_commands_that_the_documents_name_exist():
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         named = re.findall(r"toolkit ([a-z][a-z-]+)", path.read_text(encoding="utf-8"))
         assert set(named) <= known, f"{path.name}: {set(named) - known}"
+
+
+def test_data_tasks_and_judges_in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REGIONKIT_DATA", raising=False)
+    section = README.partition("## Data, tasks and judges\n")[2].partition("\n## ")[0]
+    commands = [shlex.split(line, comments=True) for line in re.findall(r"^    (toolkit .*)$", section, re.MULTILINE)]
+    said = {" ".join(words[1:3]): toolkit(*words[1:]) for words in commands}
+    assert len(commands) == 7
+    assert re.search(r"^box +test +8 +8 +0 ", said["data import"], re.MULTILINE)
+    assert re.search(r"^cider-d +8\.", said["score said.jsonl"], re.MULTILINE)
+    assert "image@mini" in said["run mini"]

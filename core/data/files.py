@@ -21,12 +21,14 @@ from regionkit.core.data.records import (
     BAD_RECORD,
     Entry,
     Fault,
+    Left,
     Line,
     PictureMissing,
     StoredSample,
+    Unusable,
     fault_of,
 )
-from regionkit.core.errors import DataError, MissingExtra, did_you_mean
+from regionkit.core.errors import DataError, MissingExtra, RegionkitError, did_you_mean
 from regionkit.core.files import is_file
 from regionkit.core.images import image_size, open_image
 
@@ -36,8 +38,11 @@ class FileDataset(Dataset):
 
     A reader says which files a split is made of (:meth:`sources`), walks through their records (:meth:`entries`) and
     makes samples of one record (:meth:`read`). What :meth:`read` raises for a record is written down with the record's
-    place, and the others go on; ``on_bad: stop`` ends there. The result is an index in the toolkit's cache, made again
-    whenever a file or an option changes.
+    place, and the others go on; ``on_bad: stop`` ends there. What the protocol leaves out is a
+    :class:`~regionkit.core.data.records.Left`, which is counted and no fault. The result is an index in the toolkit's
+    cache, made again whenever a file or an option changes.
+
+    ``toolkit new plugin NAME --kind dataset`` writes a whole reader, with its options, spec and tests.
 
     Args:
         config: Options; see :class:`regionkit.core.data.options.FileOptions`.
@@ -72,16 +77,18 @@ class FileDataset(Dataset):
         """
 
     @abstractmethod
-    def entries(self, task: str, split: str) -> Iterable[Entry | Fault]:
-        """Yield the records of those files, in their order.
+    def entries(self, task: str, split: str) -> Iterable[Entry | Fault | Left]:
+        """Yield the records of those files, in their order, and what is none: faults, and what the protocol leaves out.
 
         Raises:
             DataError: A file cannot be read to its end.
         """
 
     @abstractmethod
-    def read(self, task: str, split: str, entry: Entry) -> Iterable[StoredSample]:
+    def read(self, task: str, split: str, entry: Entry) -> Iterable[StoredSample | Left]:
         """Make samples of a record, none where the task or split is another one.
+
+        A part of it that the protocol leaves out is a :class:`~regionkit.core.data.records.Left`.
 
         Raises:
             Unusable: The record cannot be used; any of ``KeyError``, ``TypeError``, ``ValueError`` and the toolkit's
@@ -89,7 +96,10 @@ class FileDataset(Dataset):
         """
 
     def names(self, image_id: str) -> dict[str, Any]:
-        """Return what the patterns of ``places`` may use beside ``id``."""
+        """Return what the patterns of ``places`` may use beside ``id``.
+
+        Whatever it raises means that there is no such picture.
+        """
         return {}
 
     @property
@@ -104,13 +114,17 @@ class FileDataset(Dataset):
     @property
     def disclaimer(self) -> str:  # type: ignore[override]
         """Say how many records are left out, where there are any."""
-        lost = [
-            f"{index.fault_count} records of {task}@{self.name}/{split} are left out: they cannot be used; "
-            f"toolkit data verify {self.name} names them."
-            for (task, split), index in self._indexes.items()
-            if index.fault_count
-        ]
-        return " ".join(lost)
+        said = []
+        for (task, split), index in self._indexes.items():
+            of = f"of {task}@{self.name}/{split} are left out"
+            if index.fault_count:
+                said.append(
+                    f"{index.fault_count} records {of}: they cannot be used; "
+                    f"toolkit data verify {self.name} names them."
+                )
+            if index.left_count:
+                said.append(f"{index.left_count} records {of} by protocol.")
+        return " ".join(said)
 
     def samples(self, task: str, split: str, seed: int = 0, limit: int | None = None) -> Sequence[Sample]:
         """Return the samples of the first ``limit`` images; the seed has no say, the files being what they are.
@@ -134,8 +148,15 @@ class FileDataset(Dataset):
 
         Raises:
             PictureMissing: It is at none of ``places``.
+            DataError: The key is none of this data set's.
         """
-        root, names = self.root, {"id": image_id, **self.names(image_id)}
+        root = self.root
+        try:
+            names = {"id": image_id, **self.names(image_id)}
+        except RegionkitError:
+            raise
+        except BAD_RECORD:  # a number where all pictures have one, say
+            raise DataError(f"'{image_id[:60]}' is no picture of data set '{self.name}'") from None
         looked = [root / place.format(**names) for place in self.places]
         for path in looked:
             if is_file(path):
@@ -173,6 +194,10 @@ class FileDataset(Dataset):
         """Return the records that cannot be used, ``FILE:LINE: reason`` each."""
         return self.index(task, split).faults()
 
+    def left(self, task: str, split: str) -> Sequence[str]:
+        """Return the records that are left out by protocol, ``FILE:LINE: reason`` each."""
+        return self.index(task, split).left()
+
     def index(self, task: str, split: str) -> Index:
         """Return the samples of a task and split on disk, made now where they are not there or files have changed.
 
@@ -193,9 +218,11 @@ class FileDataset(Dataset):
                     f"where its files belong: toolkit data list {self.name}",
                 )
             if not index.count():
+                why = "no record of its files is of that task and split"
+                if index.left_count:
+                    why = f"{index.left_count} records are left out by protocol, such as {index.left()[0]}"
                 raise DataError(
-                    f"{task}@{self.name}/{split} has no sample: no record of its files is of that task and split",
-                    *[f"read: {path}" for path in sources[:3]],
+                    f"{task}@{self.name}/{split} has no sample: {why}", *[f"read: {path}" for path in sources[:3]]
                 )
             self._indexes[task, split] = index
         return self._indexes[task, split]
@@ -229,27 +256,48 @@ class FileDataset(Dataset):
             f"where to get it: toolkit data list {self.name}",
         )
 
-    def _rows(self, task: str, split: str) -> Iterator[Line | Fault]:
-        stop = self.config.on_bad == "stop"
+    def _rows(self, task: str, split: str) -> Iterator[Line | Fault | Left]:
+        """Yield what the records come to; with ``on_bad: stop`` the first fault is raised.
+
+        Raises:
+            DataError: A file cannot be read to its end, or a record is bad and the options say to stop there.
+            MissingExtra: A package is needed, which is no fault of a record and none that an index should remember.
+        """
         try:
             for entry in self.entries(task, split):
-                for row in [entry] if isinstance(entry, Fault) else self._made(task, split, entry):
-                    if stop and isinstance(row, Fault):
-                        raise DataError(str(row), "leave such records out with on_bad: leave-out")
-                    yield row
+                if not isinstance(entry, Entry):
+                    yield from self._noted(entry)
+                    continue
+                try:
+                    for sample in self.read(task, split, entry):
+                        if isinstance(sample, StoredSample):
+                            sample.check()  # what is no region shows here, not when it is read back
+                            yield sample.line()
+                        elif isinstance(sample, Left):
+                            yield sample
+                        else:
+                            raise Unusable(f"read() yields a {type(sample).__name__}, and should a StoredSample")
+                except MissingExtra:
+                    raise
+                except BAD_RECORD as error:
+                    yield from self._noted(fault_of(entry.place, error))
         except OSError as error:  # of a source: what the index's own disk says is another matter
             raise DataError(f"{error.filename or self.name}: cannot be read: {error.strerror or error}") from None
 
-    def _made(self, task: str, split: str, entry: Entry) -> Iterator[Line | Fault]:
-        """Yield the samples of a record; regions are read back once, so that one that is none shows here."""
-        try:
-            for sample in self.read(task, split, entry):
-                sample.check()
-                yield sample.line()
-        except MissingExtra:  # no fault of the record, and none that an index should remember
-            raise
-        except BAD_RECORD as error:
-            yield fault_of(entry.place, error)
+    def _noted(self, row: Fault | Left) -> Iterator[Fault | Left]:
+        """Yield what is no sample.
+
+        Raises:
+            DataError: It is a fault, and the options say to stop there; or it is something else.
+        """
+        if not isinstance(row, (Fault, Left)):
+            raise DataError(
+                f"data set '{self.name}': entries() yields a {type(row).__name__}, and should an Entry",
+                "the functions of regionkit.core.data.streams yield them; otherwise: Entry(PLACE, VALUE)",
+            )
+        if isinstance(row, Fault) and self.config.on_bad == "stop":
+            raise DataError(str(row), "leave such records out with on_bad: leave-out")
+        yield row
 
     def _key(self, task: str, split: str, sources: Sequence[Path]) -> Any:
         options = {field.name: getattr(self.config, field.name) for field in dataclasses.fields(self.config)}

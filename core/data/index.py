@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, overload
 
 from regionkit.core.contracts import Sample
-from regionkit.core.data.records import Fault, Line, StoredSample, loads
-from regionkit.core.data.writing import SCHEMA, hashed, write_samples
+from regionkit.core.data.records import Line, StoredSample, loads, sample_of
+from regionkit.core.data.writing import SCHEMA, Row, hashed, write_samples
 from regionkit.core.errors import DataError
 
 #: Samples that are read together, and such blocks that are held; a sample with a mask takes 100 kB and more.
@@ -58,6 +58,11 @@ class Index:
         return int(self._meta["faults"])
 
     @property
+    def left_count(self) -> int:
+        """Number of records that are left out by protocol."""
+        return int(self._meta["left_out"])
+
+    @property
     def is_whole(self) -> bool:
         """Say whether the file is as long as it was written, and its last sample can be read."""
         with self.path.open("rb") as stream:
@@ -72,6 +77,10 @@ class Index:
     def faults(self) -> list[str]:
         """Return the records that cannot be used, ``FILE:LINE: reason`` each."""
         return [f"{place}: {reason}" for place, reason in self._rows("SELECT place, reason FROM faults")]
+
+    def left(self) -> list[str]:
+        """Return what is left out by protocol, ``FILE:LINE: reason`` each."""
+        return [f"{place}: {reason}" for place, reason in self._rows("SELECT place, reason FROM left_out")]
 
     def has_come(self) -> bool:
         """Say whether a picture is there now that was missing when the index was made."""
@@ -178,7 +187,7 @@ class IndexedSamples(Sequence[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         for start in range(0, self._length, _BLOCK):
             for line in self._index.lines(start, min(start + _BLOCK, self._length)):
-                yield loads(*line).sample()
+                yield sample_of(*line)
 
     def _one(self, place: int) -> Sample:
         block, inside = divmod(place, _BLOCK)
@@ -187,7 +196,7 @@ class IndexedSamples(Sequence[Sample]):
             while len(self._blocks) >= _BLOCKS:
                 self._blocks.pop(next(iter(self._blocks)), None)
             held = self._blocks[block] = self._index.lines(block * _BLOCK, (block + 1) * _BLOCK)
-        return loads(*held[inside]).sample()
+        return sample_of(*held[inside])
 
 
 def open_index(path: Path, key: Any) -> Index | None:
@@ -206,7 +215,7 @@ def open_index(path: Path, key: Any) -> Index | None:
         return None
 
 
-def write_index(path: Path, key: Any, rows: Iterable[StoredSample | Line | Fault]) -> Index:
+def write_index(path: Path, key: Any, rows: Iterable[Row]) -> Index:
     """Make an index of samples, whole or not at all; samples of one image are put together.
 
     Memory does not grow with the number of samples. Of several samples with one id the first counts, and the others

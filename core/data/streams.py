@@ -25,6 +25,8 @@ _LONGEST_LINE = 1 << 26
 #: JSON documents larger than the first are read piece by piece where the package ijson is there, which takes longer and
 #: a twentieth of the memory; without it, up to the second they are read whole.
 _SMALL, _WHOLE = 1 << 25, 1 << 28
+#: Rows of a Parquet file that are held together.
+_ROWS = 1_024
 _GZIP = b"\x1f\x8b"
 #: What some editors begin files with.
 _MARK = b"\xef\xbb\xbf"
@@ -36,14 +38,15 @@ def json_lines(path: Path) -> Iterator[Entry | Fault]:
     Raises:
         DataError: The file cannot be read to its end.
     """
+    name = str(path)
     for number, line in text_lines(path):
-        yield json_line(f"{path}:{number}", line)
+        yield json_line(f"{name}:{number}", line)
 
 
 def json_line(place: str, line: str) -> Entry | Fault:
     """Read one line of JSON that stands at a place."""
     try:
-        return Entry(place, _DECODER.decode(line))
+        return Entry(place, _value(line))
     except json.JSONDecodeError as error:
         return Fault(place, f"no JSON, at column {error.colno}: {error.msg}")
     except RecursionError:
@@ -52,6 +55,20 @@ def json_line(place: str, line: str) -> Entry | Fault:
         return Fault(place, str(error))
     except ValueError:  # Python refuses whole numbers of more than 4300 digits, which take minutes to convert
         return Fault(place, "it holds a number of too many digits")
+
+
+def _value(line: str) -> Any:
+    """Return the value of a line.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    try:
+        value, end = _DECODER.scan_once(line, 0)  # type: ignore[attr-defined]
+    except StopIteration:  # no value begins there, and decode says where
+        return _DECODER.decode(line)
+    # With anything behind it, and be it a blank, the line is read once more by what knows about that.
+    return value if end == len(line) else _DECODER.decode(line)
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -142,6 +159,31 @@ def table(path: Path, columns: Sequence[str] = (), delimiter: str = ",") -> Iter
             yield Fault(f"{path}:{number}", f"{len(cells)} columns, {len(names)} are expected")
         else:
             yield Entry(f"{path}:{number}", dict(zip(names, cells, strict=True)))
+
+
+def parquet_rows(path: Path) -> Iterator[Entry]:
+    """Yield the rows of a Parquet file as mappings by column; memory holds a thousand of them.
+
+    Raises:
+        DataError: The file cannot be read to its end.
+        MissingExtra: The package that reads such files is not installed.
+    """
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise MissingExtra(f"{path}, a Parquet file,", "pyarrow", "parquet") from None
+    _size(path)  # says better than the package that there is no such file
+    number = 0
+    try:
+        with ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_ROWS):
+                for row in batch.to_pylist():
+                    yield Entry(_place(path, "", number), row)
+                    number += 1
+    except (ArrowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}: no Parquet after record {number}: {reason}", "copy or download it again") from None
 
 
 def _pieces(path: Path, key: str) -> Iterator[Entry]:

@@ -5,28 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from regionkit.core.data.records import Fault, Line, StoredSample
+from regionkit.core.data.records import Fault, Left, Line, StoredSample
 from regionkit.core.errors import RunFailed
 from regionkit.core.files import replacing
 
 #: Version of the tables; an index of another one is made again.
-SCHEMA = 2
+SCHEMA = 3
 #: Samples, and characters of them, that are written together.
 _ROWS, _CHARACTERS = 500, 1 << 22
 #: KiB that SQLite holds, and sorts, in memory; what is more goes to a file.
 _MEMORY = 16_384
+#: Seconds after which a half-written file is nobody's.
+_STALE = 86_400
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE images (number INTEGER PRIMARY KEY, id TEXT NOT NULL, first INTEGER NOT NULL);
 CREATE TABLE samples (number INTEGER PRIMARY KEY, image INTEGER NOT NULL, id TEXT NOT NULL, held TEXT NOT NULL);
 CREATE TABLE faults (place TEXT NOT NULL, reason TEXT NOT NULL, missing TEXT NOT NULL);
+CREATE TABLE left_out (place TEXT NOT NULL, reason TEXT NOT NULL);
 """
+
+#: What an index is made of.
+Row = StoredSample | Line | Fault | Left
 
 #: Samples whose id an earlier one has.
 _TWICE = """
@@ -53,12 +60,13 @@ ORDER BY firsts.first, raw.number
 """
 
 
-def write_samples(path: Path, key: Any, rows: Iterable[StoredSample | Line | Fault]) -> None:
+def write_samples(path: Path, key: Any, rows: Iterable[Row]) -> None:
     """Write an index of samples, whole or not at all; :func:`~regionkit.core.data.index.write_index`.
 
     Raises:
         RunFailed: The disk refuses.
     """
+    _sweep(path.parent)
     try:
         with replacing(path) as temporary, closing(sqlite3.connect(temporary, isolation_level=None)) as db:
             for pragma in ("journal_mode=OFF", "synchronous=OFF", "temp_store=FILE", f"cache_size=-{_MEMORY}"):
@@ -81,7 +89,17 @@ def hashed(name: str, image: str, held: str) -> bytes:
     return f"{name}\0{image}\0{held}\n".encode()
 
 
-def _write(db: sqlite3.Connection, key: Any, rows: Iterable[StoredSample | Line | Fault]) -> bool:
+def _sweep(folder: Path) -> None:
+    """Take away what runs that were killed have left half-written; nobody writes an index for a whole day."""
+    oldest = time.time() - _STALE
+    with suppress(OSError):
+        for path in folder.glob(".*.part"):
+            with suppress(OSError):  # another run is just as tidy, or it is somebody else's
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+
+
+def _write(db: sqlite3.Connection, key: Any, rows: Iterable[Row]) -> bool:
     """Fill the tables; True where the samples had to be put in another order than they came in."""
     samples, digest = _fill(db, _good(db, rows))
     is_twice = _one(db, "SELECT 1 FROM samples GROUP BY id HAVING COUNT(*) > 1 LIMIT 1")
@@ -94,21 +112,26 @@ def _write(db: sqlite3.Connection, key: Any, rows: Iterable[StoredSample | Line 
         samples, digest = _fill(db, (Line(*row) for row in reader.execute(_GROUPED)))
         reader.close()
         _run(db, "DROP TABLE raw; DROP TABLE runs; DROP TABLE firsts;")
-    counted = {table: _one(db, f"SELECT COUNT(*) FROM {table}") for table in ("images", "faults")}
+    counted = {table: _one(db, f"SELECT COUNT(*) FROM {table}") for table in ("images", "faults", "left_out")}
     meta = {"key": key, "samples": samples, **counted, "digest": digest}
     db.executemany("INSERT INTO meta VALUES (?, ?)", [(name, json.dumps(value)) for name, value in meta.items()])
     return again
 
 
-def _good(db: sqlite3.Connection, rows: Iterable[StoredSample | Line | Fault]) -> Iterator[Line]:
-    """Yield the samples, and write the faults down; a file of nothing else is no reason to hold them all."""
+def _good(db: sqlite3.Connection, rows: Iterable[Row]) -> Iterator[Line]:
+    """Yield the samples, and write down what is none; a file of nothing else is no reason to hold all that."""
     for row in rows:
-        if isinstance(row, Fault):
-            # A fault quotes what stands in the file, half a character included, which no table takes.
-            texts = (row.place, row.reason, row.missing)
-            db.execute("INSERT INTO faults VALUES (?, ?, ?)", [_sound(text) for text in texts])
+        if isinstance(row, Line):
+            yield row
+        elif isinstance(row, StoredSample):
+            yield row.line()
         else:
-            yield row.line() if isinstance(row, StoredSample) else row
+            # Both quote what stands in the file, half a character included, which no table takes.
+            texts = [_sound(text) for text in (row.place, row.reason)]
+            if isinstance(row, Fault):
+                db.execute("INSERT INTO faults VALUES (?, ?, ?)", [*texts, _sound(row.missing)])
+            else:
+                db.execute("INSERT INTO left_out VALUES (?, ?)", texts)
 
 
 def _fill(db: sqlite3.Connection, lines: Iterable[Line]) -> tuple[int, str]:

@@ -176,13 +176,13 @@ def show_results(
 ) -> None:
     """Print the tables."""
     from regionkit.plugins.ablation import tables
+    from regionkit.plugins.ablation.results_tables import results_tables
     from regionkit.plugins.ablation.words import counted
-    from regionkit.registry.commands.tables import markdown_table
 
-    click.echo(markdown_table(*tables.summary_rows(plan, store)))
+    width = shutil.get_terminal_size((0, 0)).columns  # 0: no terminal, or one that does not tell
+    click.echo("\n\n".join(results_tables(plan, store, width)))
     click.echo("\n" + "\n".join([*tables.reading(plan, store), *tables.own_metrics(plan)]))
     if verdicts:
-        width = shutil.get_terminal_size((0, 0)).columns  # 0: no terminal, or one that does not tell
         click.echo("\n" + tables.claims_text(verdicts, width))
         click.echo("\n" + "\n".join(tables.claims_legend(verdicts)))
     if plan.refused:
@@ -219,6 +219,8 @@ def show_failures(store: ResultStore, summary: Summary) -> None:
             click.echo(
                 f"trial {trial}: {metric} could not judge {counts[metric]} samples; {sample}: {reason}", err=True
             )
+    if summary.unjudged:
+        click.echo("a judge that gave no reply is asked again when the same command is run again", err=True)
 
 
 def as_json(

@@ -43,7 +43,7 @@ class Lines:
         assert self._plan is not None
         self._count += 1
         left = eta(self._start, self._count, self._total)
-        name = ", ".join([*(trial.combination.labels[axis] for axis in self._plan.axes), trial.selection.ref.label])
+        name = ", ".join([*(trial.combination.labels[axis] for axis in self._plan.varied), trial.selection.ref.label])
         seconds = result.seconds.get("trial", 0.0)
         self._write(
             f"[{self._count}/{self._total}] {name}, seed {trial.selection.seed}: {outcome(result)} "
@@ -114,13 +114,13 @@ class LiveTable:
 
     def _row(self, trial: Trial, cells: Sequence[str]) -> list[str]:
         assert self._plan is not None
-        labels = [trial.combination.labels[axis] for axis in self._plan.axes]
+        labels = [trial.combination.labels[axis] for axis in self._plan.varied]
         return [*labels, trial.selection.ref.label, str(trial.selection.seed), *cells]
 
     def _draw(self) -> None:
         assert self._plan is not None
         table = Table(box=None, pad_edge=False)
-        for name in (*self._plan.axes, "data", "seed"):
+        for name in (*self._plan.varied, "data", "seed"):
             table.add_column(name)
         for name in self._metrics:
             table.add_column(name, justify="right")

@@ -99,6 +99,7 @@ class Runner:
         """
         done = self.store.done()
         todo = [trial for trial in running_order(self.plan.trials) if trial.id not in done]
+        self._judge_again([trial for trial in self.plan.trials if trial.id in done])
         summary = Summary(resumed=len(self.plan.trials) - len(todo))
         self.progress.start(self.plan, todo)
         try:
@@ -142,7 +143,9 @@ class Runner:
         try:
             captions, errors = self._tree.captions(trial, self._pipeline(trial))
             samples = _sample_rows(trial, captions, errors)
-            metrics = tuple(self._judge(trial, captions, errors))
+            metrics, reasons = self._judge(trial, captions, errors)
+            if reasons:  # what other metrics say stands, and the trial runs again when the command does
+                status, reason = "failed", "; ".join(reasons)
         except RegionkitError as error:
             status, reason = "failed", str(error)
         seconds = {**self._tree.clock.seconds, "trial": time.perf_counter() - start}
@@ -165,27 +168,56 @@ class Runner:
         check_weights(trial)
         return pipeline
 
-    def _judge(self, trial: Trial, captions: Sequence[Caption | None], errors: Mapping[int, str]) -> list[MetricRow]:
-        """Score the samples that have a caption.
+    def _judge_again(self, trials: Sequence[Trial]) -> None:
+        """Ask once more about captions of earlier runs that a judge had no answer to; replies that are kept are."""
+        for trial in trials:
+            lost = self.store.unjudged(trial.id)
+            if not lost:
+                continue
+            refs = self.plan.metrics_of(trial.selection)
+            again = [ref for ref in refs if lost.keys() & set(ref.columns(trial.selection.dataset))]
+            rows = self.store.captions(trial.id)
+            captions = [None if row.caption is None else Caption(row.caption, 0.0) for row in rows]
+            metrics, _ = self._judge(trial, captions, {}, again)
+            label, seed = trial.selection.ref.label, trial.selection.seed
+            self.store.judge_again(
+                TrialResult(trial.id, label, seed, trial.config, "done", "", tuple(rows), metrics, {})
+            )
+
+    def _judge(
+        self,
+        trial: Trial,
+        captions: Sequence[Caption | None],
+        errors: Mapping[int, str],
+        refs: Sequence[MetricRef] | None = None,
+    ) -> tuple[tuple[MetricRow, ...], list[str]]:
+        """Score the samples that have a caption, by all metrics or by some.
+
+        Returns:
+            What the metrics say, and why others say nothing.
 
         Raises:
-            RunFailed: There are none, or a metric gives no finite number.
+            RunFailed: There are no captions.
         """
         selection = trial.selection
         pairs = [pair for pair in zip(selection.samples, captions, strict=True) if pair[1] is not None]
         if not pairs:
             raise RunFailed(f"no sample could be captioned; the first: {errors.get(0, '')}")
         samples, said = zip(*pairs, strict=True)
-        found = []
-        for ref in self.plan.metrics_of(selection):
-            with self._tree.clock.stage("metric", metric=ref.label, samples=len(pairs)):
-                metric = ref.build(selection.dataset)
-                metric.expect(selection.samples)
-                metric.update_from(samples, said)
-                score = metric.compute()
-            for part, one in (score.parts or {"": score}).items():
-                found.append(_metric_row(ref, part, one, metric.higher_is_better, len(pairs)))
-        return found
+        found: list[MetricRow] = []
+        reasons = []
+        for ref in self.plan.metrics_of(selection) if refs is None else refs:
+            try:
+                with self._tree.clock.stage("metric", metric=ref.label, samples=len(pairs)):
+                    metric = ref.build(selection.dataset)
+                    metric.expect(selection.samples)
+                    metric.update_from(samples, said)
+                    score = metric.compute()
+                parts = (score.parts or {"": score}).items()
+                found += [_metric_row(ref, part, one, metric.higher_is_better, len(pairs)) for part, one in parts]
+            except RegionkitError as error:
+                reasons.append(str(error))
+        return tuple(found), reasons
 
 
 def _metric_row(ref: MetricRef, part: str, score: Score, higher_is_better: bool, samples: int) -> MetricRow:

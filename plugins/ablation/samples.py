@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from regionkit.core.contracts import BuildContext, Dataset
-from regionkit.core.errors import RegionkitError, did_you_mean
+from regionkit.core.errors import Problem, RegionkitError, did_you_mean
 from regionkit.core.tasks import Task
+from regionkit.plugins.ablation.data_refs import DataRef
 from regionkit.plugins.ablation.mistakes import Mistakes
-from regionkit.plugins.ablation.spec import AblationSpec, DataRef, Settings, expand
+from regionkit.plugins.ablation.spec import AblationSpec, Settings, expand
 from regionkit.plugins.ablation.trials import Selection, digest
+from regionkit.plugins.ablation.words import text
 from regionkit.registry import get_registry
 from regionkit.registry.assembly import build_part
 from regionkit.registry.metrics import MetricRef
 from regionkit.registry.schema import Part, fill
+
+#: Words of papers and of people for tasks that are called otherwise here.
+_ALSO_CALLED = {
+    "region-set": "box-set", "set": "box-set", "region": "box", "caption": "image", "captioning": "image",
+    "referring": "ris", "segmentation": "ris", "refer": "ris", "category": "keyword", "detailed": "detail",
+}  # fmt: skip
 
 
 class SampleReader:
@@ -31,7 +39,11 @@ class SampleReader:
         metrics: list[MetricRef] = []
         for value, path in spec.metrics:
             for ref in self._named(value, path):
-                if ref.label in [other.label for other in metrics]:
+                held = {other.label: other.part.to_dict() for other in metrics}
+                if held.get(ref.label, ref.part.to_dict()) != ref.part.to_dict():
+                    # A label leaves out much of what a judge is; two metrics that it would make one are told apart.
+                    ref = MetricRef(in_full(ref.part), ref.part)
+                if ref.label in held:
                     self._mistakes.add(path, f"the metric '{ref.label}' is listed twice")
                 metrics.append(ref)
         return metrics
@@ -70,15 +82,14 @@ class SampleReader:
                 yield MetricRef(one.label, part)
 
     def _of(self, ref: DataRef, settings: Settings) -> list[Selection]:
-        part = fill("dataset", dict(ref.dataset), self._line, ref.path, self._mistakes.found)
+        part, known = self._dataset(ref), self._task(ref)
         if part is None:
             return []
         tasks = part.spec.accepts
         if tasks and ref.task not in tasks:
-            hint = did_you_mean(ref.task, tasks)
-            self._mistakes.add(ref.path, f"'{part.name}' has no task '{ref.task}'", hint, f"it has: {', '.join(tasks)}")
+            message = f"'{part.name}' has no task '{ref.task}'"
+            self._mistakes.add(ref.path, message, *_other_tasks(ref.task, tasks))
             return []
-        known = self._task(ref)
         if known is None:
             return []
         try:
@@ -86,6 +97,17 @@ class SampleReader:
         except RegionkitError as error:
             self._mistakes.add(ref.path, error.message, *error.hints)
             return []
+
+    def _dataset(self, ref: DataRef) -> Part | None:
+        """Return the data set with its options filled; keys of the entry itself may be misspelt, too."""
+        found: list[Problem] = []
+        part = fill("dataset", dict(ref.dataset), self._line, ref.path, found)
+        for problem in found:
+            key = problem.path.rpartition(".")[2]
+            close = did_you_mean(key, ("split", "task")) if key in ref.dataset else ""
+            hints = (close, *problem.hints) if close and not problem.hints[0].startswith("did") else problem.hints
+            self._mistakes.found.append(replace(problem, hints=hints))
+        return part
 
     def _task(self, ref: DataRef) -> tuple[Task, Part | None] | None:
         """Build the task; a word that only the data set knows is a task without a protocol of its own."""
@@ -120,7 +142,8 @@ class SampleReader:
         if split not in dataset.splits:
             splits = ", ".join(dataset.splits)
             where = ref.path if ref.split else "split"
-            self._mistakes.add(where, f"'{part.name}' has no split '{split}'", f"it has: {splits}")
+            hints = did_you_mean(split, dataset.splits), f"it has: {splits}"
+            self._mistakes.add(where, f"'{part.name}' has no split '{split}'", *hints)
             return []
         selections = [Selection(ref, part, dataset, seed, settings, split, task, task_part) for seed in settings.seeds]
         for selection in selections:
@@ -173,6 +196,20 @@ class SampleReader:
         lacks = lacking(ref, selection)
         if lacks:
             self._mistakes.add("metrics", *lacks)
+
+
+def in_full(part: Part) -> str:
+    """Return a label that says every option that was given."""
+    options = part.to_dict()
+    return f"{part.name}({', '.join(f'{key}={text(options[key])}' for key in options if key in part.given)})"
+
+
+def _other_tasks(word: str, tasks: Sequence[str]) -> tuple[str, str, str]:
+    """Return hints for a task that a data set lacks: what may be meant, what it has, which data sets have that task."""
+    also = _ALSO_CALLED.get(word, "")
+    meant = f"did you mean: {also}" if also in tasks else did_you_mean(word, tasks)
+    others = [spec.name for spec in get_registry().specs("dataset") if word in spec.accepts]
+    return meant, f"it has: {', '.join(tasks)}", f"data sets that have it: {', '.join(others)}" if others else ""
 
 
 def lacking(ref: MetricRef, selection: Selection) -> tuple[str, ...]:

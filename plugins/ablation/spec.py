@@ -11,7 +11,8 @@ from typing import Any
 from regionkit.core.errors import Problem, did_you_mean
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.claims import Claim, parse_claim
-from regionkit.plugins.ablation.words import as_list, text
+from regionkit.plugins.ablation.data_refs import DataRef, read_data
+from regionkit.plugins.ablation.words import as_list, as_mapping, brief, text
 
 #: Keys of an ablation file.
 KEYS: tuple[str, ...] = (
@@ -60,37 +61,6 @@ class Axis:
     def kind(self) -> str:
         """The part that the axis is about."""
         return self.name.partition(".")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class DataRef:
-    """A task on a data set: ``task@name`` or ``task@name/split``, and the options of both.
-
-    Attributes:
-        task: Name of the task.
-        dataset: Name and options of the data set.
-        path: Dotted path in the file.
-        task_options: Options of the task.
-        split: Split; empty where nobody named one here.
-    """
-
-    task: str
-    dataset: Mapping[str, Any]
-    path: str
-    task_options: Mapping[str, Any] = field(default_factory=dict)
-    split: str = ""
-
-    @property
-    def label(self) -> str:
-        """The form ``TASK@NAME/SPLIT`` of tables and claims, with the split and the options that were given."""
-        split = f"/{self.split}" if self.split else ""
-        options = {key: value for key, value in self.dataset.items() if key != "name"}
-        return f"{self.task}{_shown(self.task_options)}@{self.dataset['name']}{split}{_shown(options)}"
-
-
-def _shown(options: Mapping[str, Any]) -> str:
-    told = ", ".join(f"{key}={text(value)}" for key, value in options.items())
-    return f"({told})" if told else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +118,11 @@ class SpecReader:
         self._check_keys()
         spec = AblationSpec(
             base=self._base(),
-            data=[ref for ref in map(self._data, *self._items("data", required=True)) if ref is not None],
+            data=[
+                ref
+                for entry, path in zip(*self._items("data", required=True), strict=True)
+                if (ref := read_data(entry, path, self.problem)) is not None
+            ],
             metrics=list(zip(*self._items("metrics"), strict=True)),
             grid=self._axes(self.data.get("grid") or {}, "grid"),
             zips=[group for group in map(self._zip, *self._items("zip")) if group],
@@ -226,25 +200,6 @@ class SpecReader:
             return [], []
         entries = as_list(value)
         return entries, [f"{key}.{index}" if isinstance(value, list) else key for index in range(len(entries))]
-
-    def _data(self, entry: Any, path: str) -> DataRef | None:
-        if isinstance(entry, str) and entry.count("@") == 1 and all(entry.split("@")):
-            task, name = entry.split("@")
-            name, slash, split = name.partition("/")
-            if name and (split or not slash):
-                return DataRef(task, {"name": name}, path, {}, split)
-        if isinstance(entry, Mapping) and {"task", "name"} <= set(entry):
-            asked = as_mapping(entry["task"])
-            if asked.get("name"):
-                dataset = {key: entry[key] for key in entry if key not in ("task", "split")}
-                options = {key: value for key, value in asked.items() if key != "name"}
-                return DataRef(str(asked["name"]), dataset, path, options, str(entry.get("split") or ""))
-        self.problem(
-            path,
-            f"'{entry}' is no data set",
-            "write TASK@NAME, TASK@NAME/SPLIT, or {task: TASK, name: NAME, split: SPLIT, OPTION: ...}",
-        )
-        return None
 
     def _axes(self, mapping: Any, path: str) -> list[Axis]:
         if not isinstance(mapping, Mapping):
@@ -342,11 +297,6 @@ _EXAMPLES = {
 }
 
 
-def as_mapping(part: Any) -> dict[str, Any]:
-    """Return a part that was written as a bare name, or as a mapping, as a mapping with ``name``."""
-    return {str(key): value for key, value in part.items()} if isinstance(part, Mapping) else {"name": part}
-
-
 def count_values(axis: str, value: Any) -> int:
     """Return how many values :func:`expand` makes of an entry."""
     if "." in axis:
@@ -370,7 +320,7 @@ def expand(axis: str, value: Any, path: str) -> list[AxisValue]:
         places = {key: f"{path}.{key}.{index}" for key, (index, _) in zip(lists, chosen, strict=True)}
         if len(lists) == 1:
             places[""] = next(iter(places.values()))
-        shown = ", ".join(f"{key}={text(filled[key])}" for key in filled if key != "name")
+        shown = ", ".join(f"{key}={brief(filled[key])}" for key in filled if key != "name")
         # A mapping without a name changes options of the base's part; the label is completed when it is known.
         name = text(filled.get("name", ""))
         values.append(AxisValue(f"{name}({shown})" if shown else name, filled, path, places))

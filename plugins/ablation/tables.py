@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,15 @@ from typing import Any
 from regionkit.core.errors import RunFailed
 from regionkit.core.files import write_text
 from regionkit.core.results import ResultStore
-from regionkit.core.scores import coverage
 from regionkit.core.statistics import LEVEL
 from regionkit.plugins.ablation.estimates import intervals_of
 from regionkit.plugins.ablation.provenance_tables import provenance_table
+from regionkit.plugins.ablation.results_tables import UNBRIDGED, noted, results_tables, taken_by_metrics
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.plugins.ablation.verdicts import Verdict
 from regionkit.plugins.ablation.words import counted
 from regionkit.registry.commands.tables import markdown_table, one_line
 
-#: How reports mark a pipeline whose bridge only relabels image vectors as text vectors.
-UNBRIDGED = "unbridged"
 #: What that mark means.
 LEGEND = f"{UNBRIDGED}: vectors of the image space enter a decoder of the text space as they are."
 
@@ -75,15 +72,9 @@ def spread_columns(column: str) -> tuple[str, ...]:
 
 def _told(trial: Trial, metric: str, store: ResultStore) -> dict[str, Any]:
     low, high = intervals_of(store, [trial.id]).get(metric, (None, None))
-    judged = _taken(trial, store) - len(store.unjudged(trial.id).get(metric, ()))
+    judged = taken_by_metrics(trial, store) - len(store.unjudged(trial.id).get(metric, ()))
     numbers = (store.scores(trial.id)[metric][0], low, high, judged)
     return dict(zip(spread_columns(metric), numbers, strict=True))
-
-
-def _taken(trial: Trial, store: ResultStore) -> int:
-    """Return how many samples of a trial metrics took in."""
-    held = store.trial(trial.id)
-    return 0 if held is None else held[2] - held[3]
 
 
 def planned_trial(trial: Trial, axes: Sequence[str]) -> dict[str, Any]:
@@ -111,14 +102,7 @@ def plan_table(plan: AblationPlan) -> str:
         row = (*known["axes"].values(), ", ".join(dict.fromkeys(chosen)), note)
         counts[row] = counts.get(row, 0) + 1
     rows = [[*row[:-1], str(n), row[-1]] for row, n in counts.items()]
-    return markdown_table(*_noted([*plan.axes, "weights", "trials"], rows))
-
-
-def _noted(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """Head the last cells of the rows ``note``, or leave them away where none says anything."""
-    if any(row[-1] for row in rows):
-        return [*header, "note"], rows
-    return header, [row[:-1] for row in rows]
+    return markdown_table(*noted([*plan.axes, "weights", "trials"], rows))
 
 
 def results_csv(plan: AblationPlan, store: ResultStore) -> str:
@@ -133,37 +117,6 @@ def results_csv(plan: AblationPlan, store: ResultStore) -> str:
     return stream.getvalue()
 
 
-def summary_rows(plan: AblationPlan, store: ResultStore) -> tuple[list[str], list[list[str]]]:
-    """Return the header and one row for each pipeline and data set, averaged over the evaluation seeds."""
-    groups: dict[tuple[str, ...], list[Trial]] = {}
-    for trial in plan.trials:
-        labels = trial.combination.labels
-        key = (*(labels[axis] for axis in plan.axes), trial.selection.ref.label)
-        groups.setdefault(key, []).append(trial)
-    rows = []
-    for key, trials in groups.items():
-        note = UNBRIDGED if trials[0].combination.plan.unbridged else ""
-        rows.append([*key, *(_cell(trials, metric, store) for metric in plan.columns), note])
-    return _noted([*plan.axes, "data", *plan.columns], rows)
-
-
-def _cell(trials: Sequence[Trial], metric: str, store: ResultStore) -> str:
-    """Write the mean over seeds, with the standard deviation where there are several, interval and coverage."""
-    values = [scores[metric][0] for trial in trials if metric in (scores := store.scores(trial.id))]
-    if len(values) < len(trials):
-        states = [store.trial(trial.id) for trial in trials]
-        if None in states:
-            return "missing"
-        done = all(state is not None and state[0] == "done" for state in states)
-        return "-" if done and not values else "failed"  # a metric of another kind of task
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    ends = intervals_of(store, [trial.id for trial in trials]).get(metric)
-    interval = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
-    lost = sum(len(store.unjudged(trial.id).get(metric, ())) for trial in trials)
-    taken = sum(_taken(trial, store) for trial in trials)
-    return f"{statistics.fmean(values):.3f}{spread}{interval}{coverage(taken - lost, taken)}"
-
-
 def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[Verdict]) -> str:
     """Return the report that people read."""
     signatures = sorted({v[1] for trial in plan.trials for v in store.scores(trial.id).values()})
@@ -171,7 +124,7 @@ def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[
     parts = [
         f"# {plan.name or 'ablation'}",
         *plan.disclaimers,
-        markdown_table(*summary_rows(plan, store)),
+        *results_tables(plan, store),
         *reading(plan, store),
         *own_metrics(plan),
     ]
@@ -255,7 +208,11 @@ def unjudged_rows(trial: Trial, store: ResultStore) -> list[list[str]]:
         told = "; ".join(f"{count} times: {reason}" for reason, count in common)
         first = next(iter(reasons))
         rows.append(
-            [trial.id, metric, f"{len(reasons)} of {_taken(trial, store)} samples, the first is {first}; {told}"]
+            [
+                trial.id,
+                metric,
+                f"{len(reasons)} of {taken_by_metrics(trial, store)} samples, the first is {first}; {told}",
+            ]
         )
     return rows
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, overload
@@ -13,7 +14,8 @@ from regionkit.core.contracts import Dataset, Sample
 from regionkit.core.errors import Problem
 from regionkit.core.tasks import Task, regions_of
 from regionkit.plugins.ablation.claims import TrialAxes
-from regionkit.plugins.ablation.spec import AblationSpec, DataRef, Settings
+from regionkit.plugins.ablation.data_refs import DataRef
+from regionkit.plugins.ablation.spec import AblationSpec, Settings
 from regionkit.registry.metrics import MetricRef
 from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.schema import Part
@@ -27,12 +29,30 @@ def digest(value: Any) -> str:
 
 
 class Prepared(Sequence[Sample]):
-    """Samples as a task asks them, each made when it is looked at: those of a large data set fill the memory."""
+    """Samples as a task asks them, each made when it is looked at: those of a large data set fill the memory.
+
+    Attributes:
+        kinds: Kinds of the regions that a pipeline encodes for them.
+    """
 
     def __init__(self, samples: Sequence[Sample], task: Task) -> None:
-        """Look at all samples once: which does the task leave out?"""
+        """Look at all samples once: which does the task leave out, and what regions do the others have?"""
         self._samples, self._task = samples, task
-        self._kept = [at for at, sample in enumerate(samples) if task.prepare(sample) is not None]
+        kept = array("q")
+        kinds: set[str] = set()
+        for at, sample in enumerate(samples):
+            made = task.prepare(sample)
+            if made is not None:
+                kept.append(at)
+                kinds.update(region.kind for region in regions_of(made))
+        self._kept: Sequence[int] = kept if len(kept) < len(samples) else range(len(samples))
+        self.kinds = frozenset(kinds)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for sample in self._samples:
+            made = self._task.prepare(sample)
+            if made is not None:
+                yield made
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -92,6 +112,8 @@ class Selection:
     @cached_property
     def kinds(self) -> frozenset[str]:
         """Kinds of the regions that a pipeline encodes for these samples."""
+        if isinstance(self.samples, Prepared):
+            return self.samples.kinds
         return frozenset(region.kind for sample in self.samples for region in regions_of(sample))
 
     @property
@@ -177,6 +199,12 @@ class AblationPlan:
     mistakes: list[Problem] = field(default_factory=list)
     own: Mapping[str, Sequence[str]] | None = None
     left_out: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def varied(self) -> list[str]:
+        """The axes on which the trials differ; none where there is one pipeline."""
+        labels = [trial.combination.labels for trial in self.trials]
+        return [axis for axis in self.axes if len({one[axis] for one in labels}) > 1]
 
     def metrics_of(self, selection: Selection) -> list[MetricRef]:
         """Return the metrics that judge a selection."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -12,9 +13,22 @@ def text(value: Any) -> str:
     return str(value)
 
 
+def brief(value: Any) -> str:
+    """Write a value for a label: of a part with options its name and the model, ``http:MODEL``, else as it stands."""
+    if not (isinstance(value, Mapping) and value.get("name")):
+        return text(value)
+    model = value.get("model") or value.get("file")
+    return f"{value['name']}:{model}" if model else text(value["name"])
+
+
 def as_list(value: Any) -> list[Any]:
     """Return a list as it is and anything else as a list of one."""
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def as_mapping(part: Any) -> dict[str, Any]:
+    """Return a part that was written as a bare name, or as a mapping, as a mapping with ``name``."""
+    return {str(key): value for key, value in part.items()} if isinstance(part, Mapping) else {"name": part}
 
 
 def counted(number: int, what: str) -> str:

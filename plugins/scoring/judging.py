@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from regionkit.core.contracts import Dataset, Metric, Sample, column
-from regionkit.core.errors import ConfigError, DataError, Problem, RegionkitError, did_you_mean
+from regionkit.core.errors import ConfigError, DataError, Problem, RegionkitError, RunFailed, did_you_mean
 from regionkit.core.scores import check_score
 from regionkit.core.statistics import Pool, intervals
 from regionkit.plugins.scoring.matching import Matched
@@ -114,6 +114,8 @@ def metric_refs(metrics: str, overrides: Sequence[str]) -> list[MetricRef]:
         return lines.get(path, lines.get(path.partition(".")[0], "--metrics"))
 
     parts = {name: fill("metric", value, where, name, problems) for name, value in data.items()}
+    # Nobody wrote ``name``: the command line names metrics, and options alone have a path.
+    problems = [replace(one, path="") if one.path in {f"{name}.name" for name in data} else one for one in problems]
     if problems:
         raise ConfigError(problems)
     return [MetricRef(name, part) for name, part in parts.items() if part is not None]
@@ -143,20 +145,26 @@ def _build(ref: MetricRef, pictures: PictureFolder | None) -> Metric:
 
 
 def judge(name: str, jury: Jury, matched: Matched, references: References) -> Run:
-    """Score captions by all metrics.
+    """Score captions by all metrics; one that fails, such as for want of its judge, takes no other with it.
 
     Raises:
         DataError: Samples lack what a metric needs, or pictures are missing.
-        RunFailed: A metric gives no finite number, or could judge nothing.
+        RunFailed: No metric gives a number.
     """
     for one in jury.judges:
         check_carries(one, matched.samples)
     if jury.pictures is not None:
         jury.pictures.find((sample.image_id for sample in matched.samples), references.pictures)
     columns: dict[str, Measured] = {}
+    failed: dict[str, RunFailed] = {}
     for one in jury.judges:
         one.metric.expect([sample for sample in references.samples.values() if sample.references])
-        columns |= _columns(one, matched.samples, matched.captions)
+        try:
+            columns |= _columns(one, matched.samples, matched.captions)
+        except RunFailed as error:
+            failed[one.ref.label] = error
+    if failed and not columns:
+        raise next(iter(failed.values()))
     return Run(
         name,
         [sample.id for sample in matched.samples],
@@ -164,6 +172,7 @@ def judge(name: str, jury: Jury, matched: Matched, references: References) -> Ru
         columns,
         [sample.image_id for sample in matched.samples],
         references.digest(),
+        {label: str(error) for label, error in failed.items()},
     )
 
 

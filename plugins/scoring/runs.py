@@ -74,6 +74,7 @@ class Run:
         columns: What metrics say.
         images: Key of each sample's picture.
         references: Digest of what was judged against; empty where it is not known.
+        failed: Metrics that could say nothing at all, and why.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Run:
     columns: Mapping[str, Measured]
     images: Sequence[str]
     references: str = ""
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unjudged(self) -> dict[str, Mapping[int, str]]:

@@ -83,7 +83,7 @@ def score(
         if opened is not None and opened.dataset.disclaimer:
             click.echo(f"\n{opened.dataset.disclaimer}")
     unjudged = bool(matched.missing or matched.refused or run.unjudged)
-    context.exit(1 if unjudged and not options["allow_missing"] else 0)
+    context.exit(1 if run.failed or (unjudged and not options["allow_missing"]) else 0)
 
 
 def _check_files(target: Path | None, predictions: Path, references: Path | None) -> None:
@@ -138,6 +138,7 @@ def as_json(run: Run, intervals: Mapping[str, tuple[float, float]], matched: Mat
         "extra": matched.extra,
         "refused": refused,
         "unjudged": unjudged,
+        "failed": dict(run.failed),
     }
 
 
@@ -180,11 +181,16 @@ def show_ids(matched: Matched) -> None:
 
 
 def show_unjudged(run: Run) -> None:
-    """Say which captions could not be judged, and why."""
+    """Say which captions could not be judged, once for columns that lack the same, and which metrics failed."""
+    alike: dict[tuple[tuple[int, str], ...], list[str]] = {}
     for name, lost in run.unjudged.items():
-        click.echo(f"{counted(len(lost), 'caption')} not judged by {printable(name)}:")
-        for at, reason in list(lost.items())[:_REASONS]:
+        alike.setdefault(tuple(lost.items()), []).append(printable(name))
+    for pairs, names in alike.items():
+        click.echo(f"{counted(len(pairs), 'caption')} not judged by {', '.join(names)}:")
+        for at, reason in pairs[:_REASONS]:
             click.echo(f"  {short(run.ids[at])}: {printable(reason)}")
-        more = len(lost) - _REASONS
+        more = len(pairs) - _REASONS
         if more > 0:
             click.echo(f"  and {more:,} more, all with --json")
+    for name, reason in run.failed.items():
+        click.echo(f"{printable(name)} says nothing: {reason}", err=True)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from regionkit.core.errors import DataError
+from regionkit.core.errors import DataError, RunFailed
 from regionkit.core.files import is_file, is_folder
 from regionkit.core.json_files import Loaded, load
 from regionkit.core.results import DATABASE, ResultStore, TrialRow
@@ -63,7 +63,10 @@ class Reader:
         unjudged = [*matched.missing, *matched.refused]
         if unjudged:
             click.echo(f"note: {loaded.name}: {counted(len(unjudged), 'id')} not scored: {listed(unjudged)}", err=True)
-        return judge(loaded.name, self._jury.fresh(), matched, self._references)
+        run = judge(loaded.name, self._jury.fresh(), matched, self._references)
+        if run.failed:
+            raise RunFailed(next(iter(run.failed.values())))
+        return run
 
 
 def split_trial(text: str) -> tuple[Path, str]:

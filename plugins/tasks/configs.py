@@ -92,6 +92,18 @@ class KeywordOptions(TaskOptions):
 
 
 @dataclass(frozen=True)
+class RisOptions(TaskOptions):
+    """Options of ``ris``, and those of every task.
+
+    Attributes:
+        process: Score expressions in small letters and without punctuation but ``,`` and ``?``, as the released code of
+            RegionVLM does.
+    """
+
+    process: bool = True
+
+
+@dataclass(frozen=True)
 class VqaOptions(TaskOptions):
     """Options of ``vqa``, and those of every task.
 
@@ -99,7 +111,8 @@ class VqaOptions(TaskOptions):
         compat: ``paper`` asks "Question: {} Answer:", ``reference`` "Question: {} Short answer:", as the released code
             of RegionVLM does.
         prompt: Another prompt with ``{}`` for the question; empty asks what ``compat`` says.
-        process: Take punctuation but ``?`` out of questions and make letters small, as the released code does.
+        process: Take punctuation but ``,`` and ``?`` out of questions and make letters small, as the released code
+            does.
         max_tokens: Longest answer (RegionVLM, released code).
         beams: Beams (RegionVLM, released code).
         length_penalty: Exponent of the length (RegionVLM, released code).

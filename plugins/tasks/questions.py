@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from regionkit.core.contracts import Sample
 from regionkit.core.errors import DataError
 from regionkit.core.features import Caption
 from regionkit.core.tasks import REGION_MARK, said
 from regionkit.plugins.tasks.captioning import Asking
-from regionkit.plugins.tasks.configs import VcrOptions, VqaOptions
+from regionkit.plugins.tasks.configs import RisOptions, VcrOptions, VqaOptions
 
-#: What the question processor of the released code takes out of questions (LAVIS); a question mark stays.
+#: What the text processors of the released code take out of questions and captions (LAVIS); a question mark stays.
 _PUNCTUATION = re.compile(r"[.!\"()*#:;~]")
 _NUMBER = re.compile(r"[0-9]+")
 _VQA = {"paper": "Question: {} Answer:", "reference": "Question: {} Short answer:"}
@@ -25,6 +26,16 @@ class Ris(Asking):
     """
 
     usual = ("referring-iou",)
+
+    def __init__(self, config: RisOptions) -> None:
+        super().__init__(config)
+        self._process = config.process
+
+    def prepare(self, sample: Sample) -> Sample | None:
+        """Return the sample with its expressions as they are scored."""
+        if not self._process:
+            return sample
+        return replace(sample, references=tuple(processed_expression(text) for text in sample.references))
 
 
 class Vqa(Asking):
@@ -91,6 +102,11 @@ class Vcr(Asking):
 def processed(question: str) -> str:
     """Return a question as the released code reads it: small letters, without punctuation but ``?``."""
     return _PUNCTUATION.sub("", question.lower()).rstrip(" ")
+
+
+def processed_expression(text: str) -> str:
+    """Return an expression as the released code reads it: small letters, blanks for punctuation; not left empty."""
+    return " ".join(_PUNCTUATION.sub(" ", text.lower()).split()) or text
 
 
 def _asked(sample: Sample) -> str:

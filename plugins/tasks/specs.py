@@ -31,7 +31,7 @@ COMPONENTS = [
     _task("keyword", "captioning:Keyword", "Name the category of a region, open-class", "KeywordOptions", "dam"),
     _task("detail", "captioning:Detail", "Describe a region in detail", "DetailOptions", "dam"),
     _task("video", "captioning:Video", "Describe a thing in a clip", "VideoOptions", "dam"),
-    _task("ris", "questions:Ris", "Find which region an expression means", paper="regionvlm"),
+    _task("ris", "questions:Ris", "Find which region an expression means", "RisOptions", "regionvlm"),
     _task("vqa", "questions:Vqa", "Answer a question about a picture", "VqaOptions", "regionvlm"),
     _task("vcr", "questions:Vcr", "Choose among answers about numbered regions", "VcrOptions", "regionvlm"),
 ]

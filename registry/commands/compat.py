@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from regionkit.core.errors import Problem
     from regionkit.registry.schema import Part
 
+#: Which command says what fits with what is no part of a pipeline.
+_RUNS = {
+    "task": "data sets that pose it: toolkit data list",
+    "dataset": "whether a pipeline runs on it: toolkit run PRESET --data TASK@{name} --limit 1",
+}
 _HEADER = ("BACKBONE", "REGION ENCODER", "BRIDGE", "DECODER")
 
 
@@ -81,6 +86,8 @@ def _unknown(registry: Registry, name: str) -> RegionkitError:
     if kinds:
         return RegionkitError(
             f"'{name}' is a {' and a '.join(kinds)}; compat takes a part of a pipeline or a preset",
+            f"all about it: toolkit show {name}",
+            *[_RUNS[kind].format(name=name) for kind in dict.fromkeys(kinds) if kind in _RUNS],
             f"parts are: {', '.join(PARTS)}; see: toolkit list-components",
         )
     known = [*(part for kind in PARTS for part in registry.names(kind)), *registry.presets]

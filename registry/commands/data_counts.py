@@ -31,6 +31,7 @@ class Count:
         samples: Number of samples.
         images: Number of pictures that they are of.
         left_out: Records that cannot be used, ``FILE:LINE: reason`` each.
+        by_protocol: Records that the protocol leaves out, which is no fault of theirs, likewise.
         expected: What its authors say; None where they say nothing, or of other options.
         error: Why there are no samples; None where there are.
     """
@@ -40,6 +41,7 @@ class Count:
     samples: int = 0
     images: int = 0
     left_out: Sequence[str] = ()
+    by_protocol: Sequence[str] = ()
     expected: DataCount | None = None
     error: RegionkitError | None = None
 
@@ -53,22 +55,25 @@ class Count:
         """Say in what it is not what its authors say; empty where it is. Records that are left out are counted."""
         if self.expected is None or self.error is not None:
             return ""
-        lost, wrong = len(self.left_out), []
-        if self.expected.samples and self.expected.samples not in (self.samples, self.samples + lost):
-            wrong.append(f"{self.expected.samples:,} samples")
+        lost, own, said = len(self.left_out), [f"{self.samples:,}"], []
+        wrong = bool(self.expected.samples) and self.expected.samples not in (self.samples, self.samples + lost)
+        if wrong:
+            said.append(f"{self.expected.samples:,} samples")
         enough = self.images <= self.expected.images if lost else self.images == self.expected.images
         if self.expected.images and not enough:
-            wrong.append(f"{self.expected.images:,} pictures")
-        if not wrong:
+            said.append(f"{self.expected.images:,} pictures")
+            own = [*own, f"{self.images:,}"] if wrong else [f"{self.images:,}"]
+        if not said:
             return ""
         out = f", and {lost:,} records are left out" if lost else ""
-        return f"{self.label}: {' of '.join(wrong)} are released, here are {self.samples:,} of {self.images:,}{out}"
+        return f"{self.label}: {' of '.join(said)} are released, here are {' of '.join(own)}{out}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in plain values."""
         own = {"task": self.task, "split": self.split, "samples": self.samples, "images": self.images}
         expected = {"samples": self.expected.samples, "images": self.expected.images} if self.expected else None
-        return own | {"left_out": list(self.left_out), "expected": expected, "as_released": self._as_released()}
+        left = {"left_out": list(self.left_out), "left_out_by_protocol": len(self.by_protocol)}
+        return own | left | {"expected": expected, "as_released": self._as_released()}
 
     def _as_released(self) -> bool | None:
         return None if self.expected is None else not self.fault
@@ -111,7 +116,8 @@ def counts(part: Part, dataset: Dataset, chosen: Sequence[tuple[str, str]]) -> I
         expected = expected_of(part, task, split)
         try:
             samples = dataset.samples(task, split)
-            yield Count(task, split, len(samples), _images(samples), dataset.faults(task, split), expected)
+            left = (dataset.faults(task, split), dataset.left(task, split))
+            yield Count(task, split, len(samples), _images(samples), *left, expected)
         except RegionkitError as error:
             yield Count(task, split, expected=expected, error=error)
 

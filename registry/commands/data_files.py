@@ -14,6 +14,7 @@ from regionkit.core.spec import ComponentSpec, DataFile, DataRelease
 #: The variable that names the folder of data sets.
 DATA_VARIABLE = "REGIONKIT_DATA"
 _WILD = "*?["
+_SAY_WHERE = (f"say where data sets are: export {DATA_VARIABLE}=DIR", "or where this one is: --set root=DIR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +52,23 @@ def need_folder(spec: ComponentSpec, root: str = "") -> Path:
     """Return the same folder.
 
     Raises:
-        DataError: Nothing says where it is.
+        DataError: Nothing says where it is, or it cannot be a folder.
     """
     folder = folder_of(spec, root)
     if folder is None:
+        raise DataError(*no_folder(spec.name))
+    nearest = next((place for place in (folder, *folder.absolute().parents) if os.path.exists(place)), folder)
+    if not nearest.is_dir():
         raise DataError(
-            f"no folder for '{spec.name}': {DATA_VARIABLE} is not set",
-            f"say where data sets are: export {DATA_VARIABLE}=DIR",
-            "or where this one is: --set root=DIR",
+            f"no folder {folder} for '{spec.name}': {nearest} is a file",
+            *_SAY_WHERE,
         )
     return folder
+
+
+def no_folder(name: str) -> tuple[str, ...]:
+    """Return what is wrong where nothing says where a data set is, and what to do about it."""
+    return (f"no folder for '{name}': {DATA_VARIABLE} is not set", *_SAY_WHERE)
 
 
 def is_wild(pattern: str) -> bool:
@@ -107,12 +115,15 @@ def lacks(held: Sequence[FileState], split: str) -> bool:
 
 
 def here(held: Sequence[FileState]) -> str:
-    """Say how much of a release is there: ``yes``, ``no``, ``1 of 3 files``; ``-`` where it has no files."""
-    needed = [one for one in held if not one.file.optional]
-    if not needed:
+    """Say how much of a release is there: ``yes``, ``no``, ``1 of 3 files``; ``-`` where it has no files.
+
+    Files that the reader may do without count only where there are no others.
+    """
+    counted = [one for one in held if not one.file.optional] or held
+    if not counted:
         return "-"
-    count = sum(one.found is not None for one in needed)
-    return {0: "no", len(needed): "yes"}.get(count, f"{count} of {len(needed)} files")
+    count = sum(one.found is not None for one in counted)
+    return {0: "no", len(counted): "yes"}.get(count, f"{count} of {len(counted)} files")
 
 
 def where_to_get(file: DataFile, spec: ComponentSpec) -> str:
@@ -120,8 +131,13 @@ def where_to_get(file: DataFile, spec: ComponentSpec) -> str:
     release = spec.release or DataRelease("")
     words = [file.path, f" ({about(file)})" if about(file) else ""]
     words.append(f": get it from {file.source or release.homepage or 'its authors'}")
-    words.append(f", in {file.archive}" if file.archive else "")
+    words.append(f", in {archive_of(file)}" if archive_of(file) else "")
     return f"{''.join(words)}; licence {file.license or spec.license or 'unknown'}"
+
+
+def archive_of(file: DataFile) -> str:
+    """Return the archive that a file is released in; empty where its source says so already."""
+    return "" if file.source.rpartition("/")[2] == file.archive else file.archive
 
 
 def about(file: DataFile) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,8 @@ from regionkit.core.spec import DataFile
 from regionkit.registry.commands.data_counts import Count, chosen_of, counts, table
 from regionkit.registry.commands.data_files import missing_of, need_folder, states, where_to_get
 from regionkit.registry.commands.data_options import built, data_part, root_of, set_option
-from regionkit.registry.commands.data_placing import Placed, Placing
-from regionkit.registry.commands.data_sources import STAGING, handed_over
+from regionkit.registry.commands.data_placing import Placed, Placing, remedy
+from regionkit.registry.commands.data_sources import handed_over, unopened
 
 if TYPE_CHECKING:
     from regionkit.registry.schema import Part
@@ -102,12 +101,12 @@ def _place(part: Part, folder: Path, sources: tuple[Path, ...], placing: Placing
     try:
         done = placing.place(handed_over(sources, release.files, folder))
     except OSError as error:
-        raise RunFailed(f"{error.filename or folder}: {error.strerror or error}") from None
-    shutil.rmtree(folder / STAGING, ignore_errors=True)
+        raise RunFailed(f"{error.filename or folder}: {error.strerror or error}", remedy(error)) from None
     if not done and missing_of(states(part.spec, folder)):
         called = ", ".join(dict.fromkeys(one.path for one in release.files))
         raise DataError(
             f"no file of '{part.name}' is in {', '.join(map(str, sources))}",
+            unopened(sources),
             f"its files are called: {called}",
             f"where to get them: toolkit data list {part.name}",
         )
@@ -173,16 +172,27 @@ def _show(part: Part, folder: Path | None, done: list[Placed], missing: list[Dat
         click.echo("not as released:")
         for line in faults:
             click.echo(f"  {line}")
-    errors: dict[str, list[str]] = {}
-    for count in found:
-        if count.error is not None:
-            errors.setdefault(str(count.error).replace("\n", "\n  "), []).append(count.label)
-    if errors:
-        click.echo("cannot be read:")
-        for text, labels in errors.items():
-            click.echo(f"  {', '.join(labels)}: {text}")
+    _show_errors([count for count in found if count.error is not None])
     if not used:
         click.echo(f"error: nothing of '{part.name}' can be read yet", err=True)
+        if folder is not None:
+            click.echo(f"  hand over what you downloaded with: toolkit data import {part.name} --from PATH", err=True)
+
+
+def _show_errors(failed: list[Count]) -> None:
+    """Print why tasks and splits cannot be read; what several have in common is said once."""
+    labels: dict[str, list[str]] = {}
+    hints: dict[str, None] = {}
+    for count in failed:
+        assert count.error is not None
+        labels.setdefault(count.error.message, []).append(count.label)
+        hints |= dict.fromkeys(hint for hint in count.error.hints if hint)
+    if labels:
+        click.echo("cannot be read:")
+    for text, several in labels.items():
+        click.echo(f"  {', '.join(several)}: {text}")
+    for hint in hints:
+        click.echo(f"    {hint}")
 
 
 def show_left_out(name: str, count: Count) -> None:

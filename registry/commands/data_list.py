@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from typing import Any
 
 import click
@@ -12,6 +14,7 @@ from regionkit.registry.commands.data_files import (
     DATA_VARIABLE,
     FileState,
     about,
+    archive_of,
     folder_of,
     here,
     release_facts,
@@ -22,6 +25,10 @@ from regionkit.registry.registry import get_registry
 
 #: Numbers of a count, and what they are of.
 _HELD = (("samples", "sample"), ("images", "picture"))
+_COLUMNS = ("NAME", "TASKS", "SPLITS", "HERE", "LICENSE", "SUMMARY")
+_LAST = len(_COLUMNS) - 1
+#: Columns that a narrow terminal goes without, the first first; how much of the others it shows at most and at least.
+_DROPPED, _WIDEST, _SUMMARY = ("LICENSE", "SPLITS", "TASKS"), 30, 36
 
 
 @click.command("list")
@@ -44,11 +51,34 @@ def list_data(name: str | None, as_json: bool, style: str) -> None:
     elif style == "md":
         click.echo(as_markdown(specs))
     else:
-        click.echo(text_table(("NAME", "TASKS", "SPLITS", "HERE", "LICENSE", "SUMMARY"), [
-            (spec.name, ", ".join(spec.accepts), _splits(spec), here(states(spec, folder_of(spec))), spec.license,
-             spec.summary)
-            for spec in specs
-        ]))  # fmt: skip
+        click.echo(as_table(specs, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+
+
+def as_table(specs: list[ComponentSpec], limit: int | None) -> str:
+    """Return a table for people, all of it or what a terminal of ``limit`` characters has room for."""
+    rows: list[tuple[str, ...]] = [
+        (one.name, ", ".join(one.accepts), _splits(one), here(states(one, folder_of(one))), one.license, one.summary)
+        for one in specs
+    ]
+    if limit is None:
+        return text_table(_COLUMNS, rows)
+    rows = [tuple(cell if at == _LAST else _cut(cell, _WIDEST) for at, cell in enumerate(row)) for row in rows]
+    widths = [max(len(row[at]) for row in (_COLUMNS, *rows)) + 2 for at in range(len(_COLUMNS))]
+    widths[_LAST] = _SUMMARY
+    left_out: list[str] = []
+    for name in _DROPPED:
+        if sum(widths[at] for at, column in enumerate(_COLUMNS) if column not in left_out) <= limit:
+            break
+        left_out.append(name)
+    kept = [at for at, column in enumerate(_COLUMNS) if column not in left_out]
+    table = text_table([_COLUMNS[at] for at in kept], [[row[at] for at in kept] for row in rows])
+    if not left_out:
+        return table
+    return f"{table}\nThis terminal is too narrow for: {', '.join(left_out)}. All of one set: toolkit data list NAME"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def as_markdown(specs: list[ComponentSpec]) -> str:
@@ -98,7 +128,7 @@ def _file_lines(one: FileState, spec: ComponentSpec) -> list[str]:
     lines = [f"    {file.path}: {'here' if one.found else 'not here'}{f'; {what}' if what else ''}"]
     rows = {
         "get it from": file.source,
-        "released in": file.archive,
+        "released in": archive_of(file),
         "licence": file.license if file.license != spec.license else "",
         "sha256": file.sha256,
     }

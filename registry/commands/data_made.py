@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ def make(
     name: str, split: str, seed: int, limit: int | None, out: Path, overrides: tuple[str, ...], as_json: bool
 ) -> None:
     """Write pictures of data set NAME and a JSONL of their regions into a folder, or whatever the data set makes."""
+    from regionkit.core.contracts import Dataset
+
     part = data_part(name, overrides)
     dataset = built(part)
     if split not in dataset.splits:
@@ -37,25 +41,63 @@ def make(
             f"data set '{name}' has no split '{split}'",
             did_you_mean(split, dataset.splits) or f"splits are: {', '.join(dataset.splits)}",
         )
+    if type(dataset).make is Dataset.make:
+        raise _unmade(name)
     if out.is_dir() and any(out.iterdir()) and not (out / CARD).is_file():
         raise DataError(f"{out} is not empty and was not made by this command", "choose a new folder with --out")
     card: dict[str, Any] = {"dataset": name, "split": split, "seed": seed, "limit": limit}
     card["options"] = given_options(part)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        card["counts"] = dict(dataset.make(out, split, seed, limit))
+    with _unless_empty(out):
+        # A card without counts says that the rest is not finished, whatever ends this command.
         write_text(out / CARD, json.dumps(card, indent=2) + "\n")
-    except NotImplementedError:
-        raise DataError(f"data set '{name}' cannot be written to disk") from None
-    except OSError as error:
-        raise RunFailed(
-            f"{out} cannot be written: {error.strerror or error}", "choose another folder with --out"
-        ) from None
+        for half in out.glob(".*.part"):  # of a command that was killed
+            half.unlink(missing_ok=True)
+        try:
+            card["counts"] = dict(dataset.make(out, split, seed, limit))
+        except NotImplementedError:
+            raise _unmade(name) from None
+        write_text(out / CARD, json.dumps(card, indent=2) + "\n")
     if as_json:
         click.echo(json.dumps(card | {"out": str(out)}))
         return
     held = ", ".join(f"{number:,} {word}" for word, number in card["counts"].items()) or "nothing"
     click.echo(f"{out}: {held} of {name}, split {split}, seed {seed}")
+
+
+@contextmanager
+def _unless_empty(out: Path) -> Iterator[None]:
+    """Take the card away where writing failed before anything else was written, and the folder where it was new.
+
+    Raises:
+        RunFailed: The disk refuses.
+    """
+    is_new = not out.exists()
+    try:
+        yield
+    except OSError as error:
+        _clear(out, is_new=is_new)
+        raise RunFailed(
+            f"{out} cannot be written: {error.strerror or error}",
+            "make room there, or choose another folder with --out",
+        ) from None
+    except BaseException:
+        _clear(out, is_new=is_new)
+        raise
+
+
+def _clear(out: Path, *, is_new: bool) -> None:
+    with suppress(OSError):
+        if [path.name for path in out.iterdir()] in ([], [CARD]):
+            (out / CARD).unlink(missing_ok=True)
+            if is_new:
+                out.rmdir()
+
+
+def _unmade(name: str) -> DataError:
+    return DataError(
+        f"data set '{name}' is not made here, and cannot be written to disk",
+        f"where to get it: toolkit data list {name}",
+    )
 
 
 def verify_folder(folder: Path, *, as_json: bool) -> None:
@@ -67,6 +109,11 @@ def verify_folder(folder: Path, *, as_json: bool) -> None:
         click.exceptions.Exit: The same, where the faults were printed as JSON.
     """
     card = _read_card(folder)
+    if "counts" not in card:
+        raise RunFailed(
+            f"{folder}: it is not finished: `toolkit data make {card['dataset']}` was interrupted",
+            f"make it again with: toolkit data make {card['dataset']} --out {folder}",
+        )
     overrides = [f"{name}={json.dumps(value)}" for name, value in card.get("options", {}).items()]
     try:
         faults = built(data_part(card["dataset"], overrides)).verify(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from regionkit.core.errors import DataError, RunFailed
 from regionkit.core.files import replacing, sha256_of
 from regionkit.core.spec import DataFile
-from regionkit.registry.commands.data_files import is_wild, placed
+from regionkit.registry.commands.data_files import DATA_VARIABLE, is_wild, placed
 from regionkit.registry.commands.data_sources import Match, Tree, matches
 
 #: Files in the way that a message names.
@@ -27,13 +28,18 @@ class Step:
         file: What it is to the release.
         source: Where it is.
         target: Where it belongs.
-        own: Whether it was unpacked, and is moved.
+        archive: The archive that it was unpacked from, so that it is moved; None for a file of the user's.
     """
 
     file: DataFile
     source: Path
     target: Path
-    own: bool
+    archive: Path | None
+
+    @property
+    def own(self) -> bool:
+        """Whether it was unpacked."""
+        return self.archive is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ class Placing:
         steps = []
         for one in found:
             base, below = placed(self._folder, one.below)
-            step = Step(file, one.source, base / below, tree.own)
+            step = Step(file, one.source, base / below, tree.archive)
             if self._needed(step, _holder(base, one.below)):
                 steps.append(step)
         return steps
@@ -114,7 +120,7 @@ class Placing:
         target = base / below
         if shared or len(sources) > 1 or _there(target) or self._leads_out(target, _holder(base, file.path)):
             return None
-        return Step(file, sources.pop(), target, tree.own)
+        return Step(file, sources.pop(), target, tree.archive)
 
     def _needed(self, step: Step, base: Path) -> bool:
         """Say whether a step has to be taken; what is in its way is noted."""
@@ -162,14 +168,23 @@ class Placing:
                 else:
                     _link(step.source, step.target)
         except OSError as error:
-            hint = "" if self._copy or first.own else "where links cannot be made, copy instead: --copy"
+            is_link = not (self._copy or first.own)
             raise RunFailed(
                 f"{first.target} cannot be written: {error.strerror or error}",
-                hint,
+                remedy(error, is_link=is_link),
                 "what was put in its place stays; start the command again to go on",
             ) from None
-        source = first.source if len(steps) == 1 else first.source.parent
+        source = first.archive or (first.source if len(steps) == 1 else first.source.parent)
         return Placed(first.file, how, source, first.target, len(steps))
+
+
+def remedy(error: OSError, *, is_link: bool = False) -> str:
+    """Return what to do where the disk refuses to write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"make room there, or keep data sets elsewhere: export {DATA_VARIABLE}=DIR"
+    if error.errno in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR):
+        return f"keep data sets where you may write: export {DATA_VARIABLE}=DIR"
+    return "where links cannot be made, copy instead: --copy" if is_link else ""
 
 
 def _holder(base: Path, path: str) -> Path:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
 
-from regionkit.core.archives import is_archive, unpack
-from regionkit.core.errors import DataError
+from regionkit.core.archives import ENDINGS, is_archive, unpack
+from regionkit.core.errors import DataError, RunFailed
 from regionkit.core.files import is_file, is_folder
 from regionkit.core.spec import DataFile
 from regionkit.registry.commands.data_files import found_at, is_wild
+
+try:
+    import fcntl
+except ImportError:  # Windows: nobody is kept out
+    fcntl = None  # type: ignore[assignment]
 
 #: What an archive of pictures may hold; those of single files are far smaller.
 _MAX_ENTRIES, _MAX_BYTES = 5_000_000, 4 << 40
 #: Below a data set's folder: where archives are unpacked before their files are moved where they belong.
 STAGING = ".unpacked"
+#: Endings of archives that are not read.
+_UNREAD = (".rar", ".7z", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".tzst")
 
 
 @dataclass(slots=True)
@@ -29,20 +38,25 @@ class Tree:
 
     Attributes:
         root: The folder, or the one file.
-        own: Whether the toolkit unpacked them, so that they are moved rather than linked.
+        archive: The archive that they were unpacked from, so that they are moved rather than linked; else None.
         files: All files below it, sorted.
         folders: All folders below it, itself included, sorted.
     """
 
     root: Path
-    own: bool = False
+    archive: Path | None = None
     files: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
 
+    @property
+    def own(self) -> bool:
+        """Whether the toolkit unpacked them."""
+        return self.archive is not None
+
     @classmethod
-    def of(cls, root: Path, *, own: bool = False) -> Tree:
+    def of(cls, root: Path, *, archive: Path | None = None) -> Tree:
         """Look through a folder once; links are followed, in circles once."""
-        found, root = cls(root.absolute(), own), root.absolute()
+        found, root = cls(root.absolute(), archive), root.absolute()
         if root.is_file():
             found.files.append(root)
             return found
@@ -161,23 +175,38 @@ def handed_over(paths: Sequence[Path], files: Sequence[DataFile], folder: Path) 
     Raises:
         DataError: A path is not there, or an archive is refused.
     """
+    with ExitStack() as held:
+        staging = _Staging(folder, held)
+        for path in paths:
+            if is_folder(path):
+                tree = Tree.of(path)
+                yield tree
+                for inner in tree.files:
+                    released = [one for one in files if one.archive and fnmatchcase(inner.name, one.archive)]
+                    plain = all(matches(tree, one, files) for one in released)
+                    if is_archive(inner) and released and not plain and _wanted(inner, released, folder):
+                        yield staging.unpacked(inner)
+            elif not is_file(path):
+                raise DataError(f"--from {path}: there is no such file or folder")
+            elif is_archive(path) and not any(fnmatchcase(path.name, one.path.rpartition("/")[2]) for one in files):
+                released = [one for one in files if one.archive and fnmatchcase(path.name, one.archive)]
+                if _wanted(path, released, folder):
+                    yield staging.unpacked(path)
+            else:
+                yield Tree.of(path)
+        staging.clear()
+
+
+def unopened(paths: Sequence[Path]) -> str:
+    """Return a hint about archives that were not looked into, empty where there are none."""
     for path in paths:
-        if is_folder(path):
-            tree = Tree.of(path)
-            yield tree
-            for inner in tree.files:
-                released = [one for one in files if one.archive and fnmatchcase(inner.name, one.archive)]
-                plain = all(matches(tree, one, files) for one in released)
-                if is_archive(inner) and released and not plain and _wanted(inner, released, folder):
-                    yield _unpacked(inner, folder)
-        elif not is_file(path):
-            raise DataError(f"--from {path}: there is no such file or folder")
-        elif is_archive(path) and not any(fnmatchcase(path.name, one.path.rpartition("/")[2]) for one in files):
-            released = [one for one in files if one.archive and fnmatchcase(path.name, one.archive)]
-            if _wanted(path, released, folder):
-                yield _unpacked(path, folder)
-        else:
-            yield Tree.of(path)
+        if path.is_dir():
+            closed = [one.name for one in Tree.of(path).files if is_archive(one) or one.suffix.lower() in _UNREAD]
+            if closed:
+                return f"archives in it were not opened ({', '.join(closed[:4])}): hand one over by itself with --from"
+        elif path.suffix.lower() in _UNREAD:
+            return f"archives that are read: {', '.join(ENDINGS)}; unpack others first, and hand the folder over"
+    return ""
 
 
 def _wanted(archive: Path, released: Sequence[DataFile], folder: Path) -> bool:
@@ -194,10 +223,74 @@ def _staged(archive: Path, folder: Path) -> Path:
     return folder / STAGING / f"{archive.name}-{digest}"
 
 
-def _unpacked(archive: Path, folder: Path) -> Tree:
-    """Unpack an archive, unless that was done and interrupted later; half of one is never there."""
-    target = _staged(archive, folder)
-    if not target.exists():
-        click.echo(f"unpacking {archive}", err=True)
-        unpack(archive, target, max_bytes=_MAX_BYTES, max_entries=_MAX_ENTRIES)
-    return Tree.of(target, own=True)
+class _Staging:
+    """The place below a data set's folder where archives are unpacked, held by one command at a time.
+
+    Args:
+        folder: The data set's folder.
+        held: Lets go of the place when the command ends, however it does.
+    """
+
+    def __init__(self, folder: Path, held: ExitStack) -> None:
+        self._folder, self._held, self._is_held = folder, held, False
+
+    def unpacked(self, archive: Path) -> Tree:
+        """Unpack an archive, unless that was done and interrupted later; half of one is never there.
+
+        Raises:
+            DataError: It is refused.
+            RunFailed: Another command unpacks here.
+        """
+        self._hold()
+        target = _staged(archive, self._folder)
+        if not target.exists():
+            click.echo(f"unpacking {archive}", err=True)
+            unpack(archive, target, max_bytes=_MAX_BYTES, max_entries=_MAX_ENTRIES)
+        return Tree.of(target, archive=archive)
+
+    def clear(self) -> None:
+        """Remove what archives held beside the files of the release, now that those are in their places."""
+        place = self._folder / STAGING
+        if place.is_dir():
+            self._hold()
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _hold(self) -> None:
+        if not self._is_held:
+            self._held.enter_context(_holding(self._folder))
+            self._is_held = True
+
+
+@contextmanager
+def _holding(folder: Path) -> Iterator[None]:
+    """Keep other commands out of the place, and remove what was half unpacked when one was killed; the system lets go.
+
+    Raises:
+        RunFailed: Another command is in there.
+    """
+    place = folder / STAGING
+    place.mkdir(parents=True, exist_ok=True)
+    handle = os.open(place, os.O_RDONLY) if fcntl is not None else None
+    try:
+        if handle is not None:
+            _lock(handle, folder)
+        for half in place.glob(".*.part"):
+            shutil.rmtree(half, ignore_errors=True)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+        with suppress(OSError):  # they are not empty
+            place.rmdir()
+            folder.rmdir()
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunFailed(
+            f"another import unpacks archives in {folder}", "start this one again when that one has ended"
+        ) from None
+    except OSError:  # a file system without locks
+        return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionkit.core.errors import RegionkitError
+from regionkit.core.errors import DataError, RegionkitError
 from regionkit.core.files import sha256_of
 from regionkit.registry.commands.data_counts import Count, chosen_of, counts, table
 from regionkit.registry.commands.data_files import (
@@ -20,6 +20,7 @@ from regionkit.registry.commands.data_files import (
     is_wild,
     lacks,
     missing_of,
+    no_folder,
     states,
     where_to_get,
 )
@@ -120,6 +121,7 @@ class Checks:
         notes: Records that cannot be used and are no fault: those of the release itself, or those that are allowed.
         counts: Counts of tasks and splits.
         decoded: Pictures that were decoded.
+        missing: Ids of the pictures that are not there, by task and split.
     """
 
     def __init__(self, part: Part, *, allow_bad: bool = False) -> None:
@@ -128,6 +130,7 @@ class Checks:
         self.counts: list[Count] = []
         self.notes: list[str] = []
         self.decoded = 0
+        self.missing: dict[str, list[str]] = {}
         #: Paths of released files -> whether their content is the released one.
         self._sound: dict[Path, bool] = {}
 
@@ -139,6 +142,9 @@ class Checks:
         """
         folder = folder_of(self.part.spec, root_of(self.part))
         held = states(self.part.spec, folder)
+        if held and folder is None:
+            # One sentence says it: that none of the files is there follows.
+            raise DataError(*no_folder(self.part.name))
         self._check_files(held, folder, split)
         dataset = built(self.part)
         for one in counts(self.part, dataset, chosen_of(self.part.spec, dataset, task, split)):
@@ -182,6 +188,10 @@ class Checks:
         self.counts.append(one)
         if one.fault:
             self.faults.append(one.fault)
+        if one.by_protocol:
+            self.notes.append(
+                f"{one.label} by protocol: {len(one.by_protocol):,} records, such as {one.by_protocol[0]}"
+            )
         own = self._is_released(held, one.split)
         for line in one.left_out:
             # A bad record of the released content is the release's own; pictures are no part of that content.
@@ -200,9 +210,9 @@ class Checks:
         for sample in dataset.samples(count.task, count.split):
             first.setdefault(sample.image_id, sample)
         lost = dict(_missing(dataset, first))
-        yield from (f"{count.label}: {_named(name, reason)}" for name, reason in list(lost.items())[:_SHOWN])
-        if len(lost) > _SHOWN:
-            yield f"{count.label}: and {len(lost) - _SHOWN:,} pictures more are not there"
+        if lost:
+            self.missing[count.label] = list(lost)
+            yield f"{count.label}: {_told_missing(lost, len(first))}"
         there = [image_id for image_id in first if image_id not in lost]
         chosen = there
         if most is not None and most < len(there):
@@ -225,6 +235,7 @@ class Checks:
             "notes": self.notes,
             "hashed": len(self._sound),
             "pictures": self.decoded,
+            "missing_pictures": self.missing,
         }
 
     def show(self) -> None:
@@ -242,6 +253,15 @@ class Checks:
         click.echo(f"error: {self.part.name}: {len(self.faults):,} fault{'s' * (len(self.faults) > 1)}", err=True)
         for line in self.faults:
             click.echo(f"  {line}", err=True)
+
+
+def _told_missing(lost: dict[str, str], count: int) -> str:
+    """Say which pictures are not there, and of one where it was looked for: of the others it is the same."""
+    ids = ", ".join(list(lost)[:_SHOWN])
+    more = f", and {len(lost) - _SHOWN:,} more" if len(lost) > _SHOWN else ""
+    name, reason = next(iter(lost.items()))
+    many = f"{len(lost):,} of {count:,} picture{'s' * (count > 1)}"
+    return f"{many} {'is' if len(lost) == 1 else 'are'} not there: {ids}{more}\n    {_named(name, reason)}"
 
 
 def _named(image_id: str, reason: str) -> str:

@@ -38,7 +38,7 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of findings.")
 def doctor(as_json: bool) -> None:
     """Check this installation. Ends with 1 where something that is needed is missing or damaged."""
-    findings = [*_python(), *_packages(), *_programs(), *_devices(), *_plugins(), *_weights(), *_folders()]
+    findings = [*_python(), *_packages(), *_programs(), *_devices(), *_plugins(), *_weights(), *_data(), *_folders()]
     if as_json:
         import json
         from dataclasses import asdict
@@ -163,6 +163,37 @@ def _weights() -> list[Finding]:
     return findings
 
 
+def _data() -> list[Finding]:
+    """Report the folder of data sets, and the sets that are in it, whole or in part."""
+    from regionkit.registry.commands.data_files import DATA_VARIABLE, folder_of, here, states
+
+    root = os.environ.get(DATA_VARIABLE, "")
+    if not root:
+        detail = f"not set; say where data sets are with: export {DATA_VARIABLE}=DIR"
+        return [Finding("environment", DATA_VARIABLE, "note", detail)]
+    folder = Path(os.path.expanduser(root))
+    if not folder.is_dir():
+        wrong = "is a file" if folder.exists() else "is not there yet; toolkit data import makes it"
+        status = "bad" if folder.exists() else "note"
+        return [Finding("environment", DATA_VARIABLE, status, f"{root}: {wrong}")]
+    findings = [Finding("environment", DATA_VARIABLE, "ok", root)]
+    for spec in get_registry().specs("dataset"):
+        files = states(spec, folder_of(spec))
+        held = here(files)
+        # Pictures that another set brought are no sign of this one.
+        if any(one.found and not one.file.path.startswith("../") for one in files):
+            complete = held == "yes"
+            detail = (
+                "all files are here" if complete else f"{_some(held)} here; the others: toolkit data list {spec.name}"
+            )
+            findings.append(Finding("data set", spec.name, "ok" if complete else "note", detail))
+    return findings
+
+
+def _some(held: str) -> str:
+    return "optional files alone are" if held == "no" else f"{held} are"
+
+
 def _folders() -> list[Finding]:
     from regionkit.core.cache import cache_folder
 
@@ -172,7 +203,7 @@ def _folders() -> list[Finding]:
     writable = nearest.is_dir() and os.access(nearest, os.W_OK)
     detail = f"{_megabytes(cache):.1f} MB" if writable else "cannot be written; name another with REGIONKIT_CACHE"
     findings.append(Finding("folder", str(cache), "ok" if writable else "bad", f"cache, {detail}"))
-    for variable in ("REGIONKIT_DATA", "REGIONKIT_WEIGHTS", "REGIONKIT_DISABLE", "REGIONKIT_OFFLINE"):
+    for variable in ("REGIONKIT_WEIGHTS", "REGIONKIT_DISABLE", "REGIONKIT_OFFLINE"):
         if os.environ.get(variable):
             findings.append(Finding("environment", variable, "ok", os.environ[variable]))
     return findings

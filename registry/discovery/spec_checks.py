@@ -147,6 +147,8 @@ def _check_data_file(file: Any, splits: tuple[str, ...], what: str) -> None:
         )
     if file.path.startswith("../") and "/" not in file.path.removeprefix("../"):
         raise ValueError(f"{what}: ../ leads to the folder of another data set: name a file in it")
+    if "{" in file.path or "}" in file.path:
+        raise ValueError(f"{what}: a path is a name or a shell pattern with * ? [ ]; name the file of each split")
     if file.sha256 and not _SHA256.fullmatch(file.sha256):
         raise ValueError(f"{what}: sha256 is not 64 hexadecimal digits")
     if "/" in file.archive or "\\" in file.archive:

@@ -10,6 +10,7 @@ from regionkit.core.judging import (
     Answer,
     Asking,
     Judge,
+    Place,
     Question,
     Reply,
     Unreadable,
@@ -41,6 +42,16 @@ def number(reply):
     return int(reply)
 
 
+def refuse(reply):
+    raise Unreadable("never")
+
+
+def reply_is(wanted, reply):
+    if reply != wanted:
+        raise Unreadable("another one")
+    return reply
+
+
 def questions(*prompts):
     return [Question(one) for one in prompts]
 
@@ -50,6 +61,25 @@ def test_answers_stand_in_the_order_of_the_questions():
     answers = ask_all(judge, questions("1", "2", "1", "3"), number)
     assert [one.value for one in answers] == [1, 2, 1, 3]
     assert judge.asked == [("3", 0), ("2", 0), ("1", 0)]
+
+
+def test_questions_with_a_reader_each():
+    judge = Scripted(lambda prompt, attempt: Reply(prompt if attempt else "1"))
+    answers = ask_all(
+        judge, questions("1", "b", "1", "c"), [number, str, refuse, lambda reply: reply_is("c", reply)], 2
+    )
+    assert [(one.value, one.attempts) for one in answers] == [(1, 1), ("1", 1), (1, 1), ("c", 2)]
+
+
+def test_equal_questions_at_several_places_are_told_apart_by_a_judge_that_looks_at_places():
+    asked = [Question("a", place=Place(one, 0, 1)) for one in ("x", "y", "x")]
+    assert len({one.key() for one in asked}) == 1
+    judge = Scripted(lambda prompt, attempt: Reply("1"))
+    ask_all(judge, asked, number)
+    assert len(judge.asked) == 1
+    judge.places = True
+    ask_all(judge, asked, number)
+    assert len(judge.asked) == 3
 
 
 def test_nothing_asked():

@@ -14,7 +14,7 @@ from PIL import Image
 from regionkit.core.data import files
 from regionkit.core.data.files import FileDataset
 from regionkit.core.data.options import FileOptions
-from regionkit.core.data.records import PictureMissing, StoredSample
+from regionkit.core.data.records import Left, PictureMissing, StoredSample
 from regionkit.core.data.streams import json_lines
 from regionkit.core.errors import DataError
 
@@ -215,3 +215,70 @@ def test_a_source_that_cannot_be_read_is_no_matter_of_the_index(monkeypatch):
     monkeypatch.setattr(Shapes, "entries", broken)
     with pytest.raises(DataError, match=r"f.json: cannot be read: Permission denied"):
         ids(shapes())
+
+
+class Loose(Shapes):
+    """Leaves records that say so out, and knows its pictures by numbers."""
+
+    name = "loose"
+
+    def entries(self, task, split):
+        for entry in super().entries(task, split):
+            yield Left(entry.place, "its record says so") if entry.value.get("out") == "record" else entry
+
+    def read(self, task, split, entry):
+        if entry.value.get("out") == "sample":
+            yield Left(entry.place, "its sample says so")
+        else:
+            yield from super().read(task, split, entry)
+
+    def names(self, image_id):
+        return {"number": int(image_id, 16)}
+
+
+@pytest.mark.parametrize("on_bad", ["leave-out", "stop"])
+def test_what_the_protocol_leaves_out_is_no_fault(data, on_bad):
+    write(data, [record(1, "a"), record(2, "b", out="record"), record(3, "a", out="sample")])
+    dataset = Loose(ShapesConfig(on_bad=on_bad))
+    assert ids(dataset) == ["1"]
+    assert dataset.faults("box", "test") == []
+    path = data / "test.jsonl"
+    assert dataset.left("box", "test") == [f"{path}:2: its record says so", f"{path}:3: its sample says so"]
+    assert dataset.disclaimer == "2 records of box@loose/test are left out by protocol."
+
+
+def test_nothing_but_what_the_protocol_leaves_out(data):
+    write(data, [record(2, "b", out="record")])
+    with pytest.raises(DataError, match=r"has no sample: 1 records are left out by protocol, such as .*:1: its record"):
+        ids(Loose(ShapesConfig()))
+
+
+def test_a_key_that_no_picture_has(data):
+    with pytest.raises(DataError, match="'no such' is no picture of data set 'loose'"):
+        Loose(ShapesConfig()).image("no such")
+
+
+def written(monkeypatch, method, value):
+    monkeypatch.setattr(Shapes, method, lambda *_: [value])
+    with pytest.raises(DataError) as caught:
+        ids(shapes())
+    return "\n".join((caught.value.message, *caught.value.hints))
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "said"),
+    [
+        pytest.param(
+            "entries", {"id": 1}, "data set 'shapes': entries() yields a dict, and should an Entry", id="dict"
+        ),
+        pytest.param("read", {"id": 1}, "read() yields a dict, and should a StoredSample", id="no-sample"),
+        pytest.param("read", StoredSample(1, "a", {"whole": True}), "are texts, not 1, 'a'", id="id"),
+        pytest.param("read", StoredSample("1", "a", {"whole": True}, "dog"), "a tuple of texts, not one", id="letters"),
+        pytest.param(
+            "read", StoredSample("1", "a", {"whole": True}, (7,)), "a reference of a sample is 7", id="number"
+        ),
+        pytest.param("read", StoredSample("1", "a", {"whole": 1}), "region 'whole' has an unexpected", id="region"),
+    ],
+)
+def test_mistakes_of_those_who_write_readers(monkeypatch, method, value, said):
+    assert said in written(monkeypatch, method, value)

@@ -19,9 +19,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regionkit.core.data import records
 from regionkit.core.data.index import IndexedSamples, open_index, write_index
-from regionkit.core.data.records import Fault, StoredSample, Unusable
-from regionkit.core.errors import DataError, RunFailed
+from regionkit.core.data.records import Fault, Left, StoredSample, Unusable, sample_of
+from regionkit.core.errors import DataError, RegionError, RunFailed
+from regionkit.core.region_io import read_record
 
 
 def sample(name: str, image: str, text: str = "a dog", **info: object) -> StoredSample:
@@ -52,7 +54,7 @@ def test_samples_of_one_image_are_put_together(path):
     assert [one[:2] for one in held(index)] == [("1", "a"), ("3", "a"), ("2", "b"), ("4", "c")]
     assert index.count(1) == 2
     tables = sqlite3.connect(path).execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall()
-    assert {name for (name,) in tables} == {"meta", "images", "samples", "faults"}
+    assert {name for (name,) in tables} == {"meta", "images", "samples", "faults", "left_out"}
 
 
 def test_the_first_of_two_samples_with_one_id_counts(path):
@@ -319,3 +321,62 @@ def test_a_million_records_take_flat_memory_and_open_at_once(tmp_path, together)
     assert first["grown"] < 60
     assert first["at_end"] < 60
     assert second["opened"] < 1
+
+
+def test_what_is_left_out_by_protocol_is_counted_and_no_fault(path):
+    index = write_index(path, 1, [Left("f:1", "no point was drawn"), sample("x", "a"), Left("f:3", "\udcff")])
+    assert (index.count(), index.fault_count, index.faults(), index.left_count) == (1, 0, [], 2)
+    assert index.left() == ["f:1: no point was drawn", "f:3: \\udcff"]
+    assert open_index(path, 1).left_count == 2
+
+
+def test_what_killed_runs_have_left_goes_after_a_day(path):
+    path.parent.mkdir(parents=True)
+    old, young, other = (path.parent / name for name in (".a.sqlite.x1.part", ".b.sqlite.x2.part", "c.part"))
+    for one in (old, young, other):
+        one.write_bytes(b"half an index")
+        os.utime(one, (time.time() - 90_000,) * 2)
+    os.utime(young, (time.time() - 80_000,) * 2)
+    write_index(path, 1, [sample("x", "a")])
+    assert sorted(one.name for one in path.parent.iterdir()) == [young.name, "c.part", path.name]
+
+
+NUMBERS = st.one_of(
+    st.integers(), st.floats(), st.booleans(), st.sampled_from([0, 1, 2.0, 2**53, 2**53 + 1, 10**400, 1e308, "1", None])
+)
+
+
+@given(st.lists(NUMBERS, min_size=3, max_size=5), st.booleans())
+def test_boxes_are_checked_as_region_records_are(values, other):
+    held = StoredSample("1", "a", {"box": values, **({"note": 1} if other else {})})
+    try:
+        wanted = read_record(held.region, Path())
+    except RegionError:
+        wanted = None
+    if wanted is None:
+        with pytest.raises(RegionError):
+            held.check()
+        return
+    held.check()
+    assert held.sample().region == wanted
+
+
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), TREES), st.lists(st.text()))
+def test_samples_are_written_as_json_says(info, references):
+    one = StoredSample("1", "a", {"box": [0, 0, 2, 3.5]}, tuple(references), info)
+    plain = json.dumps([one.region, references, info, [], []], separators=(",", ":"), ensure_ascii=False)
+    assert one.dumps() == plain
+    assert sample_of("1", "a", plain) == one.sample()
+
+
+def test_samples_are_written_without_the_writer_in_c(monkeypatch):
+    monkeypatch.setattr("json.encoder.c_make_encoder", None)
+    one = sample("1", "a", "ü", deep={"a": [1, None]})
+    assert records._made_once()((one.region, one.references, one.info, (), ())) == one.dumps()

@@ -195,3 +195,26 @@ def test_a_cell_that_is_too_long_is_a_fault(write):
 def test_two_columns_of_one_name_are_refused(write):
     with pytest.raises(DataError, match="two columns are called 'ID'"):
         list(table(write("ID,ID\n1,2\n")))
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        pytest.param(' {"a": 1}', {"a": 1}, id="blank-before"),
+        pytest.param('{"a": 1} \t', {"a": 1}, id="blank-behind"),
+        pytest.param("7", 7, id="number"),
+        pytest.param('{"a": 1} {}', "no JSON, at column 10: Extra data", id="two-values"),
+        pytest.param("dog", "no JSON, at column 1: Expecting value", id="word"),
+        pytest.param('{"a": dog}', "no JSON, at column 7: Expecting value", id="word-inside"),
+        pytest.param('{"a": 1, "a": 2}', "the key 'a' stands twice in one object", id="twice"),
+        pytest.param("[NaN]", "NaN is no number that JSON has", id="nan"),
+    ],
+)
+def test_values_of_lines(write, line, read):
+    path = write(f"{line}\n")
+    (one,) = json_lines(path)
+    if isinstance(read, str):
+        assert isinstance(one, Fault)
+        assert one.reason.startswith(read)
+    else:
+        assert one == Entry(f"{path}:1", read)

@@ -120,5 +120,5 @@ def test_several_processes_write_one_file(tmp_path):
         one.start()
     for one in writers:
         one.join()
-    assert len(path.read_text().splitlines()) == 600
+    assert len([line for line in path.read_text().splitlines() if line]) == 600  # blank lines may stand between
     assert len(ReplyFile(path)) == 600

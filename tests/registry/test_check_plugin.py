@@ -119,6 +119,7 @@ def test_a_project_is_checked_without_being_installed(check, tmp_path):
     assert " 0 failed" in lines[-1]
 
 
+@pytest.mark.slow
 def test_hangs_crashes_and_deaths_are_lines_and_the_others_go_on(check, tmp_path, monkeypatch):
     starts = []
     start = checking._start

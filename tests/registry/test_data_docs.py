@@ -59,3 +59,51 @@ def test_the_spec_is_sound():
     names: dict[str, object] = {}
     exec(block("python"), names)
     assert check_component(names["SPEC"]) is names["SPEC"]
+
+
+def plugin_block(heading):
+    text = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+
+
+def test_the_task_of_the_document(project):
+    from regionkit.core.contracts import Sample
+    from regionkit.core.features import Caption
+    from regionkit.core.regions import Box
+    from regionkit.core.testing import check_task
+    from regionkit.registry.assembly import build
+
+    project.plugin("my_task", plugin_block("A task"))
+    task = build("task", "colour")
+    check_task(task)
+    sample = Sample("0", "0", Box(0, 0, 4, 4), ("A red bus", "a bus", "the blue and white bus"))
+    assert task.prepare(sample).references == ("red", "blue white")
+    assert task.answer(sample, Caption("A red car", 0.0)).text == "red"
+    assert build("task", "colour").prepare(Sample("0", "0", sample.region, ("a bus",))) is None
+
+
+def test_the_judge_of_the_document(project, capsys):
+    from regionkit.core.judging import Question, ask_all
+    from regionkit.core.testing import check_judge
+    from regionkit.registry.assembly import build
+
+    project.plugin("my_judge", plugin_block("A judge"))
+
+    def make(command="cat"):
+        return build("judge", {"name": "program", "command": command})
+
+    check_judge(make)
+    (answer,) = ask_all(make(), [Question("7")], int)
+    assert answer.value == 7
+    (answer,) = ask_all(make("false"), [Question("7")], int)
+    assert (answer.value, answer.error) == (None, "false ended with 1")
+    predictions = {"predictions.json": json.dumps({"1": "a dog"}), "references.json": json.dumps({"1": ["a dog"]})}
+    project(predictions)
+    flags = ("--metrics", "clair", "--set", "clair.judge.name=program")
+    command = """clair.judge.command='echo {"score": 80}'"""
+    result = project.run(
+        "score", "predictions.json", "--references", "references.json", *flags, "--set", command, "--json"
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["scores"]["clair"]["value"] == 0.8

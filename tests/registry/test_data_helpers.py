@@ -52,7 +52,7 @@ def test_equal_judges_are_one(home):
     other = build("dataset", {"name": "rewritten", "judge": {"name": "parrot", "word": "no"}})
     assert ref.build(None).judge is first.judge
     assert other.judge is not first.judge
-    assert ref.to_dict()["judge"] == {"name": "parrot", "word": "yes"}
+    assert ref.to_dict()["judge"] == {"name": "parrot", "word": "yes", "identity": "parrot", "sees": False}
     assert [spec.name for spec in ref.specs] == ["liking", "parrot"]
     assert ref.hashes == {}
 
@@ -87,6 +87,23 @@ def test_helpers_that_cannot_be(home, kind, value, message, hint):
     text = str(caught.value)
     assert message in text or message.replace("judge.name: ", "judge: ") in text
     assert hint in text
+
+
+@pytest.mark.parametrize(
+    ("place", "path", "example"),
+    [
+        pytest.param("--metrics", "asks", "--set asks.judge.name=", id="flag"),
+        pytest.param("x.yaml:4", "metrics.0", "judge: {name: ", id="file"),
+    ],
+)
+def test_a_judge_that_is_missing_can_be_typed(home, place, path, example):
+    from regionkit.registry.schema import fill
+
+    with pytest.raises(RegionkitError) as caught:
+        fill("metric", {"name": "clair"}, lambda _: place, path)
+    assert "the option 'judge' is missing: it has no default\n  judges are: " in str(caught.value)
+    assert f"for example {example}" in str(caught.value)
+    assert "see: toolkit show " in str(caught.value)
 
 
 def test_data_are_made_with_a_judge_and_verified_with_it(home):
@@ -137,4 +154,4 @@ def test_an_ablation_reads_data_that_are_made_with_a_judge(home):
     assert [sample.references for sample in trial.selection.samples] == [("hello",)]
     assert trial.config["data"]["fingerprint"] == "hello"
     (metric,) = trial.config["metrics"].values()
-    assert metric["judge"] == {"name": "parrot", "word": "yes"}
+    assert metric["judge"] == {"name": "parrot", "word": "yes", "identity": "parrot", "sees": False}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -122,15 +123,115 @@ def test_an_import_that_was_interrupted_goes_on(home, monkeypatch):
     assert tree(held) == ["pictures/ape.png", "pictures/bee.png", "records/test.json", "records/val.json"]
 
 
+def test_an_archive_is_named_and_not_where_it_was_unpacked(home):
+    home(archives())
+    result = home.run("data", "import", "zoo", "--from", "dl")
+    assert f"records/test.json: unpacked from {home.folder}/dl/records.zip\n" in result.stdout
+    assert ".unpacked" not in result.stdout
+
+
+def test_what_a_killed_import_left_half_unpacked_goes_away(home):
+    home({**archives(), "data/zoo/.unpacked/.records.zip-1.xyz.part/records/test.json": "["})
+    facts(home.run("data", "import", "zoo", "--from", "dl", "--json"))
+    assert sorted(os.listdir(home.folder / "data/zoo")) == ["pictures", "records"]
+
+
+def test_two_imports_do_not_unpack_into_each_other(home):
+    fcntl = pytest.importorskip("fcntl")
+    home({**archives(), "data/zoo/.unpacked/records.zip-1/records/test.json": "["})
+    handle = os.open(home.folder / "data/zoo/.unpacked", os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        result = home.run("data", "import", "zoo", "--from", "dl")
+    finally:
+        os.close(handle)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"error: another import unpacks archives in {home.folder}/data/zoo\n"
+        "  start this one again when that one has ended\n"
+    )
+    assert (home.folder / "data/zoo/.unpacked/records.zip-1").is_dir()
+    facts(home.run("data", "import", "zoo", "--from", "dl", "--json"))
+
+
+def test_an_archive_that_is_refused_leaves_nothing(home):
+    home({"dl/records.zip": zipped({"../../evil.json": TEST})})
+    assert home.run("data", "import", "zoo", "--from", "dl").exit_code == 2
+    assert not (home.folder / "data/zoo").exists()
+
+
+def test_a_full_disk(home, monkeypatch):
+    home(downloaded())
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(data_placing.shutil, "copyfile", full)
+    result = home.run("data", "import", "zoo", "--from", "downloads", "--copy")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"error: {home.folder}/data/zoo/records/test.json cannot be written: No space left on device\n"
+        "  make room there, or keep data sets elsewhere: export REGIONKIT_DATA=DIR\n"
+        "  what was put in its place stays; start the command again to go on\n"
+    )
+    assert tree(home.folder / "data") == []
+
+
+def test_a_folder_of_data_sets_that_is_a_file(home):
+    home({**downloaded(), "data": "x"})
+    result = home.run("data", "import", "zoo", "--from", "downloads")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"error: no folder {home.folder}/data/zoo for 'zoo': {home.folder}/data is a file\n"
+        "  say where data sets are: export REGIONKIT_DATA=DIR\n"
+        "  or where this one is: --set root=DIR\n",
+    )
+
+
+def test_names_with_odd_characters_and_links_in_a_circle(home):
+    home({"dl/a b/ünï $x/records/test.json": json.dumps(TEST), "dl/a b/pictures/o'd \"d [1].png": picture()})
+    (home.folder / "dl/a b/again").symlink_to(home.folder / "dl", target_is_directory=True)
+    (home.folder / "dl/self").symlink_to(home.folder / "dl/self")
+    found = facts(home.run("data", "import", "zoo", "--from", "dl", "--json"))
+    assert [(one["path"], one["how"]) for one in found["files"]] == [
+        ("records/test.json", "linked"), ("pictures/*.png", "linked"),
+    ]  # fmt: skip
+    assert (home.folder / "data/zoo/pictures/o'd \"d [1].png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        pytest.param(
+            {"dl/all.zip": zipped({"records/test.json": TEST})},
+            "archives in it were not opened (all.zip): hand one over by itself with --from",
+            id="of-another-name",
+        ),
+        pytest.param(
+            {"dl/x.7z": b"7z"}, "archives in it were not opened (x.7z): hand one over by itself with --from", id="7z"
+        ),
+    ],
+)
+def test_archives_that_are_not_opened_are_named(home, files, hint):
+    home(files)
+    assert hint in home.run("data", "import", "zoo", "--from", "dl").stderr
+
+
+def test_an_archive_of_a_kind_that_is_not_read(home):
+    home({"x.rar": b"Rar!"})
+    result = home.run("data", "import", "zoo", "--from", "x.rar")
+    assert "archives that are read: .zip, .tar, .tar.gz, .tgz; unpack others first" in result.stderr
+
+
 def test_what_is_missing_is_told_with_where_to_get_it(home):
     home({"dl/test.json": json.dumps(TEST)})
     result = home.run("data", "import", "zoo", "--from", "dl/test.json")
     assert result.exit_code == 0
     assert (
         "not here:\n"
-        "  records/val.json (captions, for val): get it from https://zoo.example/records.zip, in records.zip; "
+        "  records/val.json (captions, for val): get it from https://zoo.example/records.zip; "
         "licence CC-BY-4.0\n"
-        "  pictures/*.png (pictures): get it from https://zoo.example/pictures.tar.gz, in pictures.tar.gz; "
+        "  pictures/*.png (pictures): get it from https://zoo.example/pictures.tar.gz; "
         "licence CC-BY-4.0\n"
     ) in result.stdout
     assert "box   test   2        2         1         yes" in result.stdout
@@ -273,6 +374,20 @@ def test_without_a_folder_of_data_sets(home, monkeypatch):
     assert (home.folder / "here/records/test.json").is_symlink()
 
 
+def test_the_keys_of_json(home):
+    home(downloaded())
+    found = facts(home.run("data", "import", "zoo", "--from", "downloads", "--json"))
+    assert list(found) == ["dataset", "folder", "files", "missing", "counts", "errors"]
+    assert list(found["files"][0]) == ["path", "how", "from", "to", "count"]
+    assert {"task", "split", "samples", "images", "left_out", "expected", "as_released"} <= set(found["counts"][0])
+    (home.folder / "data/zoo/records/val.json").unlink()
+    (missing,) = facts(home.run("data", "import", "zoo", "--json"))["missing"]
+    assert list(missing) == ["path", "source", "splits", "archive"]
+    home({"data/zoo/records/val.json": "["})
+    (error,) = facts(home.run("data", "import", "zoo", "--json", "--task", "box"))["errors"]
+    assert list(error) == ["task", "split", "error"]
+
+
 def test_counts_that_are_not_as_released(home):
     home({**downloaded(), "downloads/zoo-1.0/records/test.json": json.dumps(TEST[:1])})
     result = home.run("data", "import", "zoo", "--from", "downloads")
@@ -290,7 +405,10 @@ def test_nothing_can_be_read_yet(home):
     home({"downloads/pictures/ape.png": picture()})
     result = home.run("data", "import", "zoo", "--from", "downloads")
     assert result.exit_code == 1
-    assert result.stderr == "error: nothing of 'zoo' can be read yet\n"
+    assert result.stderr == (
+        "error: nothing of 'zoo' can be read yet\n"
+        "  hand over what you downloaded with: toolkit data import zoo --from PATH\n"
+    )
 
 
 def test_a_users_own_jsonl_is_indexed(home):

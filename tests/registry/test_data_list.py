@@ -9,6 +9,7 @@ import pytest
 from data_toys import TEST, downloaded, zoo
 
 from regionkit.core.spec import ComponentSpec, DataCount, DataFile, DataRelease
+from regionkit.registry.commands.data_list import as_table
 from regionkit.registry.discovery.spec_checks import check_component
 
 
@@ -37,6 +38,70 @@ def test_the_table_says_what_is_here(home):
     assert (facts["zoo"]["here"], facts["mini"]["here"], facts["zoo"]["splits"]) == ("yes", "-", ["test", "val"])
 
 
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        pytest.param(None, "NAME TASKS SPLITS HERE LICENSE SUMMARY", id="no-terminal"),
+        pytest.param(220, "NAME TASKS SPLITS HERE LICENSE SUMMARY", id="wide"),
+        pytest.param(120, "NAME TASKS HERE SUMMARY", id="medium"),
+        pytest.param(80, "NAME HERE SUMMARY", id="narrow"),
+        pytest.param(20, "NAME HERE SUMMARY", id="tiny"),
+    ],
+)
+def test_the_table_on_a_terminal(home, width, columns):
+    from regionkit.registry.registry import get_registry
+
+    lines = as_table(get_registry().specs("dataset"), width).splitlines()
+    assert lines[0].split() == columns.split()
+    told = [line for line in lines if line.startswith("This terminal is too narrow for: ")]
+    assert bool(told) == (len(columns.split()) < 6)
+    jsonl = next(line for line in lines if line.startswith("jsonl "))
+    assert ("vcr" in jsonl) == (width is None)  # all tasks, or as many as there is room for
+    assert max(len(line) - len(line.rpartition("  ")[2]) for line in lines if line not in told) < 44 or width != 80
+
+
+def test_doctor_says_which_sets_are_here(home, monkeypatch):
+    from regionkit.registry.commands.doctor import _data
+
+    def told():
+        return [(one.name, one.status, one.detail) for one in _data()]
+
+    folder = home.folder / "data"
+    assert told() == [("REGIONKIT_DATA", "note", f"{folder}: is not there yet; toolkit data import makes it")]
+    home({"data/zoo/records/test.json": json.dumps(TEST)})
+    some = ("zoo", "note", "1 of 3 files are here; the others: toolkit data list zoo")
+    assert told() == [("REGIONKIT_DATA", "ok", str(folder)), some]
+    home(downloaded())
+    home.run("data", "import", "zoo", "--from", "downloads")
+    assert told()[1] == ("zoo", "ok", "all files are here")
+    monkeypatch.setenv("REGIONKIT_DATA", str(home.folder / "zoo_parts.py"))
+    assert told() == [("REGIONKIT_DATA", "bad", f"{home.folder}/zoo_parts.py: is a file")]
+    monkeypatch.delenv("REGIONKIT_DATA")
+    assert told() == [
+        ("REGIONKIT_DATA", "note", "not set; say where data sets are with: export REGIONKIT_DATA=DIR"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "hints"),
+    [
+        pytest.param(
+            "zoo", ["  whether a pipeline runs on it: toolkit run PRESET --data TASK@zoo --limit 1"], id="data"
+        ),
+        pytest.param("vqa", ["  data sets that pose it: toolkit data list"], id="task"),
+        pytest.param("parrot", [], id="judge"),
+    ],
+)
+def test_compat_says_where_to_look_for_what_is_no_part(home, name, hints):
+    result = home.run("compat", name)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[1:] == [
+        f"  all about it: toolkit show {name}",
+        *hints,
+        "  parts are: backbone, region_encoder, bridge, decoder; see: toolkit list-components",
+    ]
+
+
 def test_one_data_set(home):
     home({"data/zoo/records/test.json": json.dumps(TEST)})
     assert home.run("data", "list", "zoo").stdout == (
@@ -49,14 +114,11 @@ def test_one_data_set(home):
         "  files:\n"
         "    records/test.json: here; captions, for test\n"
         "        get it from: https://zoo.example/records.zip\n"
-        "        released in: records.zip\n"
         "        licence: MIT\n"
         "    records/val.json: not here; captions, for val\n"
         "        get it from: https://zoo.example/records.zip\n"
-        "        released in: records.zip\n"
         "    pictures/*.png: not here; pictures\n"
         "        get it from: https://zoo.example/pictures.tar.gz\n"
-        "        released in: pictures.tar.gz\n"
         "    ../shelter/names.txt: not here; names, optional\n"
         "        get it from: https://shelter.example\n"
         "  holds:\n"
@@ -184,6 +246,12 @@ def test_a_sound_release():
             released(files=(DataFile("a", splits=("tset",)),)),
             "dataset 'zoo': release: file 'a': it is for the unknown split 'tset'; splits are: test",
             id="file-split",
+        ),
+        pytest.param(
+            released(files=(DataFile("{split}.json"),)),
+            "dataset 'zoo': release: file '{split}.json': a path is a name or a shell pattern with * ? [ ]; "
+            "name the file of each split",
+            id="braces",
         ),
         pytest.param(
             released(files=(DataFile("a"), DataFile("a"))),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 
 import pytest
 from data_toys import TEST, VAL, downloaded, picture, zoo
@@ -65,8 +67,7 @@ def test_what_is_not_as_released(home):
 def test_files_that_are_missing(home):
     (home.folder / "data/zoo/records/val.json").unlink()
     line = (
-        "not here: records/val.json (captions, for val): get it from https://zoo.example/records.zip, in records.zip; "
-        "licence CC-BY-4.0"
+        "not here: records/val.json (captions, for val): get it from https://zoo.example/records.zip; licence CC-BY-4.0"
     )
     assert faults(home, "--allow-bad") == [line]
     assert faults(home, "--allow-bad", "--split", "test") == []
@@ -81,9 +82,11 @@ def test_pictures_that_are_missing_or_damaged(home):
     (home.folder / "data/zoo/pictures/ape.png").unlink()
     home({"data/zoo/pictures/bee.png": picture()[:40]})
     found = faults(home, "--allow-bad")
-    assert found[0] == "box/test: picture 'ape': data/zoo/pictures/ape.png is not there"
+    assert found[0] == (
+        "box/test: 1 of 2 pictures is not there: ape\n    picture 'ape': data/zoo/pictures/ape.png is not there"
+    )
     assert found[1].startswith("box/test: picture 'bee': data/zoo/pictures/bee.png")
-    assert found[2:] == ["box/val: picture 'ape': data/zoo/pictures/ape.png is not there"]
+    assert [line.partition("\n")[0] for line in found[2:]] == ["box/val: 1 of 1 picture is not there: ape"]
     # A picture that is not there is found without decoding any.
     assert len(faults(home, "--allow-bad", "--pictures", "0")) == 2
 
@@ -126,3 +129,75 @@ def test_mistakes(home, arguments, message):
 def test_a_folder_that_was_made_wins_over_a_data_set_of_its_name(home):
     assert home.run("data", "make", "mini", "--limit", "1", "--out", "zoo").exit_code == 0
     assert home.run("data", "verify", "zoo").stdout == "zoo: as it was made\n"
+
+
+def test_missing_pictures_are_one_line_with_one_example(home):
+    records = [{"image": f"p{number}", "size": [4, 4], "captions": ["a"]} for number in range(25)]
+    home({"data/zoo/records/val.json": json.dumps(records)})
+    ids = ", ".join(f"p{number}" for number in range(20))
+    assert faults(home, "--split", "val", "--task", "box")[-1] == (
+        f"box/val: 25 of 25 pictures are not there: {ids}, and 5 more\n"
+        "    picture 'p0': data/zoo/pictures/p0.png is not there"
+    )
+
+
+def test_the_keys_of_json(home):
+    (home.folder / "data/zoo/pictures/ape.png").unlink()
+    found = json.loads(home.run("data", "verify", "zoo", "--json").stdout)
+    assert list(found) == ["dataset", "faults", "counts", "notes", "hashed", "pictures", "missing_pictures"]
+    assert found["missing_pictures"] == {"box/test": ["ape"], "box/val": ["ape"]}
+    home.run("data", "make", "mini", "--limit", "1", "--out", "made")
+    assert list(json.loads(home.run("data", "verify", "made", "--json").stdout)) == ["folder", "dataset", "faults"]
+
+
+def test_without_a_folder_of_data_sets(home, monkeypatch):
+    monkeypatch.delenv("REGIONKIT_DATA")
+    result = home.run("data", "verify", "zoo")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (
+        2, "error: no folder for 'zoo': REGIONKIT_DATA is not set",
+    )  # fmt: skip
+
+
+def test_a_make_that_was_interrupted_is_told_and_made_again(home, monkeypatch):
+    from regionkit.plugins.mini.data import MiniDataset
+
+    def interrupted(self, folder, split, seed, limit):
+        (folder / "test-0-0.png").write_bytes(b"half")
+        (folder / ".test-0-1.png.x.part").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MiniDataset, "make", interrupted)
+        assert home.run("data", "make", "mini", "--limit", "2", "--out", "made").exit_code != 0
+    result = home.run("data", "verify", "made")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: made: it is not finished: `toolkit data make mini` was interrupted\n"
+        "  make it again with: toolkit data make mini --out made\n",
+    )
+    assert home.run("data", "make", "mini", "--limit", "2", "--out", "made").exit_code == 0
+    assert home.run("data", "verify", "made").stdout == "made: as it was made\n"
+    assert not list((home.folder / "made").glob(".*"))
+
+
+def test_a_make_that_cannot_be_leaves_nothing(home, monkeypatch):
+    from regionkit.plugins.mini.data import MiniDataset
+
+    result = home.run("data", "make", "zoo", "--out", "made")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: data set 'zoo' is not made here, and cannot be written to disk\n"
+        "  where to get it: toolkit data list zoo\n",
+    )
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(MiniDataset, "make", full)
+    result = home.run("data", "make", "mini", "--out", "made")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: made cannot be written: No space left on device\n"
+        "  make room there, or choose another folder with --out\n",
+    )
+    assert not (home.folder / "made").exists()

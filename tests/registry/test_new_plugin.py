@@ -14,7 +14,7 @@ import pytest
 from regionkit.registry import get_registry, validate
 from regionkit.registry.scaffold import PATTERNS, write_plugin
 
-MODULES = {"region_encoder": "encoder", "metric": "metric", "bridge": "bridge"}
+MODULES = {"region_encoder": "encoder", "metric": "metric", "dataset": "reader", "bridge": "bridge"}
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,9 @@ class RougeLConfig:
     """Options of ``rouge-l``.
 
     Attributes:
-        tokeniser: As in ``bleu``.
+        tokeniser: ``ptb`` is the Penn Treebank tokenisation of the official caption evaluation. ``words`` lower-cases,
+            splits punctuation off and drops it. ``tokens`` takes captions that are tokenised already and splits them
+            at spaces.
     """
 
     tokeniser: Tokeniser = "ptb"
@@ -37,7 +39,9 @@ class CiderDConfig:
     """Options of ``cider-d``.
 
     Attributes:
-        tokeniser: As in ``bleu``.
+        tokeniser: ``ptb`` is the Penn Treebank tokenisation of the official caption evaluation. ``words`` lower-cases,
+            splits punctuation off and drops it. ``tokens`` takes captions that are tokenised already and splits them
+            at spaces.
         documents: File of document frequencies, as ``toolkit idf`` writes it, such as those of COCO val.
             Values are then comparable over selections of different size. Empty for the references of the run itself,
             as in the official evaluation.

@@ -13,7 +13,9 @@ class TermF1Config:
     """Options of ``noun-f1`` and ``attribute-f1``.
 
     Attributes:
-        tokeniser: As in ``bleu``.
+        tokeniser: ``ptb`` is the Penn Treebank tokenisation of the official caption evaluation. ``words`` lower-cases,
+            splits punctuation off and drops it. ``tokens`` takes captions that are tokenised already and splits them
+            at spaces.
     """
 
     tokeniser: Tokeniser = "ptb"
@@ -44,7 +46,9 @@ class ChairConfig:
             the release. Empty: the nouns of the data set's lexicon.
         count: In ``instances``, an object that a caption names twice counts twice with ``mentions``, as in the
             release, and once with ``objects``.
-        tokeniser: As in ``bleu``.
+        tokeniser: ``ptb`` is the Penn Treebank tokenisation of the official caption evaluation. ``words`` lower-cases,
+            splits punctuation off and drops it. ``tokens`` takes captions that are tokenised already and splits them
+            at spaces.
     """
 
     objects: Literal["both", "stated", "references"] = "both"
@@ -61,7 +65,9 @@ class DistinctConfig:
         n_max: Longest n-grams in words; there is a part for each n from 1 on.
         per: What the distinct n-grams are divided by: all ``ngrams`` of that n, or all ``words`` for every n, as in
             the paper.
-        tokeniser: As in ``bleu``.
+        tokeniser: ``ptb`` is the Penn Treebank tokenisation of the official caption evaluation. ``words`` lower-cases,
+            splits punctuation off and drops it. ``tokens`` takes captions that are tokenised already and splits them
+            at spaces.
     """
 
     n_max: int = 2
@@ -78,7 +84,9 @@ class LengthConfig:
     """Options of ``length``.
 
     Attributes:
-        tokeniser: As in ``bleu``; what it drops, such as punctuation, is no word.
+        tokeniser: ``ptb`` is the Penn Treebank tokenisation of the official caption evaluation. ``words`` lower-cases,
+            splits punctuation off and drops it. ``tokens`` takes captions that are tokenised already and splits them
+            at spaces. What is dropped is no word.
     """
 
     tokeniser: Tokeniser = "ptb"
@@ -93,7 +101,9 @@ class GenericRateConfig:
         phrases: Captions of these very words are generic.
         repeated: What is said of more than this share of all pictures (0 to 1), and of three at least, is generic;
             0 for no such rule.
-        tokeniser: As in ``bleu``.
+        tokeniser: ``ptb`` is the Penn Treebank tokenisation of the official caption evaluation. ``words`` lower-cases,
+            splits punctuation off and drops it. ``tokens`` takes captions that are tokenised already and splits them
+            at spaces.
     """
 
     nouns: bool = True

@@ -160,7 +160,11 @@ _OPEN_RELEASE = DataRelease(
         DataFile("test-images-with-rotation.csv", f"{_OPEN_FILES}/test/test-images-with-rotation.csv",
                  splits=("test",), what="ids, for images: table", optional=True),
     ),
-    (),
+    (
+        DataCount("image", "train", 1_743_042, 1_743_042, ("images=table",)),
+        DataCount("image", "validation", 41_620, 41_620, ("images=table",)),
+        DataCount("image", "test", 125_436, 125_436, ("images=table",)),
+    ),
     ("train", "validation", "test"),
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from regionkit.core.data.files import FileDataset
-from regionkit.core.data.records import BAD_RECORD, Entry, Fault, StoredSample, Unusable, fault_of
+from regionkit.core.data.records import BAD_RECORD, Entry, Fault, Left, StoredSample, Unusable, fault_of
 from regionkit.core.data.streams import json_lines
 from regionkit.plugins.datasets.narratives.alignment import Piece, spoken
 from regionkit.plugins.datasets.narratives.recording import Narrative, TracePoint, caption_of, read_narrative
@@ -36,7 +36,7 @@ class LocalizedNarratives(FileDataset):
 
     A sample is known as ``IMAGE/NARRATIVE`` or ``IMAGE/NARRATIVE/PIECE``, both counted from 0 in the order of the
     files. Traces are in pixels of the picture with seconds of the recording; points outside of it are dropped. A piece
-    during which no point was drawn in the picture is left out, and counted with the faults.
+    during which no point was drawn in the picture is left out by protocol, and counted.
 
     Args:
         config: Options.
@@ -65,7 +65,7 @@ class LocalizedNarratives(FileDataset):
         """
         return narrative_files(self.root, self.config.source, split)
 
-    def entries(self, task: str, split: str) -> Iterable[Entry | Fault]:
+    def entries(self, task: str, split: str) -> Iterable[Entry | Fault | Left]:
         """Yield narratives, or their pieces and those without a point."""
         row = -1
         for path in self.sources(task, split):
@@ -86,7 +86,7 @@ class LocalizedNarratives(FileDataset):
         """
         return [self._whole(*entry.value) if task == "image" else self._trace(entry.value)]
 
-    def _pieces(self, entry: Entry, row: int) -> Iterator[Entry | Fault]:
+    def _pieces(self, entry: Entry, row: int) -> Iterator[Entry | Fault | Left]:
         try:
             narrative = read_narrative(entry.value, self.config.source)
             found = spoken(narrative, self.config.cut, self.config.align)
@@ -96,8 +96,8 @@ class LocalizedNarratives(FileDataset):
         for number, piece in enumerate(found):
             if any(point.inside for point in piece.points):
                 yield Entry(entry.place, _Spoken(narrative, row, number, piece))
-            elif self.config.on_bad != "stop":
-                yield Fault(entry.place, f"no point was drawn in the picture during '{piece.text[:60]}'")
+            else:
+                yield Left(entry.place, f"no point was drawn in the picture during '{piece.text[:60]}'")
 
     def _whole(self, row: int, record: Any) -> StoredSample:
         if not isinstance(record, Mapping):

@@ -54,8 +54,8 @@ SOURCES: Mapping[str, Source] = {
             "train": ("open_images_train_v6", 10),
             "validation": ("open_images_validation", 1),
         },
-        ("../open_images/train/{id}.jpg", "../open_images/validation/{id}.jpg", "../open_images/test/{id}.jpg",
-         "../open_images/train_{first}/{id}.jpg", "../open_images/images/{id}.jpg"),
+        tuple(f"../{folder}/{place}/{{id}}.jpg" for folder in ("open-images", "open_images")
+              for place in ("train_{first}", "train/train_{first}", "train", "validation", "test", "images")),
     ),
 }  # fmt: skip
 

@@ -33,6 +33,13 @@ _LOCALIZED = DataRelease(
         *_narratives("open_images_test", "test"),
         *_narratives("open_images_train_v6", "train", 10),
     ),
+    counts=(
+        DataCount("image", "val", 8_573),
+        DataCount("image", "train", 134_272),
+        DataCount("image", "validation", 41_691, options=("source=open-images",)),
+        DataCount("image", "test", 126_020, options=("source=open-images",)),
+        DataCount("image", "train", 507_444, options=("source=open-images",)),
+    ),
     splits=("val", "train", "validation", "test"),
 )
 

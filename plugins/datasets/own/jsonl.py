@@ -15,9 +15,9 @@ from regionkit.core.data.streams import json_lines
 from regionkit.core.errors import did_you_mean
 from regionkit.core.files import is_folder
 from regionkit.plugins.datasets.own.configs import JsonlConfig
-from regionkit.plugins.datasets.own.keys import ABOUT, REFERENCES, REGIONS, check_judged, missing, unread
+from regionkit.plugins.datasets.own.keys import ABOUT, REFERENCE_KEYS, REGION_KEYS, check_judged, missing, unread
 from regionkit.plugins.datasets.own.regions import OwnRegions
-from regionkit.plugins.datasets.own.splits import splits_of
+from regionkit.plugins.datasets.own.splits import DEFAULT, splits_of
 
 #: Tasks that a file may hold.
 TASKS = (
@@ -88,13 +88,13 @@ class Jsonl(FileDataset):
     def read(self, task: str, split: str, entry: Entry) -> Iterable[StoredSample]:
         """Make a sample of every region of a record."""
         record = entry.value
-        if not isinstance(record, Mapping):
+        if not isinstance(record, dict):
             raise Unusable('a record is a JSON object such as {"image": "a.png", "box": [x1, y1, x2, y2]}')
-        if _word(record, "split", "test") != split:
+        if (_word(record, "split") if "split" in record else DEFAULT) != split:
             return
         said = _task(record)
         regions = _regions_of(record)
-        kinds = [said or self._regions.kind(region) for region in regions]
+        kinds = [said] * len(regions) if said else [self._regions.kind(region) for region in regions]
         if task not in kinds:
             return
         image = _image(record)
@@ -117,8 +117,8 @@ class Jsonl(FileDataset):
                 )
 
 
-def _word(record: Mapping[str, Any], key: str, default: str) -> str:
-    word = record.get(key, default)
+def _word(record: Mapping[str, Any], key: str) -> str:
+    word = record[key]
     if not isinstance(word, str) or not word.strip():
         raise Unusable(f"'{key}' is no word")
     return word
@@ -128,7 +128,7 @@ def _task(record: Mapping[str, Any]) -> str:
     """Return the task that a record names, empty where it names none."""
     if "task" not in record:
         return ""
-    task = _word(record, "task", "")
+    task = _word(record, "task")
     if task not in TASKS:
         raise Unusable(f"there is no task '{task}': {did_you_mean(task, TASKS) or 'tasks are ' + ', '.join(TASKS)}")
     return task
@@ -152,7 +152,7 @@ def _own_id(record: Mapping[str, Any], place: str) -> str:
 
 def _regions_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Return the regions of a record; the whole picture where it names none."""
-    keys = [key for key in record if key in REGIONS]
+    keys = [key for key in record if key in REGION_KEYS]
     if len(keys) > 1:
         raise Unusable(f"it has {' and '.join(repr(key) for key in keys)}: which is its region?")
     key = keys[0] if keys else ""
@@ -170,7 +170,7 @@ def _regions_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _references(record: Mapping[str, Any]) -> tuple[str, ...]:
-    keys = [key for key in record if key in REFERENCES]
+    keys = [key for key in record if key in REFERENCE_KEYS]
     if len(keys) > 1:
         raise Unusable(f"it has {' and '.join(repr(key) for key in keys)}: which are its references?")
     if not keys:

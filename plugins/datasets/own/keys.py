@@ -10,8 +10,10 @@ from regionkit.core.data.records import Unusable
 
 #: Keys of references; a record has one of them.
 REFERENCES = ("references", "captions", "caption")
+REFERENCE_KEYS = frozenset(REFERENCES)
 #: Keys under which a record may hold its region by itself.
 REGIONS = ("point", "points", "box", "bbox", "boxes", "mask", "trace", "patch", "whole", "region", "regions")
+REGION_KEYS = frozenset(REGIONS)
 #: Keys of a record that are no knowledge for metrics and tasks.
 ABOUT = frozenset(("id", "image", "task", "split", "candidates", "mentioned", *REFERENCES, *REGIONS))
 #: What other programs call those keys.

@@ -32,7 +32,7 @@ class OwnRegions:
 
     def kind(self, record: Any) -> str:
         """Return the kind of a region, by its key alone."""
-        if isinstance(record, Mapping):
+        if isinstance(record, dict):
             for key in record:
                 if key in _KINDS:
                     return _KINDS[key]
@@ -41,6 +41,8 @@ class OwnRegions:
 
     def held(self, record: Mapping[str, Any], image_id: str) -> Mapping[str, Any]:
         """Return the record of a region in pixels that needs no other file."""
+        if len(record) == 1 and not self._normalised and _beyond_one(record.get("box")):
+            return record  # as most are
         if "bbox" in record:
             record = self._box(record)
         if isinstance(record.get("mask"), str):
@@ -89,7 +91,11 @@ def _beyond_one(values: Any) -> bool:
     """Say whether a coordinate above 1 is found at once; False says nothing."""
     if not isinstance(values, list):
         return False
-    return any(type(value) in (int, float) and value > 1 for value in values)
+    return any(map(_is_beyond_one, values))
+
+
+def _is_beyond_one(value: Any) -> bool:
+    return (type(value) is int or type(value) is float) and value > 1
 
 
 def _from_sides(values: Any) -> Box:

@@ -13,13 +13,13 @@ _VCR = "https://visualcommonsense.com/download/"
 _PICTURES = "pictures: terms of Flickr"
 
 
-def _coco(pattern: str, year: str, split: str) -> DataFile:
-    """Return the pictures of one split of COCO."""
+def _coco(pattern: str, year: str, *splits: str) -> DataFile:
+    """Return the pictures of one split of COCO, which are those of some splits of questions."""
     return DataFile(
         f"{year}/{pattern}",
         f"{_COCO}/zips/{year}.zip",
         license=_PICTURES,
-        splits=(split,),
+        splits=splits,
         what="pictures, or below ../coco",
         optional=True,
         archive=f"{year}.zip",
@@ -48,8 +48,14 @@ _VQA_V2 = DataRelease(
         _vqav2("v2_OpenEnded_mscoco_test2015_questions.json", "questions", "v2_Questions_Test_mscoco.zip", "test2015"),
         _coco("COCO_val2014_*.jpg", "val2014", "val"),
         _coco("COCO_train2014_*.jpg", "train2014", "train"),
+        _coco("COCO_test2015_*.jpg", "test2015", "test-dev2015", "test2015"),
     ),
-    counts=(DataCount("vqa", "val", 214_354, 40_504), DataCount("vqa", "train", 443_757, 82_783)),
+    counts=(
+        DataCount("vqa", "val", 214_354, 40_504),
+        DataCount("vqa", "train", 443_757, 82_783),
+        DataCount("vqa", "test-dev2015", 107_394),
+        DataCount("vqa", "test2015", 447_793, 81_434),
+    ),
 )
 
 _OK_VQA_RELEASE = DataRelease(
@@ -90,10 +96,12 @@ _A_OKVQA = DataRelease(
         ),
         _coco("*.jpg", "val2017", "val"),
         _coco("*.jpg", "train2017", "train"),
+        _coco("*.jpg", "test2017", "test-hidden"),
     ),
     counts=(
         DataCount("vqa", "val", 1_145, options=("difficult=keep",)),
         DataCount("vqa", "train", 17_056, options=("difficult=keep",)),
+        DataCount("vqa", "test-hidden", 6_702, options=("difficult=keep",)),
     ),
 )
 
@@ -127,7 +135,11 @@ _GQA_RELEASE = DataRelease(
             archive="images.zip",
         ),
     ),
-    counts=(DataCount("vqa", "testdev", 12_578, 398),),
+    counts=(
+        DataCount("vqa", "testdev", 12_578, 398),
+        DataCount("vqa", "val", 132_062),
+        DataCount("vqa", "train", 943_000),
+    ),
 )
 
 _VCR_RELEASE = DataRelease(

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from regionkit.core.data.records import Entry, Fault, StoredSample, Unusable
-from regionkit.core.data.streams import json_lines, json_list
-from regionkit.core.errors import DataError
+from regionkit.core.data.streams import json_lines, json_list, parquet_rows
 from regionkit.plugins.datasets.regions.boxes import from_xywh, picture_name, text
 from regionkit.plugins.datasets.regions.region_files import COCO_PLACES, RegionFiles
 
@@ -16,8 +15,8 @@ from regionkit.plugins.datasets.regions.region_files import COCO_PLACES, RegionF
 class RefL4(RegionFiles):
     """Boxes with expressions of 24 words on average (Chen et al., arXiv 2406.16866).
 
-    The release is parquet; the reader takes its rows as JSON, a list or one a line, with ``file_name``, ``height``,
-    ``width``, ``caption`` and ``bbox``, which is corner and size.
+    The release is Parquet (extra ``parquet``) with ``file_name``, ``height``, ``width``, ``caption`` and ``bbox``: corner
+    and size. The same rows are read as JSON, a list or one a line.
     """
 
     name: ClassVar[str] = "ref-l4"
@@ -30,21 +29,10 @@ class RefL4(RegionFiles):
         """Return the rows of a split.
 
         Raises:
-            DataError: They are not there, or are parquet still; the message says how they become JSON.
+            DataError: They are not there.
         """
-        names = [f"{folder}ref-l4-{split}.json{end}" for folder in ("", "data/") for end in ("l", "", "l.gz", ".gz")]
-        try:
-            return (self.file(*names),)
-        except DataError:
-            packed = sorted(self.root.glob(f"**/ref-l4-{split}.parquet"))
-            if not packed:
-                raise
-            made = packed[0].with_suffix(".jsonl")
-            raise DataError(
-                f"data set '{self.name}' reads rows of JSON, and {packed[0]} is parquet",
-                'with pandas and pyarrow: python -c "import pandas; '
-                f"pandas.read_parquet('{packed[0]}').to_json('{made}', orient='records', lines=True)\"",
-            ) from None
+        ends = ("parquet", "jsonl", "json", "jsonl.gz", "json.gz")
+        return (self.file(*[f"{folder}ref-l4-{split}.{end}" for end in ends for folder in ("", "data/")]),)
 
     def forget(self) -> None:
         """Nothing is kept."""
@@ -52,7 +40,10 @@ class RefL4(RegionFiles):
     def entries(self, task: str, split: str) -> Iterator[Entry | Fault]:
         """Yield row by row."""
         (path,) = self.sources(task, split)
-        yield from json_lines(path) if ".jsonl" in path.name else json_list(path)
+        if path.suffix == ".parquet":
+            yield from parquet_rows(path)
+        else:
+            yield from json_lines(path) if ".jsonl" in path.name else json_list(path)
 
     def read(self, task: str, split: str, entry: Entry) -> Iterator[StoredSample]:
         """Make a sample of a row, none where it is of another split or source."""

@@ -138,7 +138,7 @@ COMPONENTS = [
         release=_refer(
             "refcoco",
             ("unc", "google"),
-            ("val", "testA", "testB", "train"),
+            ("val", "testA", "testB", "test", "train"),
             (
                 DataCount("ris", "val", 10_834, 1_500),
                 DataCount("ris", "testA", 5_657, 750),
@@ -220,12 +220,8 @@ COMPONENTS = [
             "ref-l4",
             _REF_L4,
             (
-                DataFile(
-                    "ref-l4-test.json*", f"{_REF_L4}/resolve/main/ref-l4-test.parquet", splits=("test",), what="rows"
-                ),
-                DataFile(
-                    "ref-l4-val.json*", f"{_REF_L4}/resolve/main/ref-l4-val.parquet", splits=("val",), what="rows"
-                ),
+                DataFile("ref-l4-test.*", f"{_REF_L4}/resolve/main/ref-l4-test.parquet", splits=("test",), what="rows"),
+                DataFile("ref-l4-val.*", f"{_REF_L4}/resolve/main/ref-l4-val.parquet", splits=("val",), what="rows"),
                 DataFile(
                     "images/*.jpg",
                     f"{_REF_L4}/resolve/main/images.tar.gz",
@@ -234,7 +230,10 @@ COMPONENTS = [
                     archive="images.tar.gz",
                 ),
             ),
-            (),
+            (
+                DataCount("box", "test", 38_110, options=("part=all",)),
+                DataCount("box", "val", 7_231, options=("part=all",)),
+            ),
             ("test", "val"),
         ),
     ),
@@ -247,7 +246,7 @@ COMPONENTS = [
         accepts=("detail",),
         requires=("pycocotools",),
         extra="data",
-        license="terms of NVIDIA, see its homepage",
+        license="CC-BY-NC-SA-4.0",
         release=DataRelease(
             "DLC-Bench",
             _DLC,

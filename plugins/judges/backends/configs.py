@@ -6,8 +6,10 @@ import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
+#: Parameters of an address that are secrets.
+_SECRET = re.compile(r"key|token|secret|password|^sig$|signature|credential", re.IGNORECASE)
 #: Fields of a request that the questions themselves decide.
 _OURS = ("model", "messages", "stream", "n")
 
@@ -18,14 +20,15 @@ class HttpConfig:
 
     Attributes:
         url: Address of the server up to its version, such as ``http://localhost:8000/v1``, or the whole address with
-            ``/chat/completions``.
+            ``/chat/completions``. It is written into results, and must hold no key.
         model: Name of the model as the server knows it. Replies are kept by it.
         key_variable: Name of the environment variable that holds the key, such as ``OPENAI_API_KEY``; never the key
             itself. Empty for a server that wants none.
         sees: Whether the model takes pictures; metrics show it some then.
         timeout: Seconds until a question is given up and asked again.
         retries: How often a question is sent again after a passing fault: a time-out, a connection that breaks, 429,
-            a status from 500 on, a body that is no answer, an empty answer.
+            a status from 500 on, a body that is no answer, an empty answer. Where a server gave no sign of life
+            through all of that, no further question is sent.
         backoff: Seconds before the first of them, twice as many before each further one.
         longest_wait: Most seconds that are waited at a time, whatever the server asks for (``Retry-After``).
         workers: Questions that are out at the same time.
@@ -85,6 +88,9 @@ def _check_address(url: str) -> None:
         raise ValueError(f"url: this is no address: {error}") from None
     if "@" in parts.netloc:
         raise ValueError("url: name and password cannot stand in the address; a key is named by key_variable")
+    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if _SECRET.search(name):
+            raise ValueError(f"url: '{name}' in the address looks like a key, which is named by key_variable")
     if parts.scheme not in ("http", "https") or not host or re.search(r"[\x00-\x20\x7f]", url):
         raise ValueError(f"url: '{url}' is no address of a server; for example http://localhost:8000/v1")
 
@@ -125,10 +131,15 @@ class RecordedConfig:
             release, ``{ID: {"prompt": [...], "response": [...]}}``.
         model: Whose replies they are, for signatures; empty for what the file says, else its name and hash. Where it
             holds those of several models, this chooses.
+        match: How a reply is found. ``prompt``: by the words of its question. ``order``: by them where they are there,
+            else by the sample's id and the number of the question, in a file ``{ID: {"prompt": [...], "response":
+            [...]}}`` that has as many replies for the sample as are asked for. Then a reply counts whatever caption
+            it was given to, as in the cache of DLC-Bench's own code.
     """
 
     file: str
     model: str = ""
+    match: Literal["prompt", "order"] = "prompt"
 
     def __post_init__(self) -> None:
         if not self.file.strip() or "\0" in self.file:

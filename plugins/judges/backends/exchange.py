@@ -10,20 +10,21 @@ import socket
 import ssl
 import time
 import urllib.request
+from ipaddress import ip_address
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
+from regionkit.plugins.judges.backends.bounded import BoundedHandler, BoundedSecureHandler
 from regionkit.plugins.judges.backends.configs import HttpConfig
 from regionkit.plugins.judges.backends.messages import NoAnswer, answer_in
 
 #: Longest body that is read, in bytes: no answer to one question is as long.
 MOST_BYTES = 16 << 20
-#: Bytes that are read at a time, so that a body that only drips in runs into the time-out.
+#: Bytes that are read at a time.
 _STEP = 1 << 16
 #: Characters of what a server says that are repeated in messages.
 _LONGEST = 200
-_OF_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class Fault(Exception):
@@ -32,7 +33,7 @@ class Fault(Exception):
     Args:
         message: What went wrong, for a report.
         passing: Whether sending it again may help.
-        reached: Whether a server was there.
+        reached: Whether a server answered, whatever it said.
         for_all: Whether it would go wrong for every other question as well.
         retry_after: Seconds that the server asks to wait; None where it does not say.
     """
@@ -54,7 +55,7 @@ class Server:
     """A chat-completions endpoint.
 
     Redirects are not followed: the key, and the captions, go to the address that was named and nowhere else. Proxies
-    are those of the environment, but none for a server on this machine.
+    are those of the environment (``https_proxy``, ``no_proxy``), but none for a server on this machine.
 
     Args:
         config: Options of the judge.
@@ -68,13 +69,17 @@ class Server:
         # No handler for files, FTP or redirects: what an opener has no handler for, it refuses.
         self._opener = urllib.request.OpenerDirector()
         handlers: list[Any] = [
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(),
+            BoundedHandler(),
+            BoundedSecureHandler(),
             urllib.request.HTTPErrorProcessor(),
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.UnknownHandler(),
         ]
-        if urlsplit(self.url).hostname not in _OF_THIS_MACHINE:
+        parts = urlsplit(self.url)
+        proxied = parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parts.netloc)
+        #: Name of the variable with the proxy that requests go through; empty for none. What it holds may be secret.
+        self._proxy = f"{parts.scheme}_proxy" if proxied and not _is_of_this_machine(parts.hostname or "") else ""
+        if self._proxy:
             handlers.append(urllib.request.ProxyHandler())
         for one in handlers:
             self._opener.add_handler(one)
@@ -89,13 +94,12 @@ class Server:
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         request = urllib.request.Request(self.url, body, headers, method="POST")
-        deadline = time.monotonic() + self.config.timeout
         try:
             with self._opener.open(request, timeout=self.config.timeout) as response:
-                return answer_in(self._read(response, deadline), prefill)
+                return answer_in(self._read(response), prefill)
         except HTTPError as error:
             with error:
-                raise self._refused(error, deadline) from None
+                raise self._refused(error) from None
         except NoAnswer as error:
             raise Fault(self._plain(str(error))) from None
         except URLError as error:
@@ -103,7 +107,7 @@ class Server:
         except (OSError, http.client.HTTPException) as error:
             raise self._unreached(error) from None
 
-    def _read(self, response: IO[bytes], deadline: float) -> bytes:
+    def _read(self, response: IO[bytes]) -> bytes:
         """Read a body up to its end.
 
         Raises:
@@ -117,15 +121,13 @@ class Server:
             size += len(part)
             if size > MOST_BYTES:
                 raise Fault(f"the answer is longer than {MOST_BYTES >> 20} MiB", passing=False)
-            if time.monotonic() > deadline:
-                raise TimeoutError
         left = getattr(response, "length", None)
         if left:  # read1 does not tell a connection that broke from the end
             raise http.client.IncompleteRead(b"", left)
         return b"".join(parts)
 
-    def _refused(self, error: HTTPError, deadline: float) -> Fault:
-        said = self._said(error, deadline)
+    def _refused(self, error: HTTPError) -> Fault:
+        said = self._said(error)
         told = f"the server answered {error.code}{said}"
         if error.code in (401, 403):
             name = self.config.key_variable
@@ -139,10 +141,10 @@ class Server:
         passing = error.code in (408, 409, 425, 429) or error.code >= 500
         return Fault(told, passing=passing, retry_after=_seconds(error.headers.get("Retry-After")))
 
-    def _said(self, error: HTTPError, deadline: float) -> str:
+    def _said(self, error: HTTPError) -> str:
         """Return what the body of a refusal says, shortened."""
         try:
-            content = self._read(error, deadline) if error.fp is not None else b""
+            content = self._read(error) if error.fp is not None else b""
         except (Fault, OSError, http.client.HTTPException, ValueError):
             return ""
         text = content.decode("utf-8", "replace")
@@ -158,15 +160,16 @@ class Server:
 
     def _unreached(self, reason: object) -> Fault:
         if isinstance(reason, TimeoutError):
-            return Fault(f"no answer within {self.config.timeout:g} seconds")
+            return Fault(f"no answer within {self.config.timeout:g} seconds", reached=False)
         if isinstance(reason, ssl.SSLCertVerificationError):
             return Fault(f"the certificate of {self.url} is not trusted", passing=False, reached=False, for_all=True)
         if isinstance(reason, ConnectionRefusedError | socket.gaierror):
             why = "the connection is refused" if isinstance(reason, ConnectionRefusedError) else "no host of that name"
             hint = "start the server, change the judge's url, or answer from kept replies with offline: true"
-            return Fault(f"nobody answers at {self.url}: {why}; {hint}", reached=False, for_all=True)
+            through = f" through the proxy that {self._proxy} names" if self._proxy else ""
+            return Fault(f"nobody answers at {self.url}{through}: {why}; {hint}", reached=False, for_all=True)
         text = self._plain(str(getattr(reason, "strerror", None) or reason))
-        return Fault(f"the connection broke: {text or type(reason).__name__}")
+        return Fault(f"the connection broke: {text or type(reason).__name__}", reached=False)
 
     def _plain(self, text: str) -> str:
         """Return what a server says on one line, shortened, and without the key, which some repeat."""
@@ -180,6 +183,14 @@ def endpoint(url: str) -> str:
     base, mark, query = url.partition("?")
     base = base.partition("#")[0].rstrip("/")
     return (base if base.endswith("/chat/completions") else f"{base}/chat/completions") + mark + query
+
+
+def _is_of_this_machine(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", "localhost.localdomain"))
+    return address.is_loopback or address.is_unspecified
 
 
 def _seconds(text: str | None) -> float | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from regionkit.core.errors import DataError
 from regionkit.core.json_files import Loaded, load
-from regionkit.core.judging import Question
+from regionkit.core.judging import Place, Question
 from regionkit.core.replies import is_kept, read_replies
 
 _FORMS = (
@@ -29,6 +29,7 @@ class Recording:
         complete: Whether the file says all of the question, so that what it leaves out was not there.
         attempt: Number of the attempt; None where the file does not say.
         model: Whose reply it is; empty where the file does not say.
+        place: Which question about which sample it replies to; None where the file does not say.
     """
 
     prompt: str
@@ -37,6 +38,7 @@ class Recording:
     complete: bool = False
     attempt: int | None = None
     model: str = ""
+    place: Place | None = None
 
     def agrees(self, question: Question) -> bool:
         """Say whether this is a reply to that question, whose prompt is the same."""
@@ -53,6 +55,10 @@ class Recording:
 def collapsed(text: str) -> str:
     """Return a text with every run of white space as one space, and none at its ends."""
     return " ".join(text.split())
+
+
+#: Keys of which a record of a prompt and its reply has at least one.
+_PAIR = frozenset(("prompt", "reply", "response"))
 
 
 def read_recordings(path: Path) -> list[Recording]:
@@ -90,9 +96,9 @@ def _own(record: Mapping[str, Any]) -> Recording:
 def _recordings(loaded: Loaded) -> Iterator[Recording]:
     value = loaded.value
     if isinstance(value, Mapping) and any(isinstance(one, Mapping) for one in value.values()):
-        for name, record in value.items():  # figures and texts beside the records say nothing of single replies
-            if isinstance(record, Mapping):
-                yield from _evaluated(record, f"{loaded.name}: '{name[:60]}'")
+        for name, record in value.items():  # figures, texts and counts beside the records say nothing of replies
+            if isinstance(record, Mapping) and _PAIR & set(record):
+                yield from _evaluated(record, f"{loaded.name}: '{name[:60]}'", name)
     elif isinstance(value, Mapping) and set(value) & {"reply", "response"} and "prompt" in value:
         yield from _evaluated(value, loaded.name)
     elif isinstance(value, Mapping):
@@ -107,8 +113,8 @@ def _recordings(loaded: Loaded) -> Iterator[Recording]:
         raise DataError(f"{loaded.name}: this is no file of replies", _FORMS)
 
 
-def _evaluated(record: Mapping[str, Any], where: str) -> Iterator[Recording]:
-    """Yield the replies of a record: one prompt and its reply, or lists of both.
+def _evaluated(record: Mapping[str, Any], where: str, sample: str | None = None) -> Iterator[Recording]:
+    """Yield the replies of a record: one prompt and its reply, or lists of both, which may be those of a sample.
 
     Raises:
         DataError: It has no prompts, or not as many replies.
@@ -123,7 +129,8 @@ def _evaluated(record: Mapping[str, Any], where: str) -> Iterator[Recording]:
         raise DataError(f"{where}: prompts and replies must be two texts, or two lists of one length", _FORMS)
     for number, (one, other) in enumerate(zip(prompt, reply, strict=True), 1):
         if other is not None:  # nothing was said, and nothing is repeated
-            yield _heard(one, other, f"{where}, prompt {number}")
+            place = None if sample is None else Place(sample, number - 1, len(reply))
+            yield replace(_heard(one, other, f"{where}, prompt {number}"), place=place)
 
 
 def _heard(prompt: Any, reply: Any, where: str) -> Recording:

@@ -54,16 +54,18 @@ class DlcBenchConfig:
         pooling: ``instance`` is the mean over instances of the means over their questions, which the released code
             computes. ``question`` is the sum of all points over the sum of the most that there are, which the paper
             describes.
+        attempts: How often a question is asked whose reply cannot be read; the release asks once.
         max_tokens: Longest reply; models that think aloud need more.
     """
 
     judge: str | dict[str, Any]
     compat: Literal["paper", "reference"] = "paper"
     pooling: Literal["instance", "question"] = "instance"
+    attempts: int = 1
     max_tokens: int = 300
 
     def __post_init__(self) -> None:
-        _check(1, self.max_tokens)
+        _check(self.attempts, self.max_tokens)
 
 
 @dataclass(frozen=True)

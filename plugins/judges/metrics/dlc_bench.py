@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import fsum
 
 import numpy as np
 
 from regionkit.core.contracts import Sample, Score
 from regionkit.core.errors import DataError
-from regionkit.core.judging import Answer, Question, Unreadable, ask_all
+from regionkit.core.judging import Answer, Place, Question, ask_all
 from regionkit.plugins.judges.metrics.configs import DlcBenchConfig
-from regionkit.plugins.judges.metrics.dlc_questions import PROMPT, choice_in, prompt_of
+from regionkit.plugins.judges.metrics.dlc_questions import PROMPT, choice_of, prompt_of
 from regionkit.plugins.judges.metrics.dlc_records import SIDES, Item, items_of
 from regionkit.plugins.judges.metrics.judged import Floats, JudgedMetric, nothing_judged, ratio, version_of
 
 #: Columns of the statistics of each part.
 _PAIR, _BOTH = 2, 4
+#: Part -> type of its questions.
+_SIDE_OF = {"pos": SIDES[0], "neg": SIDES[1]}
 
 
 @dataclass(slots=True)
@@ -30,6 +33,7 @@ class _Instance:
         answered: Questions with a readable answer.
         asked: Questions, that of the class included.
         error: Why the first question that was lost has no answer.
+        lost: The same of each side.
     """
 
     points: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {side: [] for side in SIDES})
@@ -37,11 +41,16 @@ class _Instance:
     answered: int = 0
     asked: int = 0
     error: str = ""
+    lost: dict[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> bool:
         """Whether it has a part in the scores."""
         return self.recognised is not None and any(self.points.values())
+
+    def is_silent(self, side: str) -> bool:
+        """Say whether it has a part in the scores, and questions of a side, of which none has an answer."""
+        return self.counts and side in self.lost and not self.points[side]
 
 
 class DlcBench(JudgedMetric):
@@ -54,8 +63,9 @@ class DlcBench(JudgedMetric):
     ``recognition`` is the share of instances that are recognised, ``answered`` the share of all questions, that of the
     class included, whose answer could be read.
 
-    An instance without an answer to the question of the class is not judged, and counted as such. Negative points are
-    penalties, so that all scores but the last two may lie below 0.
+    An instance without an answer to the question of the class is not judged, and counted as such; one without any
+    answer to the questions of a side is not judged on that side. Negative points are penalties, so that all scores but
+    the last two may lie below 0.
 
     Source: Lian et al., Describe Anything, arXiv 2504.16072, section 5, and its released evaluation code.
     """
@@ -74,14 +84,19 @@ class DlcBench(JudgedMetric):
         items_of(sample)
 
     def ask(self, pairs: Sequence[tuple[Sample, str]]) -> Score:
-        """Ask all questions about all captions at once: each is asked one time, as in the release."""
+        """Ask all questions about all captions at once."""
         items = [items_of(sample) for sample, _ in pairs]
         questions = [
-            self._question(caption, item)
-            for (_, caption), several in zip(pairs, items, strict=True)
-            for item in several
+            Question(
+                prompt_of(caption, item.question, item.texts),
+                max_tokens=self.config.max_tokens,
+                place=Place(sample.id, number, len(several)),
+            )
+            for (sample, caption), several in zip(pairs, items, strict=True)
+            for number, item in enumerate(several)
         ]
-        answers = iter(ask_all(self.judge, questions, str))
+        reads = [partial(choice_of, choices=item.texts) for several in items for item in several]
+        answers = iter(ask_all(self.judge, questions, reads, self.config.attempts))
         found = [self._instance([(item, next(answers)) for item in several]) for several in items]
         if not any(one.counts for one in found):
             raise nothing_judged(self.name, (one.error for one in found))
@@ -99,21 +114,18 @@ class DlcBench(JudgedMetric):
         sides = [ratio(sums[:, at], sums[:, at + 1]) for at in (0, 2)]
         return (sides[0] + sides[1]) / 2
 
-    def _question(self, caption: str, item: Item) -> Question:
-        texts = [text for text, _ in item.choices]
-        return Question(prompt_of(caption, item.question, texts), max_tokens=self.config.max_tokens)
-
-    def _instance(self, answered: Sequence[tuple[Item, Answer[str]]]) -> _Instance:
+    def _instance(self, answered: Sequence[tuple[Item, Answer[int]]]) -> _Instance:
         """Count the points of an instance; the first question is that of the class."""
         one = _Instance(asked=len(answered))
         for item, answer in answered:
-            points, error = _points(item, answer)
-            if points is None:
-                one.error = one.error or error
-                if item.side and answer.value is not None and self.config.compat == "reference":
+            if answer.value is None:
+                one.error = one.error or answer.error
+                one.lost.setdefault(item.side, answer.error)
+                if item.side and answer.reply.strip() and self.config.compat == "reference":
                     one.points[item.side].append((0.0, item.most))
                 continue
             one.answered += 1
+            points = item.choices[answer.value][1]
             if not item.side:
                 one.recognised = points > 0
             else:
@@ -121,7 +133,7 @@ class DlcBench(JudgedMetric):
         if one.recognised is False:
             one.points = {side: [(min(0.0, got), most) for got, most in all_] for side, all_ in one.points.items()}
         if one.recognised is None:
-            one.error = f"nobody can tell whether the object is recognised: {_points(*answered[0])[1]}"
+            one.error = f"nobody can tell whether the object is recognised: {answered[0][1].error}"
         return one
 
     def _check_sides(self, items: Sequence[Sequence[Item]], found: Sequence[_Instance]) -> None:
@@ -150,7 +162,7 @@ class DlcBench(JudgedMetric):
             return float(bool(one.recognised)), 1.0
         if part == "avg":
             return (*self._rows("pos", one), *self._rows("neg", one))
-        points = one.points["positive" if part == "pos" else "negative"]
+        points = one.points[_SIDE_OF[part]]
         if not points:
             return 0.0, 0.0
         total = fsum(got for got, _ in points)
@@ -160,6 +172,13 @@ class DlcBench(JudgedMetric):
 
     def _part(self, part: str, found: Sequence[_Instance], lost: Mapping[int, str]) -> Score:
         rows = np.array([self._rows(part, one) for one in found], dtype=np.float64)
+        side = _SIDE_OF.get(part, "")
+        silent = {
+            at: f"no answer to its {side} questions: {one.lost[side]}"
+            for at, one in enumerate(found)
+            if one.is_silent(side)
+        }
+        lost = dict(sorted({**lost, **silent}.items()))
         judged = [at for at in range(len(found)) if part == "answered" or at not in lost]
         # A caption without questions of a side has no value of its own there; then nobody is given one.
         divided = rows[:, 1::2]
@@ -175,19 +194,4 @@ class DlcBench(JudgedMetric):
             prompt=version_of(PROMPT),
         )
         value = float(self.pool(part, rows.sum(0, keepdims=True))[0])
-        return Score(value, samples, told, statistics=rows, unjudged={} if part == "answered" else dict(lost))
-
-
-def _points(item: Item, answer: Answer[str]) -> tuple[float | None, str]:
-    """Return the points of an answer, or None and why there are none."""
-    if answer.value is None:
-        return None, answer.error
-    try:
-        choice = choice_in(answer.value, [text for text, _ in item.choices])
-        if choice is None:
-            raise Unreadable("it names no choice")
-        if choice >= len(item.choices):
-            raise Unreadable(f"its letter is beyond the {len(item.choices)} choices")
-    except Unreadable as error:
-        return None, f"the reply cannot be read: {error}"
-    return item.choices[choice][1], ""
+        return Score(value, samples, told, statistics=rows, unjudged={} if part == "answered" else lost)

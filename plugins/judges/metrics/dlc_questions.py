@@ -41,8 +41,8 @@ _NO_PLURALS = ("ss", "us", "is")
 #: Taken for a plural by the library that the released code asks.
 _TAKEN_FOR_PLURAL = ("wine glass",)
 #: Words that begin with a vowel's letter and a consonant's sound, and the other way round.
-_AS_CONSONANT = re.compile(r"e[uw]|onc?e\b|uni(?![nmd])|unimo|u[bcfghjkqrst][aeiou]")
-_AS_VOWEL = re.compile(r"hour(?!i)|heir|honest|hono")
+_AS_CONSONANT = re.compile(r"e[uw]|onc?e\b|uni(?![nmd])|unimo|u[bcfghjkqrst][aeiou]|us|u[.-]")
+_AS_VOWEL = re.compile(r"hour(?!i)|heir|honest|hono|[fhlmnrsx][.-]")
 
 
 def prompt_of(caption: str, question: str, choices: Sequence[str]) -> str:
@@ -70,6 +70,20 @@ def article(name: str) -> str:
     if _AS_VOWEL.match(word):
         return "an"
     return "an" if word[:1] in tuple("aeiou") and not _AS_CONSONANT.match(word) else "a"
+
+
+def choice_of(reply: str, choices: Sequence[str]) -> int:
+    """Return the choice that a reply names, counted from 0.
+
+    Raises:
+        Unreadable: It names none of them.
+    """
+    choice = choice_in(reply, choices)
+    if choice is None:
+        raise Unreadable("it names no choice")
+    if choice >= len(choices):
+        raise Unreadable(f"its letter is beyond the {len(choices)} choices")
+    return choice
 
 
 def choice_in(reply: str, choices: Sequence[str]) -> int | None:

@@ -33,6 +33,11 @@ class Item:
     side: str = ""
 
     @property
+    def texts(self) -> list[str]:
+        """The choices without their points."""
+        return [text for text, _ in self.choices]
+
+    @property
     def most(self) -> float:
         """The most points that it gives."""
         return max(points for _, points in self.choices)

@@ -123,22 +123,40 @@ def test_the_example_of_ones_own_data(tmp_path, monkeypatch):
     assert all(one["failed"] == 0 and one["cider-d"] > 3 for one in found["trials"])
 
 
-def test_a_table_of_six_tasks_has_an_interval_for_every_value():
-    shown = call("run", "mini", "--task", "image,box,trace,box-set,dense,ris", "--limit", 10).stdout
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in shown.splitlines() if line.startswith("|")
-    ]
-    for row in rows[2:]:
-        # An average precision has none; where METEOR is installed, dense captioning reports it.
-        values = [
-            cell
-            for name, cell in zip(rows[0], row, strict=True)
-            if "@" not in cell and "0" <= cell[:1] <= "9" and "map" not in name
-        ]
+SIX = ("image", "box", "trace", "box-set", "dense", "ris")
+
+
+def tables_of(shown):
+    """Return the Markdown tables of an output, each as its rows."""
+    blocks = [block.splitlines() for block in shown.split("\n\n") if block.startswith("|")]
+    return [[[cell.strip() for cell in line.strip("|").split("|")] for line in block] for block in blocks]
+
+
+def test_a_table_of_six_tasks_has_an_interval_for_every_value(monkeypatch, tmp_path):
+    command = ("run", "mini", "--task", ",".join(SIX), "--limit", 10, "--out", tmp_path)
+    shown = call(*command).stdout
+    ((header, _, *rows),) = tables_of(shown)
+    assert shown.startswith(
+        "Pipeline: backbone mini-dense, region_encoder patch-pool, bridge memory, decoder decap.\n\n|"
+    )
+    assert header == ["metric", *(f"{task}@mini" for task in SIX)]
+    for metric, *cells in rows:
+        values = [cell for cell in cells if cell != "-"]
         assert values
-        assert all(cell.endswith("]") and "[" in cell for cell in values)
-    assert [row[4] for row in rows[2:]] == [
-        f"{task}@mini" for task in ("image", "box", "trace", "box-set", "dense", "ris")
-    ]
+        # An average precision has none; where METEOR is installed, dense captioning reports it.
+        assert all("[" in cell and cell.endswith("]") for cell in values) or "map" in metric
     assert "In brackets: 95 % interval, bootstrap over scenes." in shown
     assert "Metrics of the tasks, since none were named: image@mini: bleu" in shown
+    report = (tmp_path / "results.md").read_text()
+    assert tables_of(report)[0] == [header, _, *rows]
+    for width in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        narrow = call(*command).stdout
+        found = tables_of(narrow)
+        assert len(found) == {80: 3, 120: 2}[width]
+        assert max(len(line) for line in narrow.splitlines() if line.startswith("|")) <= width
+        held = {(row[0], name): row[at] for block in found for row in block[2:] for at, name in enumerate(block[0])}
+        whole = {(row[0], name): row[at] for row in rows for at, name in enumerate(header)}
+        assert held.items() <= whole.items()
+        assert {value for value in whole.values() if "[" in value} <= set(held.values())
+        assert (tmp_path / "results.md").read_text() == report

@@ -92,8 +92,8 @@ def test_killed_at_random_moments(tmp_path, monkeypatch, kills):
         assert seen.items() <= kept.items(), "a finished trial was lost or run again"
         seen = kept
     assert len(seen) < 48
-    resumed = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, timeout=120)
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = CliRunner().invoke(commands.ablate, arguments)
+    assert resumed.exit_code == 0, resumed.output
     assert f"{48 - len(seen)} trials ran, {len(seen)} were done before" in resumed.stdout
     assert seen.items() <= finished(database).items()
 

@@ -260,9 +260,10 @@ def test_run_scores_one_pipeline(tmp_path):
     arguments = [path, "--data", "box@t-colours,point@t-colours", "--metrics", "noun-f1", "--seed", 3, "--limit", 2]
     result = call(commands.run, *arguments, "--set", "backbone.grid=2")
     assert result.exit_code == 0
-    rows = [line for line in result.stdout.splitlines() if line.startswith("| t-grid")]
-    assert [row.split("|")[5].strip() for row in rows] == ["box@t-colours", "point@t-colours"]
-    assert [row.split("|")[6].strip() for row in rows] == ["1.000 [1.000, 1.000]"] * 2
+    header, _, row = (line for line in result.stdout.splitlines() if line.startswith("|"))
+    assert [cell.strip() for cell in header.split("|")[1:-1]] == ["metric", "box@t-colours", "point@t-colours"]
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == ["noun-f1", *["1.000 [1.000, 1.000]"] * 2]
+    assert result.stdout.startswith("Pipeline: backbone t-grid, region_encoder ")
     assert "Colours prove nothing." in result.stdout
     assert list(tmp_path.iterdir()) == [path], "nothing is left behind without --out"
 

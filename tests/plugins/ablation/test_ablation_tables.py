@@ -48,6 +48,19 @@ def test_every_column_has_a_heading_and_one_without_words_is_left_away(tmp_path)
     assert header(ablate(tmp_path, bridged, "--plan"), "weights")[-1] == "trials"
 
 
+def test_what_all_rows_share_stands_above_them(tmp_path):
+    shown = ablate(tmp_path, GRID.replace("none, ", ""))
+    assert shown.startswith("In all rows: bridge t-shift.\n\n| region_encoder | data ")
+    one = ablate(tmp_path, GRID.replace("none, t-shift", "none").replace("t-pool, ", ""))
+    assert one.startswith("Pipeline: bridge none, region_encoder t-global (unbridged).\n\n| metric ")
+    wide, narrow = (ablate(tmp_path, GRID, columns=columns) for columns in ("200", "75"))
+    assert header(wide, "cider-d") == ["bridge", "region_encoder", "data", "cider-d", "noun-f1", "note"]
+    assert header(narrow, "cider-d") == ["bridge", "region_encoder", "data", "cider-d"]
+    assert header(narrow, "noun-f1") == ["bridge", "region_encoder", "data", "noun-f1"]
+    assert header(narrow, "note") == ["bridge", "region_encoder", "data", "note"]
+    assert header(ablate(tmp_path, GRID, columns="30"), "cider-d") == header(wide, "cider-d"), "cutting would not help"
+
+
 def test_what_stands_below_the_results_explains_them(tmp_path, monkeypatch):
     from regionkit.plugins.caption_metrics.words.terms import NounF1
 

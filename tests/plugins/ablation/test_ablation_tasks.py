@@ -15,7 +15,7 @@ from ablation_fakes import BASE, TEXT, Colours
 from click.testing import CliRunner
 
 from regionkit.core.contracts import Decoder, Sample, Score
-from regionkit.core.errors import ConfigError
+from regionkit.core.errors import ConfigError, RunFailed
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews
 from regionkit.core.plugin import hookimpl
 from regionkit.core.regions import Box
@@ -94,8 +94,15 @@ class Picky(ablation_fakes.Lengths):
     """Mean length of captions in characters; of every third sample it cannot make anything."""
 
     parts = ()
+    #: Whether whoever is asked answers nobody, a third of the time, or always.
+    mood = "busy"
 
     def compute(self):
+        if self.mood == "gone":
+            raise RunFailed("t-picky: nobody is there")
+        if self.mood == "well":
+            lengths = tuple(float(len(one.text)) for one in self.captions)
+            return Score(sum(lengths) / len(lengths), lengths, "t-picky|x")
         lengths = [float(len(one.text)) if at % 3 else float("nan") for at, one in enumerate(self.captions)]
         known = lengths[1::3] + lengths[2::3]
         lost = {at: "nobody answered" for at in range(0, len(lengths), 3)}
@@ -207,13 +214,44 @@ def test_a_task_prepares_samples_and_cleans_answers(tmp_path):
         pytest.param("{task: {name: riddle, x: 1}, name: t-pairs}", "task 'riddle' has no options", id="no-component"),
         pytest.param("{task: {name: quiz, loud: 1}, name: t-pairs}", "loud", id="option"),
         pytest.param("{task: {shout: true}, name: t-pairs}", "is no data set", id="no-name"),
-        pytest.param("vqa@t-pairs", "'t-pairs' has no task 'vqa'", id="not-posed"),
+        pytest.param("vqa@t-pairs", "'t-pairs' has no task 'vqa'\n  it has: quiz, box, riddle\n  data sets that",
+                     id="not-posed"),
+        pytest.param("quizz@t-pairs", "did you mean: quiz", id="misspelt"),
+        pytest.param("region@t-pairs", "did you mean: box\n", id="other-word"),
+        pytest.param("box@t-pairs/esay", "did you mean: easy", id="misspelt-split"),
+        pytest.param(
+            "{task: box, name: t-pairs, slpit: easy}", "slpit: unknown option\n  did you mean: split", id="key"
+        ),
+        pytest.param("{task: box, nam: t-pairs}", "it says no `name`\n  did you mean: name", id="no-data-set"),
+        pytest.param("{task: box, name: t-pairs, split: [easy]}", "write an entry for each", id="splits"),
     ],
-)
+)  # fmt: skip
 def test_mistakes_about_tasks(tmp_path, data, words):
     with pytest.raises(ConfigError) as error:
         plan_ablation(write(tmp_path, f"data: [{data}]\nmetrics: [t-lengths]\n"))
     assert words in str(error.value)
+
+
+def test_mistakes_of_task_and_data_set_are_told_together(tmp_path):
+    with pytest.raises(ConfigError) as error:
+        plan_ablation(write(tmp_path, "data:\n  - {task: {name: quiz, shoot: true}, name: t-pairs, scense: 2}\n"))
+    lines = [problem.where.rpartition(":")[2] for problem in error.value.problems]
+    assert [problem.path for problem in error.value.problems] == ["data.0.scense", "data.0.task.shoot"]
+    assert len(set(lines)) == 1
+
+
+def test_samples_are_looked_at_once_to_plan(tmp_path, monkeypatch):
+    looked = []
+    prepare = Quiz.prepare
+    monkeypatch.setattr(Quiz, "prepare", lambda self, sample: looked.append(sample.id) or prepare(self, sample))
+    plan = plan_ablation(write(tmp_path, "data: [{task: {name: quiz, skip: '0'}, name: t-pairs}]\nlimit: 2\n"
+                                         "metrics: [t-lengths]\n"))  # fmt: skip
+    (trial,) = plan.trials
+    # The first sample is looked at again, for what metrics need.
+    assert len(looked) - len(set(looked)) <= 4
+    samples = trial.selection.samples
+    assert [sample.id for sample in samples] == [samples[at].id for at in range(len(samples))]
+    assert len(samples) == len(list(samples)) == 6
 
 
 def test_without_metrics_each_task_reports_its_own(tmp_path):
@@ -241,6 +279,7 @@ def test_samples_that_were_not_judged_are_counted_and_end_the_run_with_status_1(
     assert "t-picky could not judge 3 samples; easy/0/0/box/0: nobody answered" in result.output
     (row,) = csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines())
     assert (row["t-picky-judged"], row["t-lengths-judged"], row["failed"]) == ("5", "8", "0")
+    assert "a judge that gave no reply is asked again when the same command is run again" in result.output
     assert "3 times: nobody answered" in (tmp_path / "out" / "results.md").read_text()
     with ResultStore(tmp_path / "out" / "results.sqlite") as store:
         (trial,) = store.trials()
@@ -253,6 +292,39 @@ def test_samples_that_were_not_judged_are_counted_and_end_the_run_with_status_1(
     assert "0 trials ran, 1 were done before" in again.stdout
     compared = CliRunner().invoke(root, ["compare", str(tmp_path / "out"), str(tmp_path / "out"), "--json"])
     assert json.loads(compared.stdout)["columns"]["t-picky"]["judged"] == 5
+
+
+def test_who_had_no_answer_is_asked_again_and_captions_are_not_written_again(tmp_path, monkeypatch):
+    text = "data: [quiz@t-pairs]\nmetrics: [t-picky, t-lengths]\nlimit: 2\n"
+    ablate(tmp_path, text, status=1)
+    before = (tmp_path / "out" / "results.csv").read_text()
+    monkeypatch.setattr(Picky, "mood", "gone")
+    still = ablate(tmp_path, text, status=1)
+    assert "(judged 5 of 8)" in still.stdout
+    assert (tmp_path / "out" / "results.csv").read_text() == before
+    monkeypatch.setattr(Picky, "mood", "well")
+    ASKED.clear()
+    again = ablate(tmp_path, text)
+    assert "0 trials ran, 1 were done before" in again.stdout
+    assert "judged" not in again.stdout
+    assert ASKED == []
+    with ResultStore(tmp_path / "out" / "results.sqlite") as store:
+        (trial,) = store.trials()
+        assert store.unjudged(trial.id) == {}
+        assert len(store.sample_scores(trial.id, "t-picky")) == 8
+        assert len(store.sample_scores(trial.id, "t-lengths")) == 8
+
+
+def test_a_metric_that_fails_takes_no_other_with_it_and_runs_again(tmp_path, monkeypatch):
+    text = "data: [quiz@t-pairs]\nmetrics: [t-picky, t-lengths]\nlimit: 2\n"
+    monkeypatch.setattr(Picky, "mood", "gone")
+    result = ablate(tmp_path, text, status=1)
+    assert "failed: t-picky: nobody is there" in result.output
+    (row,) = csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines())
+    assert (row["t-picky"], row["status"], row["reason"]) == ("", "failed", "t-picky: nobody is there")
+    assert float(row["t-lengths"]) > 0
+    monkeypatch.setattr(Picky, "mood", "well")
+    assert "1 trial ran, 0 were done before" in ablate(tmp_path, text).stdout
 
 
 def tokens(*lengths):

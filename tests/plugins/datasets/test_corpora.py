@@ -228,6 +228,7 @@ def test_damaged_and_exploding_packed_files(here: Path) -> None:
         texts("text-lines", file="blank.txt.gz")
 
 
+@pytest.mark.slow
 def test_six_hundred_thousand_captions_are_read_in_seconds() -> None:
     annotations = [{"image_id": n, "id": n, "caption": f"A man number {n} rides a horse."} for n in range(600_000)]
     Path("large.json").write_text(json.dumps({"annotations": annotations}))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from regionkit.core.errors import ConfigError, DataError
@@ -15,6 +16,7 @@ from regionkit.core.regions import Trace, WholeImage
 from regionkit.plugins.datasets.narratives.alignment import bind, pieces, spoken
 from regionkit.plugins.datasets.narratives.recording import Narrative, TracePoint, Utterance
 from regionkit.registry.assembly import build
+from regionkit.registry.cli import root as toolkit
 
 CAPTION = "In this image a dog, a red cat. There is grass and sky."
 
@@ -193,18 +195,26 @@ def test_endless_captions_do_not_hang() -> None:
     assert bound == sorted(bound)
 
 
-def test_pieces_without_a_point_are_named_and_stop_nothing(root: Path) -> None:
+def test_pieces_without_a_point_are_left_out_by_protocol(root: Path) -> None:
     traces = [[point(0.5, 0.5, 0.5), point(1.5, 0.5, 3.0)]]
     write(root, record(traces=traces))
     data = dataset(root)
     assert [one.id for one in data.samples("trace", "val")] == ["139/0/0"]
     where = root / "coco_val_localized_narratives.jsonl"
-    assert list(data.faults("trace", "val")) == [
+    assert list(data.faults("trace", "val")) == []
+    assert list(data.left("trace", "val")) == [
         f"{where}:1: no point was drawn in the picture during 'a red cat'",
         f"{where}:1: no point was drawn in the picture during 'There is grass and sky'",
     ]
-    assert data.disclaimer.startswith("2 records of trace@localized-narratives/val are left out")
+    assert data.disclaimer == "2 records of trace@localized-narratives/val are left out by protocol."
     assert len(dataset(root, on_bad="stop").samples("trace", "val")) == 1
+    chosen = ["--task", "trace", "--split", "val", "--set", f"root={root}", "--pictures", "0", "--json"]
+    result = CliRunner().invoke(toolkit, ["data", "verify", "localized-narratives", *chosen])
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["faults"], told["counts"][0]["left_out_by_protocol"]) == (0, [], 2)
+    assert told["notes"] == [
+        f"trace/val by protocol: 2 records, such as {where}:1: no point was drawn in the picture during 'a red cat'"
+    ]
 
 
 BAD = [
@@ -266,6 +276,8 @@ def test_files_come_in_parts_and_packed(root: Path) -> None:
                      "open_images/test/000026e7ee790996.jpg", id="open-images"),
         pytest.param("open-images", "train", "open_images_train_v6_localized_narratives.jsonl", "000026e7ee790996",
                      "open_images/train_0/000026e7ee790996.jpg", id="open-images-by-letter"),
+        pytest.param("open-images", "train", "open_images_train_v6_localized_narratives.jsonl", "000026e7ee790996",
+                     "open-images/train_0/000026e7ee790996.jpg", id="the-folder-of-open-images"),
         pytest.param("coco", "train", "coco_train_localized_narratives.jsonl", "9",
                      "coco/train2014/COCO_train2014_000000000009.jpg", id="coco-of-2014"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from regions_layouts import bitmap, dataset, picture, rectangle, write_json
 
-from regionkit.core.errors import DataError
+from regionkit.core.errors import DataError, MissingExtra
 from regionkit.core.region_io import run_lengths
 from regionkit.core.regions import Mask
 
@@ -156,14 +157,23 @@ def test_rows_of_ref_l4(ref_l4: Path) -> None:
 
 
 def test_ref_l4_as_it_is_released_is_parquet(ref_l4: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = ref_l4 / "ref-l4-val.parquet"
+    rows = [{key: row[key] for key in ROWS[2]} for row in ROWS]
+    parquet.write_table(pytest.importorskip("pyarrow").Table.from_pylist(rows), path)
+    (sample,) = dataset("ref-l4").samples("detail", "val")
+    assert (sample.id, sample.references, sample.region.corners) == ("3", ("a cup",), (0, 0, 30, 20))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"ref-l4-val.parquet: no Parquet after record 0: "):
+        dataset("ref-l4").samples("detail", "val")
+
+
+def test_ref_l4_in_parquet_says_what_reads_it(ref_l4: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (ref_l4 / "ref-l4-val.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match=r"reads rows of JSON, and .*ref-l4-val.parquet is parquet") as caught:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"a Parquet file, needs the package 'pyarrow'") as caught:
         dataset("ref-l4").samples("detail", "val")
-    assert "pandas.read_parquet" in caught.value.hints[0]
-    assert str(ref_l4 / "ref-l4-val.jsonl") in caught.value.hints[0]
-    (ref_l4 / "ref-l4-val.parquet").unlink()
-    with pytest.raises(DataError, match=r"needs ref-l4-val.jsonl or ref-l4-val.json or"):
-        dataset("ref-l4").samples("detail", "val")
+    assert caught.value.hints == ("install it with: pip install 'regionkit[parquet]'",)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ class Act:
     hang: bool = False
     cut: bool = False
     drop: bool = False
+    drip: bool = False
 
 
 def says(text: object) -> Act:
@@ -75,6 +76,10 @@ def serve(act: Callable[[dict[str, Any], int], Act]) -> Iterator[Bench]:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.close_connection = True
                 return
+            if done.drip:
+                self.close_connection = True
+                self._drip()
+                return
             self.send_response(done.status)
             for name, value in done.headers.items():
                 self.send_header(name, value)
@@ -82,6 +87,17 @@ def serve(act: Callable[[dict[str, Any], int], Act]) -> Iterator[Bench]:
             self.end_headers()
             self.wfile.write(done.body)
             self.close_connection = True
+
+        def _drip(self) -> None:
+            """Send headers without an end, a few bytes at a time, for as long as somebody reads them."""
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            for number in range(60):  # the reader allows a hundred
+                if bench.released.wait(0.05):
+                    return
+                try:
+                    self.wfile.write(f"X-{number}: y\r\n".encode())
+                except OSError:
+                    return
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -1,6 +1,7 @@
 """DLC-Bench: the released prompt and reader, and scores that are worked out by hand."""
 
 import json
+import math
 
 import pytest
 from judged_cases import GOLDEN, Scripted, sample, scored
@@ -75,6 +76,10 @@ def test_plural_classes_of_the_release(name):
         ("one-way sign", "a one-way sign"),
         ("horse", "a horse"),
         ("Orange", "an Orange"),
+        ("x-ray", "an x-ray"),
+        ("t-shirt", "a t-shirt"),
+        ("u-turn sign", "a u-turn sign"),
+        ("usb drive", "a usb drive"),
     ],
 )
 def test_articles(name, wanted):
@@ -182,6 +187,39 @@ def test_an_evaluation_file_is_replayed(tmp_path, chat):
     }
 
 
+def test_replies_by_order_are_found_whatever_the_caption(tmp_path):
+    path = tmp_path / "evaluation.json"
+    evaluation_file(path)
+    boat, cat = (sample(f"90{one.id}", (), **one.info) for one in (BOAT, CAT))
+    judge = RecordedJudge(RecordedConfig(str(path), "llama", "order"))
+    # One caption for both: their equal questions have a reply each.
+    score = scored(DlcBench(DlcBenchConfig("x"), judge), [boat, cat], ["elsewhere", "elsewhere"])
+    assert values(score) == {"avg": 0.3125, "pos": 0.375, "neg": 0.25, "recognition": 0.5, "answered": 1.0}
+    assert "judge=llama (replies by order)|" in score.signature
+    fewer = sample("902", (), **{**CAT.info, "questions": [SIZE, DOOR]})
+    score = scored(DlcBench(DlcBenchConfig("x"), judge), [boat, fewer, BOAT], ["elsewhere"] * 3)
+    assert values(score)["pos"] == 0.75
+    lost = "nobody can tell whether the object is recognised: evaluation.json holds"
+    assert score.unjudged == {
+        1: f"{lost} 4 replies for sample '902', of which 3 questions are asked",
+        2: f"{lost} no replies for sample '1'",
+    }
+
+
+def test_a_question_is_asked_again_where_its_reply_names_none_of_its_choices():
+    def script(question, attempt):
+        return "well" if "some size" in question.prompt and not attempt else reply_of(question)
+
+    assert values(judged(script))["answered"] == 1 - 2 / 8
+    assert values(judged(script, attempts=2))["answered"] == 1.0
+    # "C" is one of the choices of colour and size, and beyond those of the others.
+    score = judged(lambda question, attempt: reply_of(question) if attempt else "C", attempts=2)
+    assert values(score)["answered"] == 1.0
+    assert score.parts["recognition"].per_sample == (1.0, 0.0)
+    assert score.parts["pos"].per_sample == (-0.5, 0.0)
+    assert score.parts["neg"].per_sample == (1.0, -0.5)
+
+
 def spoiled(*words, reply="zzz"):
     """Reply as above, but with ``reply`` to the boat's questions that hold one of the words."""
 
@@ -193,7 +231,7 @@ def spoiled(*words, reply="zzz"):
     return script
 
 
-@pytest.mark.parametrize("reply", ["zzz", "", "e", "E. foo"])
+@pytest.mark.parametrize("reply", ["zzz", "e", "E. foo"])
 @pytest.mark.parametrize(("compat", "pos"), [("paper", 1.0), ("reference", 0.5)])
 def test_what_cannot_be_read_is_counted_and_left_out_or_0(reply, compat, pos):
     score = judged(spoiled("some size", reply=reply), compat=compat)
@@ -202,8 +240,9 @@ def test_what_cannot_be_read_is_counted_and_left_out_or_0(reply, compat, pos):
     assert score.unjudged == {}
 
 
-def test_what_was_never_answered_scores_0_in_no_mode():
-    score = judged(spoiled("some size", reply=None), compat="reference")
+@pytest.mark.parametrize("reply", [None, "", " "])
+def test_what_was_never_answered_scores_0_in_no_mode(reply):
+    score = judged(spoiled("some size", reply=reply), compat="reference")
     assert score.parts["pos"].per_sample == (1.0, 0.0)
     assert score.parts["answered"].per_sample == (3 / 4, 1.0)
 
@@ -221,8 +260,13 @@ def test_an_instance_without_recognition_is_not_judged(reply, compat):
 
 def test_a_side_without_answers_is_left_out_of_its_mean():
     score = judged(spoiled("a door"))
-    assert score.parts["neg"].value == -0.5
-    assert score.parts["neg"].per_sample is None
+    neg = score.parts["neg"]
+    assert neg.value == -0.5
+    assert neg.unjudged == {0: "no answer to its negative questions: the reply cannot be read: it names no choice"}
+    assert math.isnan(neg.per_sample[0])
+    assert neg.per_sample[1:] == (-0.5,)
+    assert "|n=1" in neg.signature
+    assert (score.unjudged, score.parts["pos"].unjudged) == ({}, {})
     assert score.parts["pos"].per_sample == (0.75, 0.0)
 
 

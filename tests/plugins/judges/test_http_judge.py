@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 
 import pytest
 from judge_server import Act, prompt_in, says, serve
@@ -10,7 +11,7 @@ from PIL import Image
 from regionkit.core.errors import RegionkitError
 from regionkit.core.judging import Question, Unreadable, ask_all
 from regionkit.plugins.judges.backends.configs import HttpConfig
-from regionkit.plugins.judges.backends.exchange import endpoint
+from regionkit.plugins.judges.backends.exchange import Server, endpoint
 from regionkit.plugins.judges.backends.http import HttpJudge
 
 BUSY = Act(429, b'{"error": {"message": "slow down"}}', {"Retry-After": "3600"})
@@ -69,11 +70,12 @@ def test_a_server_that_hangs_is_given_up_and_asked_again():
         pytest.param(Act(body=b'{"error": {"message": "no room"}}'), "has no choices: no room", id="error"),
         pytest.param(Act(body=b"{}", cut=True), "the connection broke: IncompleteRead", id="cut"),
         pytest.param(Act(hang=True), "no answer within 0.1 seconds (sent 3 times)", id="hangs"),
+        pytest.param(Act(drip=True), "no answer within 0.1 seconds (sent 3 times)", id="headers-drip"),
     ],
 )
 def test_what_lasts_is_counted_for_its_question_alone(act, reason):
     with serve(lambda body, count: act if prompt_in(body) == "bad" else says("1")) as bench:
-        answers = ask(bench.judge(timeout=0.1 if act.hang else 5.0), "good", "bad", "fine")
+        answers = ask(bench.judge(timeout=0.1 if act.hang or act.drip else 5.0), "good", "bad", "fine")
     assert [answer.value for answer in answers] == [1, None, 1]
     assert reason in answers[1].error
     assert sum(prompt_in(body) == "bad" for body in bench.bodies) == 3
@@ -128,6 +130,78 @@ def test_nobody_there_is_found_out_once_and_counted_for_all():
     (reason,) = {answer.error for answer in answers}
     assert "nobody answers at http://127.0.0.1" in reason
     assert "the connection is refused; start the server" in reason
+
+
+@pytest.mark.parametrize("act", [pytest.param(Act(drop=True), id="drops"), pytest.param(Act(hang=True), id="hangs")])
+def test_a_server_without_a_sign_of_life_is_given_up_after_one_question(act):
+    with serve(lambda body, count: act) as bench:
+        judge = bench.judge(workers=1, timeout=0.05 if act.hang else 5.0)
+        answers = ask(judge, *map(str, range(20)))
+        assert len(bench.bodies) == 3
+        assert all(one.error.endswith("; no further question was sent") for one in answers[1:])
+        ask(judge, "a", "b")  # the next batch: one question is sent, once
+        assert len(bench.bodies) == 4
+        bench.act = lambda body, count: BROKEN if count < 6 else says("1")
+        assert [one.value for one in ask(judge, "c", "d")] == [1, 1]  # it is back, and trusted again
+        assert len(bench.bodies) == 8
+
+
+@pytest.mark.parametrize("act", [pytest.param(BUSY, id="busy"), pytest.param(BROKEN, id="500")])
+def test_a_living_server_is_asked_every_question(act):
+    with serve(lambda body, count: act) as bench:
+        ask(bench.judge(workers=2, retries=0), *map(str, range(20)))
+    assert len(bench.bodies) == 20
+
+
+def test_one_question_on_which_a_living_server_hangs_does_not_cost_the_others():
+    with serve(lambda body, count: Act(hang=True) if prompt_in(body) == "3" else says("1")) as bench:
+        answers = ask(bench.judge(workers=1, timeout=0.05), *map(str, range(8)))
+    assert [answer.value for answer in answers] == [1, 1, 1, None, 1, 1, 1, 1]
+
+
+def test_whoever_stops_waits_for_no_server():
+    ended = threading.Event()
+
+    def act(body, count):
+        if count == 0:
+            return says("1")
+        bench.released.wait(5)
+        ended.set()
+        return says("1")
+
+    with serve(act) as bench:
+        asked = bench.judge(workers=2).ask([Question("a"), Question("b"), Question("c")])
+        next(asked)
+        asked.close()
+        assert not ended.is_set()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2", "[::1]", "0.0.0.0", "a.localhost"])
+def test_a_server_on_this_machine_is_asked_without_a_proxy(monkeypatch, host):
+    monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
+    config = HttpConfig(f"http://{host}:8000/v1", "toy")
+    assert Server(config, "")._proxy == ""
+
+
+def test_a_proxy_is_named_by_its_variable(monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://me:secret@127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    judge = HttpJudge(HttpConfig("http://judge.invalid/v1", "toy", retries=0))
+    (answer,) = ask(judge, "?")
+    assert answer.error.startswith(
+        "nobody answers at http://judge.invalid/v1/chat/completions through the proxy that http_proxy names: "
+        "the connection is refused"
+    )
+    monkeypatch.setenv("no_proxy", "judge.invalid")
+    assert Server(judge.config, "")._proxy == ""
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    with serve(lambda body, count: says("7")) as bench:
+        monkeypatch.setenv("http_proxy", bench.url.removesuffix("/v1"))
+        judge = HttpJudge(HttpConfig("http://judge.invalid/v1", "toy", retries=0))
+        assert ask(judge, "?")[0].value == 7
 
 
 def test_a_reply_that_ignores_the_form_is_asked_for_again_and_then_counted():
@@ -245,6 +319,7 @@ def test_addresses(url, wanted):
         pytest.param({"url": "http://me:pw@host/v1"}, "name and password cannot stand in the address", id="password"),
         pytest.param({"url": "http://host/\r\nX: y"}, "is no address", id="line-break"),
         pytest.param({"url": "http://host:99999/v1"}, "this is no address", id="port"),
+        pytest.param({"url": "http://host/v1?api_key=sk-123"}, "'api_key' in the address looks like", id="key-in-url"),
         pytest.param({"key_variable": "sk-123-abc"}, "this is no name of an environment variable", id="key"),
         pytest.param({"timeout": float("nan")}, "timeout: nan must be seconds", id="nan"),
         pytest.param({"workers": 0}, "workers: 0 must be", id="workers"),

@@ -7,7 +7,8 @@ from judged_cases import sample
 from toy_model import write_model
 
 from regionkit.core.judging import Question
-from regionkit.core.testing import Likeness, check_judge, check_metric
+from regionkit.core.testing import Likeness, Subject, check_judge, check_metric, failures
+from regionkit.core.testing.checks import checks_of
 from regionkit.plugins.judges.backends.configs import LocalConfig, RecordedConfig
 from regionkit.plugins.judges.backends.local import LocalJudge
 from regionkit.plugins.judges.backends.recorded import RecordedJudge
@@ -22,9 +23,21 @@ def test_judges_conform(conformance):
     conformance()
 
 
+def local(folder):
+    return LocalJudge(LocalConfig(str(folder), device="cpu"))
+
+
 def test_a_model_in_a_folder_conforms(tmp_path):
-    folder = write_model(tmp_path / "toy", positions=256)
-    check_judge(lambda: LocalJudge(LocalConfig(str(folder), device="cpu")))
+    folder = write_model(tmp_path / "toy", positions=80)
+    # But for the check that starts a process, which imports transformers again: 10 s.
+    names = [one.name for one in checks_of("judge") if one.name != "pickles"]
+    assert list(failures(Subject("judge", local(folder), make=lambda seed: local(folder)), names)) == []
+
+
+@pytest.mark.slow
+def test_a_model_in_a_folder_conforms_in_another_process_as_well(tmp_path):
+    folder = write_model(tmp_path / "toy", positions=80)
+    check_judge(lambda: local(folder))
 
 
 def test_a_file_of_replies_conforms(tmp_path):

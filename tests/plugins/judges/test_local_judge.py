@@ -16,7 +16,7 @@ from regionkit.plugins.judges.backends.local import LocalJudge
 GREEDY = [
     Question("hello", max_tokens=6),
     Question("a longer one " * 5, "sys", max_tokens=6),
-    Question("x", prefill="S"),
+    Question("x", prefill="S", max_tokens=6),
 ]
 DRAWN = [Question(text, temperature=1.0, top_p=0.9, max_tokens=6) for text in ("a", "b", "c d e f g")]
 

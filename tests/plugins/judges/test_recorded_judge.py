@@ -6,7 +6,7 @@ import json
 import pytest
 
 from regionkit.core.errors import DataError
-from regionkit.core.judging import Judge, Question, Reply, Unreadable, ask_all
+from regionkit.core.judging import Judge, Place, Question, Reply, Unreadable, ask_all
 from regionkit.core.replies import ReplyFile
 from regionkit.plugins.judges.backends.configs import RecordedConfig
 from regionkit.plugins.judges.backends.recorded import RecordedJudge
@@ -36,6 +36,10 @@ IN_PARTS = [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
         pytest.param(
             {"7": {"pred": "x", "prompt": ["a", "b c"], "response": ["1", "2"], "score": 1.0}, "avg_pos": 0.5},
             id="evaluation",
+        ),
+        pytest.param(
+            {"question_type_count": {"positive": 2}, "7": {"prompt": ["a", "b c"], "response": ["1", "2"]}},
+            id="evaluation-with-counts",
         ),
         pytest.param({"7": {"prompt": [IN_PARTS, "b c"], "response": ["1", "2"]}, "query": "q"}, id="messages"),
     ],
@@ -115,6 +119,18 @@ def test_a_file_that_the_toolkit_kept_is_handed_on(tmp_path):
     assert said(RecordedJudge(RecordedConfig(str(file), "two")), "a") == ["two: a 0"]
     with pytest.raises(DataError, match="no reply is of 'three'"):
         RecordedJudge(RecordedConfig(str(file), "three"))
+
+
+def test_replies_by_order_need_samples(tmp_path):
+    with pytest.raises(DataError, match="does not say which sample a reply is about, and match: order needs that"):
+        recorded(tmp_path / "r.json", {"a": "1"}, match="order")
+    judge = recorded(tmp_path / "s.json", {"7": {"prompt": ["a", "b"], "response": ["1", None]}}, match="order")
+    assert said(judge, "a", "c", Question("z", place=Place("7", 0, 2)), Question("z", place=Place("7", 1, 2))) == [
+        "1",
+        "s.json holds no reply to this question, which does not say its place",
+        "1",
+        "s.json holds no reply to question 2 of its sample",
+    ]
 
 
 def test_a_packed_file(tmp_path):

@@ -42,7 +42,7 @@ HOSTILE = {
 
 def test_the_form_of_json(tmp_path):
     found = scored(tmp_path, {**PREDICTIONS, "9": "x"})
-    assert list(found) == ["n", "scores", "missing", "extra", "refused", "unjudged"]
+    assert list(found) == ["n", "scores", "missing", "extra", "refused", "unjudged", "failed"]
     assert (found["n"], found["missing"], found["extra"], found["refused"]) == (4, [], ["9"], [])
     ((name, score),) = found["scores"].items()
     assert name == "cider-d"
@@ -204,7 +204,7 @@ def test_names_and_options_are_all_told_at_once(tmp_path):
         "error: --metrics: cider-d: named twice",
         "error: --set rogue.a=1: 'rogue' is none of --metrics",
         "error: --set: 'x' is not of the form METRIC.option=value",
-        "error: --metrics: cidr-d.name: no metric named 'cidr-d'",
+        "error: --metrics: no metric named 'cidr-d'",
         "error: --set cider-d.token: cider-d.token: unknown option",
     ]
     assert refused(tmp_path, PREDICTIONS, "--metrics", ",") == (

@@ -82,7 +82,7 @@ def test_a_sample_that_was_not_judged_is_counted_and_ends_with_status_1(tmp_path
     arguments = ("score", tmp_path / "p.json", "--references", tmp_path / "r.json", *METRIC)
     said = call(*arguments, status=1).stdout
     assert "4.3333 (judged 3 of 4)" in said
-    assert "1 caption not judged by t-words:\n  2: the judge gave no answer\n" in said
+    assert "1 caption not judged by t-words, t-words-pooled:\n  2: the judge gave no answer\n" in said
 
 
 def test_nothing_judged_is_no_score(tmp_path):
@@ -91,6 +91,19 @@ def test_nothing_judged_is_no_score(tmp_path):
     said = call("score", source, "--references", tmp_path / "r.json", *METRIC, status=1).stderr
     assert "metric 't-words' could judge none of 4 samples" in said
     assert "4 times: the judge gave no answer" in said
+
+
+def test_a_metric_that_can_say_nothing_takes_no_other_with_it(tmp_path):
+    source = write(tmp_path, "p.json", dict.fromkeys(PREDICTIONS, "?"))
+    write(tmp_path, "r.json", REFERENCES)
+    arguments = ("score", source, "--references", tmp_path / "r.json", "--metrics", "rouge-l,t-words")
+    found = json.loads(call(*arguments, "--json", status=1).stdout)
+    assert list(found["scores"]) == ["rouge-l"]
+    assert found["failed"]["t-words"].startswith("metric 't-words' could judge none of 4 samples")
+    said = call(*arguments, "--allow-missing", status=1)
+    assert "rouge-l" in said.stdout
+    assert "t-words says nothing: metric 't-words' could judge none of 4 samples" in said.stderr
+    assert "could judge none of 4" in call("compare", source, source, *arguments[2:], status=1).stderr
 
 
 def kept(folder, name, predictions, status=0):

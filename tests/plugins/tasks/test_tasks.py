@@ -111,6 +111,18 @@ def test_dense_captions_lose_stops_and_blanks_at_both_ends():
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
+        pytest.param({}, ("the man's dog, left of it", "..."), id="released"),
+        pytest.param({"process": False}, (" The man's dog, (left) of it.", "..."), id="as-it-is"),
+    ],
+)
+def test_expressions_are_scored_as_the_release_does(options, wanted):
+    sample = replace(PLAIN, references=(" The man's dog, (left) of it.", "..."), info={"overlaps": [1.0]})
+    assert task("ris", **options).prepare(sample) == replace(sample, references=wanted)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
         pytest.param({}, "Question: what's on the dog? Answer:", id="paper"),
         pytest.param({"compat": "reference"}, "Question: what's on the dog? Short answer:", id="reference"),
         pytest.param({"process": False}, "Question: What's on the Dog?! Answer:", id="unprocessed"),
