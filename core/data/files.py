@@ -120,7 +120,7 @@ class FileDataset(Dataset):
             if index.fault_count:
                 said.append(
                     f"{index.fault_count} records {of}: they cannot be used; "
-                    f"toolkit data verify {self.name} names them."
+                    f"toolkit data verify {self.name}{self._options()} names them."
                 )
             if index.left_count:
                 said.append(f"{index.left_count} records {of} by protocol.")
@@ -255,6 +255,12 @@ class FileDataset(Dataset):
             f"data set '{self.name}' needs {' or '.join(patterns)} in {root}, which is not there",
             f"where to get it: toolkit data list {self.name}",
         )
+
+    def _options(self) -> str:
+        """Return the options that are no defaults as a command line has them."""
+        fields = [(one, getattr(self.config, one.name)) for one in dataclasses.fields(self.config)]
+        given = [f" --set {one.name}={value}" for one, value in fields if value != one.default]
+        return "".join(given)
 
     def _rows(self, task: str, split: str) -> Iterator[Line | Fault | Left]:
         """Yield what the records come to; with ``on_bad: stop`` the first fault is raised.

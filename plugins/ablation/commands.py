@@ -85,20 +85,23 @@ def run(context: click.Context, /, pipeline: str, out: Path | None, **options: A
     """Score PIPELINE, a preset's name or a YAML file, on data sets: an ablation of one pipeline.
 
     `--task image,box` asks these tasks of the mini-world, or of the data set that --on names; --data names task and
-    data set together. Both may be given.
+    data set together. Both may be given. --set changes an option of the pipeline (bridge.temperature=0.05), of a
+    metric (clair.judge.name=http), of every data set (data.root=DIR) or of every task (task.prompt=...).
 
     Ends with status 1 if a sample failed or could not be judged, with 2 for a mistake in the pipeline or a flag.
     """
+    from regionkit.plugins.ablation.overrides import laid_over
     from regionkit.plugins.ablation.planning import plan_ablation
     from regionkit.registry.document import Document, check_reader, read_pipeline
 
-    asked, where = _asked(context, options)
-    base = read_pipeline(pipeline, options["overrides"])
+    words, where = _asked(context, options)
+    asked = laid_over(options["overrides"], words, _words(options["metrics"] or ""))
+    base = read_pipeline(pipeline, asked.pipeline)
     check_reader(base, "")
     data: dict[str, Any] = {
         "base": base.data,
-        "data": asked,
-        "metrics": _words(options["metrics"] or ""),
+        "data": asked.data,
+        "metrics": asked.metrics,
         "seeds": list(options["seeds"] or (0,)),
         "split": options["split"],
         "limit": options["limit"],

@@ -61,10 +61,9 @@ def _read_mapping(entry: Mapping[Any, Any], path: str, problem: Callable[..., No
     lost = next((key for key in ("task", "name") if not entry.get(key)), "")
     if lost or not asked.get("name"):
         told = f"it says no `{lost}`" if lost else "its task has no `name`"
-        close = (
-            [did_you_mean(str(key), [lost]) for key in entry if key not in ("task", "name", "split")] if lost else []
-        )
-        problem(path, f"this is no data set: {told}", *close, _FORMS)
+        meant = [str(key) for key in entry if lost and did_you_mean(str(key), [lost]) and key != lost]
+        place = f"{path}.{meant[0]}" if meant else path
+        problem(place, f"this is no data set: {told}", did_you_mean(meant[0], [lost]) if meant else "", _FORMS)
         return None
     if not isinstance(split, str | int):
         problem(f"{path}.split", f"'{split}' is no name of a split", "for several splits write an entry for each")

@@ -121,17 +121,18 @@ def _counted(part: Part, folder: Path | None, task: str | None, split: str | Non
     """
     dataset = built(part)
     held = states(part.spec, folder)
-    found = []
+    found, untold = [], []
     for one in counts(part, dataset, chosen_of(part.spec, dataset, task, split)):
         asked = task is not None or split is not None or one.expected is not None
         if one.error is not None and split is None and missing_of(held, one.split):
-            continue  # what is missing is told once, by its file
+            untold.append(one)  # what is missing is told once, by its file
+            continue
         if one.error is not None or one.samples or asked:
             found.append(one)
     used = [one for one in found if one.error is None]
     if used and not part.spec.release:  # a file of the user's own need not hold every task
         return used
-    return found
+    return found if used else [*found, *untold]  # where nothing can be read, every reason counts
 
 
 def _as_json(
@@ -166,7 +167,7 @@ def _show(part: Part, folder: Path | None, done: list[Placed], missing: list[Dat
     if used:
         click.echo(("\n" if folder is not None else "") + table(used))
     for count in used:
-        show_left_out(part.name, count)
+        show_left_out(part, count)
     faults = [count.fault for count in used if count.fault]
     if faults:
         click.echo("not as released:")
@@ -175,8 +176,8 @@ def _show(part: Part, folder: Path | None, done: list[Placed], missing: list[Dat
     _show_errors([count for count in found if count.error is not None])
     if not used:
         click.echo(f"error: nothing of '{part.name}' can be read yet", err=True)
-        if folder is not None:
-            click.echo(f"  hand over what you downloaded with: toolkit data import {part.name} --from PATH", err=True)
+        if folder is not None and missing:
+            click.echo(f"  hand over what is missing with: toolkit data import {part.name} --from PATH", err=True)
 
 
 def _show_errors(failed: list[Count]) -> None:
@@ -195,7 +196,7 @@ def _show_errors(failed: list[Count]) -> None:
         click.echo(f"    {hint}")
 
 
-def show_left_out(name: str, count: Count) -> None:
+def show_left_out(part: Part, count: Count) -> None:
     """Print the first records that cannot be used."""
     if not count.left_out:
         return
@@ -204,6 +205,6 @@ def show_left_out(name: str, count: Count) -> None:
         click.echo(f"  {line}")
     more = len(count.left_out) - _SHOWN
     if more > 0:
-        click.echo(
-            f"  and {more:,} more, all with: toolkit data verify {name} --task {count.task} --split {count.split}"
-        )
+        given = "".join(f" --set {key}={getattr(part.config, key)}" for key in sorted(part.given))
+        which = f"--task {count.task} --split {count.split}{given}"
+        click.echo(f"  and {more:,} more, all with: toolkit data verify {part.name} {which}")

@@ -407,8 +407,10 @@ def test_nothing_can_be_read_yet(home):
     assert result.exit_code == 1
     assert result.stderr == (
         "error: nothing of 'zoo' can be read yet\n"
-        "  hand over what you downloaded with: toolkit data import zoo --from PATH\n"
+        "  hand over what is missing with: toolkit data import zoo --from PATH\n"
     )
+    told = result.stdout.partition("cannot be read:\n")[2]
+    assert "records/val.json" in told, "every reason counts where nothing can be read"
 
 
 def test_a_users_own_jsonl_is_indexed(home):

@@ -15,8 +15,8 @@ from regionkit.plugins.datasets.regions.region_files import COCO_PLACES, RegionF
 class RefL4(RegionFiles):
     """Boxes with expressions of 24 words on average (Chen et al., arXiv 2406.16866).
 
-    The release is Parquet (extra ``parquet``) with ``file_name``, ``height``, ``width``, ``caption`` and ``bbox``: corner
-    and size. The same rows are read as JSON, a list or one a line.
+    The release is Parquet (extra ``parquet``), rows of ``file_name``, ``height``, ``width``, ``caption`` and ``bbox``,
+    which is corner and size. The same rows are read as JSON, a list or one a line.
     """
 
     name: ClassVar[str] = "ref-l4"

@@ -75,7 +75,7 @@ class Refer(RegionFiles):
     def entries(self, task: str, split: str) -> Iterator[Entry]:
         """Yield expression by expression for ``ris``, object by object otherwise; nothing in the pickle is run."""
         path, instances, *_ = self.sources(task, split)
-        refs = _refs(path)
+        refs = _refs(path, self.name)
         self._instances = _read_instances(instances)
         for number, ref in enumerate(refs):
             place = f"{path}: record {number + 1}"
@@ -215,7 +215,7 @@ def _mask_of(found: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     return mask_record(found["segmentation"], height, width)
 
 
-def _refs(path: Path) -> list[Any]:
+def _refs(path: Path, name: str) -> list[Any]:
     """Return the records of a pickle of expressions, without running what else may be in it.
 
     Raises:
@@ -224,7 +224,7 @@ def _refs(path: Path) -> list[Any]:
     try:
         refs = read_pickle(path)
     except WeightsError as error:
-        raise DataError(error.message, "where to get the file again: toolkit data list") from None
+        raise DataError(error.message, f"where to get the file again: toolkit data list {name}") from None
     if not isinstance(refs, list):
         raise DataError(f"{path}: the pickle holds a {type(refs).__name__}, and a list of expressions is expected")
     return refs

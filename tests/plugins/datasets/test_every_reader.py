@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from damage import damage
-from official_layouts import LAYOUTS
+from dataset_layouts import LAYOUTS
 
 from regionkit.core.contracts import Dataset
 from regionkit.core.data.files import FileDataset
