@@ -146,14 +146,16 @@ def opening(plan: AblationPlan, todo: Sequence[Trial]) -> str:
 
 def outcome(result: TrialResult) -> str:
     """Return the scores of a trial on one line, or why it failed."""
-    if result.status == "failed":
-        return "failed: " + " ".join(result.reason.split())
+    failed = "failed: " + " ".join(result.reason.split()) if result.status == "failed" else ""
+    if failed and not result.metrics:
+        return failed
     taken = len(result.samples) - result.failed
     scores = ", ".join(
         f"{metric.metric} {metric.value:.3f}{coverage(taken - len(metric.unjudged), taken)}"
         for metric in result.metrics
     )
-    return scores + (f", {result.failed} of {len(result.samples)} samples failed" if result.failed else "")
+    lost = f", {result.failed} of {len(result.samples)} samples failed" if result.failed else ""
+    return scores + lost + (f"; {failed}" if failed else "")
 
 
 def eta(start: float, done: int, total: int) -> str:

@@ -19,7 +19,8 @@ from regionkit.registry.assembly import component_class
 Interval = tuple[float, float]
 Floats = NDArray[np.float64]
 
-#: Intervals that were drawn, by store and trials: a trial that has ended well never changes.
+#: Intervals that were drawn, by store and trials: once a run has judged again what was left unjudged, a trial that has
+#: ended well never changes.
 _DRAWN: WeakKeyDictionary[ResultStore, dict[tuple[str, ...], dict[str, Interval]]] = WeakKeyDictionary()
 
 
@@ -31,11 +32,12 @@ def intervals_of(store: ResultStore, trials: Sequence[str]) -> dict[str, Interva
     """
     drawn = _DRAWN.setdefault(store, {})
     key = tuple(trials)
-    if key not in drawn:
-        if any((held := store.trial(trial)) is None or held[0] != "done" for trial in trials):
-            return {}
-        drawn[key] = _intervals(store, trials)
-    return drawn[key]
+    if key in drawn:
+        return drawn[key]
+    found = _intervals(store, trials) if all(store.scores(trial) for trial in trials) else {}
+    if all((held := store.trial(trial)) is not None and held[0] == "done" for trial in trials):
+        drawn[key] = found
+    return found
 
 
 def _intervals(store: ResultStore, trials: Sequence[str]) -> dict[str, Interval]:

@@ -59,3 +59,9 @@ def test_own_pictures_are_run_on_from_the_command_line(tmp_path, monkeypatch):
     wrong = call(root, [*command, "--set", "data.fil=own/regions.jsonl"])
     assert wrong.exit_code == 2
     assert "did you mean: file" in wrong.stderr
+
+
+def test_a_metric_without_its_judge_says_what_to_type():
+    result = CliRunner().invoke(root, ["run", "mini", "--data", "box@mini", "--metrics", "clair"])
+    assert result.exit_code == 2
+    assert "for example --set clair.judge.name=http; see: toolkit show http" in result.stderr

@@ -319,10 +319,10 @@ def test_a_metric_that_fails_takes_no_other_with_it_and_runs_again(tmp_path, mon
     text = "data: [quiz@t-pairs]\nmetrics: [t-picky, t-lengths]\nlimit: 2\n"
     monkeypatch.setattr(Picky, "mood", "gone")
     result = ablate(tmp_path, text, status=1)
-    assert "failed: t-picky: nobody is there" in result.output
+    assert "t-lengths-score -1.000; failed: t-picky: nobody is there" in result.output
     (row,) = csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines())
     assert (row["t-picky"], row["status"], row["reason"]) == ("", "failed", "t-picky: nobody is there")
-    assert float(row["t-lengths"]) > 0
+    assert float(row["t-lengths-low"]) <= float(row["t-lengths"]) <= float(row["t-lengths-high"])
     monkeypatch.setattr(Picky, "mood", "well")
     assert "1 trial ran, 0 were done before" in ablate(tmp_path, text).stdout
 
