@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NamedTuple
 
 from regionkit.core.data.files import FileDataset
-from regionkit.core.data.records import BAD_RECORD, Entry, Fault, StoredSample, Unusable, fault_of
+from regionkit.core.data.records import BAD_RECORD, Entry, Fault, Left, StoredSample, Unusable, fault_of
 from regionkit.core.data.streams import json_lines
 from regionkit.core.errors import DataError
 from regionkit.plugins.datasets.narratives.localized import trace_record
@@ -129,8 +129,8 @@ class VideoLocalizedNarratives(FileDataset):
             )
         return found
 
-    def entries(self, task: str, split: str) -> Iterable[Entry | Fault]:
-        """Yield what samples are made of."""
+    def entries(self, task: str, split: str) -> Iterable[Entry | Fault | Left]:
+        """Yield what samples are made of, and what was said while nothing was drawn."""
         for path in self.sources(task, split):
             for entry in json_lines(path):
                 if isinstance(entry, Fault):
@@ -141,7 +141,8 @@ class VideoLocalizedNarratives(FileDataset):
                 except BAD_RECORD as error:
                     yield fault_of(entry.place, error)
                     continue
-                yield from (Entry(entry.place, part) for part in parts)
+                for part in parts:
+                    yield Left(entry.place, part) if isinstance(part, str) else Entry(entry.place, part)
 
     def read(self, task: str, split: str, entry: Entry) -> Iterable[StoredSample]:
         """Make a sample.
@@ -153,7 +154,8 @@ class VideoLocalizedNarratives(FileDataset):
         region = trace_record(part.points, self.size(part.image_id))
         return [StoredSample(part.id, part.image_id, region, (part.text,), part.info)]
 
-    def _parts(self, record: Any, split: str) -> list[_Part]:
+    def _parts(self, record: Any, split: str) -> list[_Part | str]:
+        """Return the parts of a record, and why there is none of something that was said."""
         if not isinstance(record, Mapping):
             raise Unusable("a narrative is a JSON object")
         dataset = text_of(record, "dataset_id")
@@ -166,14 +168,23 @@ class VideoLocalizedNarratives(FileDataset):
         for name in (video, *keyframes):
             _check_inside(name)
         actors = [read_actor(one, self.config.time_base, len(keyframes)) for one in record["actor_narratives"]]
-        found = []
+        found: list[_Part | str] = []
         for number, actor in self._chosen(actors):
-            for (keyframe, segment, text), points in self._groups(actor).items():
+            groups = self._groups(actor)
+            drawn = {segment for _, segment, _ in groups}
+            silent = [actor.caption[first:behind] for at, (first, behind) in enumerate(actor.nouns) if at not in drawn]
+            if self.config.unit == "segment":
+                found += [f"{actor.name[:40]}: nothing was drawn during '{text[:60]}'" for text in silent]
+            elif not groups:
+                found.append(f"{actor.name[:40]}: nothing was drawn")
+            for (keyframe, segment, text), points in groups.items():
                 name = f"{dataset}/{record['vidln_id']}/{number}/{keyframe}" + f"/{segment}" * (segment >= 0)
                 inside = tuple(one for one in points if one.inside)
                 if inside:
                     info = {"actor": actor.name, "keyframe": keyframe}
                     found.append(_Part(name, f"{video}/{keyframes[keyframe]}", text, inside, info))
+                else:
+                    found.append(f"{actor.name[:40]}: no point in keyframe {keyframe} lies in it")
         return found
 
     def _chosen(self, actors: Sequence[Actor]) -> Iterator[tuple[int, Actor]]:

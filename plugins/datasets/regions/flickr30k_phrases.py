@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from regionkit.core.data.records import Entry, Fault, StoredSample, Unusable
+from regionkit.core.data.records import Entry, Fault, Left, StoredSample, Unusable
 from regionkit.core.data.streams import text_lines
 from regionkit.core.errors import DataError
 from regionkit.plugins.datasets.regions.boxes import from_corners
@@ -64,11 +64,15 @@ class Flickr30kPhrases(RegionFiles):
             else:
                 yield Fault(f"{listed}:{number}", "this line is no number of a picture")
 
-    def read(self, task: str, split: str, entry: Entry) -> Iterator[StoredSample]:
-        """Make a sample of a phrase, none where it has no box, or several and those are left out."""
+    def read(self, task: str, split: str, entry: Entry) -> Iterator[StoredSample | Left]:
+        """Make a sample of a phrase; one that has no box, or several and those are left out, is counted as such."""
         image, at, drawn, phrase, sentence = entry.value
         boxes = drawn.boxes.get(phrase["entity"], [])
-        if not boxes or (len(boxes) > 1 and self.config.several == "leave-out"):
+        if not boxes:
+            yield Left(entry.place, "no box was drawn around what it speaks of")
+            return
+        if len(boxes) > 1 and self.config.several == "leave-out":
+            yield Left(entry.place, f"{len(boxes)} boxes were drawn around what it speaks of")
             return
         image_id = f"{image}.jpg"
         size = self.sized(image_id, drawn.height, drawn.width)

@@ -108,6 +108,12 @@ def test_noun_segments_have_what_was_drawn_during_their_words(
     samples = dataset(sample, unit="segment", time_base=time_base).samples("trace", "train")
     assert (len(samples), sum(len(one.region.points) for one in samples)) == (count, points)
     assert by_hand(begin_of) == count
+    segments = {tuple(one.id.split("/")[k] for k in (0, 1, 2, 4)) for one in samples}
+    silent = dataset(sample, unit="segment", time_base=time_base).left("trace", "train")
+    never = [one for one in silent if ": nothing was drawn during '" in one]
+    assert len(segments) + len(never) == sum(
+        len(actor["noun_segments"]) for record in records() for actor in record["actor_narratives"]
+    )
     tiger = [one for one in samples if one.id.startswith("OVIS_train/1/0/")]
     assert {one.references[0] for one in tiger} <= {"tiger", "stripes"}
 

@@ -100,6 +100,9 @@ def test_phrases_with_their_boxes(folder: Path) -> None:
 def test_phrases_of_several_boxes(folder: Path, several: str, kinds: list[str]) -> None:
     found = dataset("flickr30k-phrases", several=several).samples("phrase", "test")
     assert [one.region.kind for one in found] == kinds
+    left = dataset("flickr30k-phrases", several=several).left("phrase", "test")
+    assert sum("boxes were drawn around what it speaks of" in one for one in left) == 3 - len(kinds)
+    assert all(": phrase " in one for one in left)
     if several == "hull":
         assert found[0].region.corners == (0, 0, 50, 40)
 
