@@ -285,7 +285,7 @@ def _fillers(spec: ComponentSpec, place: str, path: str, option: str) -> tuple[s
     names = get_registry().names(kind) if kind in KINDS else []
     if not names:
         return ()
-    called = spec.name if place == "--metrics" else path  # wherever a metric stands in a list
+    called = spec.name if place == "--metrics" and "." in path else path  # wherever a metric stands in a list
     flag = place.startswith("--") and "." not in called
     how = f"--set {called}.{option}.name={names[0]}" if flag else f"{option}: {{name: {names[0]}, ...}} in a YAML file"
     return (f"{plural(kind)} are: {', '.join(names)}; for example {how}; see: toolkit show {names[0]}",)

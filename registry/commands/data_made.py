@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from regionkit.registry.commands.data_options import built, data_part, given_opt
 
 #: Says beside the data what made them, so that they can be verified later.
 CARD = "dataset.json"
+#: Most counts that stand on one line.
+_ON_ONE_LINE = 3
 
 
 @click.command()
@@ -60,8 +62,22 @@ def make(
     if as_json:
         click.echo(json.dumps(card | {"out": str(out)}))
         return
-    held = ", ".join(f"{number:,} {word}" for word, number in card["counts"].items()) or "nothing"
-    click.echo(f"{out}: {held} of {name}, split {split}, seed {seed}")
+    _show(f"{name}, split {split}, seed {seed}", out, card["counts"])
+
+
+def _show(what: str, out: Path, counts: Mapping[str, int]) -> None:
+    """Say how many there are of what: on one line, or on one each where a builder has more to report."""
+    if len(counts) <= _ON_ONE_LINE:
+        held = ", ".join(f"{number:,} {word}" for word, number in counts.items()) or "nothing"
+        click.echo(f"{out}: {held} of {what}")
+        return
+    click.echo(f"{out}: {what}")
+    for word, number in counts.items():
+        if number:
+            click.echo(f"{number:>12,} {word}")
+    none = [word for word, number in counts.items() if not number]
+    if none:
+        click.echo(f"{'none':>12} {', '.join(none)}")
 
 
 @contextmanager
