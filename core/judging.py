@@ -106,12 +106,14 @@ class Judge(Component, ABC):
         keeps: Whether replies are kept on disk and found again; a judge that reads a file has no need to.
         sees: Whether it takes pictures.
         places: Whether it looks at the place of a question; equal questions at several places are asked each then.
+        content: Hash of the file that it answers from, where it does: another file is another judge, whoever spoke.
     """
 
     identity: str
     keeps: bool = True
     sees: bool = False
     places: bool = False
+    content: str = ""
 
     @abstractmethod
     def ask(self, questions: Sequence[Question], attempt: int = 0) -> Iterator[tuple[int, Reply]]:

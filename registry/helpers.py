@@ -88,7 +88,8 @@ class Helpers:
             return {**part.to_dict(), **({"sha256": self.hashes[role]} if role in self.hashes else {})}
         judge: Any = self.built[role]
         options = {"name": part.name} if judge.keeps else part.to_dict()
-        return {**options, "identity": judge.identity, "sees": judge.sees}
+        content = {"content": judge.content} if judge.content else {}
+        return {**options, "identity": judge.identity, "sees": judge.sees, **content}
 
     def join(self, context: BuildContext) -> BuildContext:
         """Return a context that has the helpers, too; what it holds in a role already stays."""

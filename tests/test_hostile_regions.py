@@ -80,6 +80,7 @@ def test_files_of_regions(tmp_path: Path) -> None:
     assert region_io.parse_trace(str(tmp_path / "mark.txt")) == Trace(((1, 2), (3, 4)))
 
 
+@pytest.mark.slow
 def test_a_trace_of_a_million_points_is_read_and_pooled() -> None:
     trace = region_io.read_record({"trace": [[n % 100, n % 90] for n in range(1_000_000)]}, Path())
     frame = Frame.squash((100, 90), (224, 224), (14, 14))

@@ -221,6 +221,7 @@ TARS = [pytest.param(kind, id=kind) for kind in ("tar", "tar.gz")]
 
 @pytest.mark.parametrize("kind", TARS)
 @pytest.mark.parametrize("member", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.slow
 def test_a_tar_whose_headers_are_megabytes_is_refused_before_they_are_read(tmp_path, kind, member):
     path = written_tar(tmp_path / f"in.{kind}", pax("x", record("comment", "z" * (40 << 20)), member))
     tracemalloc.start()

@@ -210,6 +210,7 @@ def regionkit_components():
 """
 
 
+@pytest.mark.slow
 def test_a_single_file_is_a_plugin_too(check, write):
     folder = write(**{"lone_texts.py": FILE, "lone_code.py": CODE})
     result = check(folder / "lone_texts.py", "--json")

@@ -47,7 +47,8 @@ class RecordedJudge(Judge):
         elif len(models) > 1:
             told = f"models there: {', '.join(models)}; choose one with the judge's option model"
             raise DataError(f"{path}: holds replies of {len(models)} models", told)
-        self.identity = config.model or (models[0] if models else f"{path.name}@{sha256_of(path)[:_DIGITS]}")
+        self.content = sha256_of(path)[:_DIGITS]
+        self.identity = config.model or (models[0] if models else f"{path.name}@{self.content}")
         self.places = config.match == "order"
         if self.places:
             self.identity += " (replies by order)"  # they may have been given to other captions

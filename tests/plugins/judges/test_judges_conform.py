@@ -65,3 +65,14 @@ def test_a_metric_is_built_with_the_judge_that_its_option_names(tmp_path):
     metric = MetricRef("clair", part).build(None)
     assert metric.judge.identity == "toy"
     assert dict(metric.judge.ask([Question("a")]))[0].text == "b"
+
+
+def test_a_file_of_other_replies_makes_another_trial(tmp_path):
+    told = []
+    for reply in ("b", "c"):
+        path = tmp_path / "replies.json"
+        path.write_text(json.dumps({"a": reply}))
+        part = fill("metric", {"name": "clair", "judge": {"name": "recorded", "file": str(path), "model": "toy"}})
+        told.append(MetricRef("clair", part).to_dict()["judge"])
+    assert told[0]["identity"] == told[1]["identity"] == "toy"
+    assert told[0]["content"] != told[1]["content"]
