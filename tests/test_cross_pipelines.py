@@ -141,6 +141,7 @@ def compare() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_the_comparison_has_a_row_for_each_and_draws_them(
     compare: ModuleType, trained: dict[str, TrainingPlan], tmp_path: Path
 ) -> None:

@@ -113,7 +113,7 @@ def check(path: Path, content: bytes) -> str:
     return result.output
 
 
-@pytest.mark.parametrize("chunk", range(2))
+@pytest.mark.parametrize("chunk", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_flipped_cut_and_repeated_bytes(chunk: int, place: Path) -> None:
     @ONE_MANY
     @given(st.sampled_from(TEXTS[chunk::2]), st.data())
@@ -137,7 +137,7 @@ def test_flipped_cut_and_repeated_bytes(chunk: int, place: Path) -> None:
     run()
 
 
-@pytest.mark.parametrize("chunk", range(3))
+@pytest.mark.parametrize("chunk", [0, *(pytest.param(chunk, marks=pytest.mark.slow) for chunk in (1, 2))])
 def test_poison_put_anywhere(chunk: int, place: Path) -> None:
     @ONE_MANY
     @given(st.sampled_from(TEXTS[chunk::3]), st.data())
@@ -152,7 +152,7 @@ def test_poison_put_anywhere(chunk: int, place: Path) -> None:
     run()
 
 
-@pytest.mark.parametrize("chunk", range(2))
+@pytest.mark.parametrize("chunk", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_lines_moved_removed_doubled_and_indented(chunk: int, place: Path) -> None:
     @ONE_MANY
     @given(st.sampled_from(TEXTS[chunk::2]), st.integers(0, 2**32), st.integers(1, 3))

@@ -272,6 +272,7 @@ def test_compat_of_any_part_is_the_table_filtered(toy):
         assert rows
 
 
+@pytest.mark.slow
 def test_compat_also_shows_what_fits_once_it_is_trained(toy):
     def fits(*more):
         rows = json.loads(toy.run("compat", "point-qformer", "--json", *more).stdout)

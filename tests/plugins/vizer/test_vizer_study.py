@@ -16,6 +16,8 @@ from regionkit.registry.cli import root
 from regionkit.registry.document import read_document
 from regionkit.registry.weights.index import get_index
 
+pytestmark = pytest.mark.slow  # seconds each; tests/test_examples.py reads the same files by default
+
 EXAMPLES = Path(__file__).parents[3] / "examples"
 #: Sizes that train in a moment.
 TINY = ("recipe.images=8", "recipe.batch_size=4")
