@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -118,3 +119,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"did you mean: a, b"`` for the closest known names, or an empty string."""
     close = closest(name, known)
     return f"did you mean: {', '.join(close)}" if close else ""
+
+
+def commonest(reasons: Iterable[str], most: int = 3) -> list[str]:
+    """Return the commonest of some reasons, ``"3 times: the server is busy"`` each."""
+    return [f"{count} times: {reason}" for reason, count in Counter(reasons).most_common(most)]

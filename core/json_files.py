@@ -59,7 +59,7 @@ def load(path: Path) -> Loaded:
     if not text or text.isspace():
         raise DataError(f"{name}: the file is empty")
     try:
-        return Loaded(name, _loads(text))
+        return Loaded(name, loads(text))
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and "\n" not in text[: error.pos].strip() and "\n" in text[: error.pos]:
             return _json_lines(text, name)
@@ -127,32 +127,52 @@ def _json_lines(text: str, name: str) -> Loaded:
         if not line or line.isspace():
             continue
         try:
-            values.append(_loads(line))
+            values.append(loads(line))
         except (ValueError, RecursionError) as error:
             _broken(error, f"{name}:{number}")
         lines.append(number)
     return Loaded(name, values, lines)
 
 
-class _Refused(ValueError):
-    """JSON as Python reads it, and nobody else."""
+class Refused(ValueError):
+    """JSON as Python reads it, and nobody else: an object with a key twice, NaN, Infinity."""
 
 
-def _loads(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+def loads(text: str) -> Any:
+    """Read JSON as the standard has it.
+
+    Raises:
+        Refused: It is JSON to Python alone; the message says in what.
+        ValueError: It is none, or holds a number of too many digits.
+        RecursionError: Brackets are nested too deeply.
+    """
+    try:
+        value, end = _DECODER.scan_once(text, 0)  # type: ignore[attr-defined]
+    except StopIteration:  # no value begins there, and decode says where
+        return _DECODER.decode(text)
+    # With anything behind it, and be it a blank, the text is read once more by what knows about that.
+    return value if end == len(text) else _DECODER.decode(text)
+
+
+def twice(key: str) -> str:
+    """Say that an object has a key twice."""
+    return f"the key '{_short(key)}' stands twice in one object, so what it means is not known"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _Refused(f"the key '{_short(twice)}' stands twice in one object, so what it means is not known")
+        raise Refused(twice(next(key for key, _ in pairs if key in seen or seen.add(key))))  # type: ignore[func-returns-value]
     return found
 
 
 def _constant(text: str) -> NoReturn:
-    raise _Refused(f"{text} is no number that JSON has")
+    raise Refused(f"{text} is no number that JSON has")
+
+
+#: Made once: making it takes longer than most lines do.
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 
 def _broken(error: Exception, where: str) -> NoReturn:
@@ -165,7 +185,7 @@ def _broken(error: Exception, where: str) -> NoReturn:
         raise DataError(f"{where}:{error.colno}: not JSON: {error.msg}") from None
     if isinstance(error, RecursionError):
         raise DataError(f"{where}: brackets are nested too deeply to be read") from None
-    if isinstance(error, _Refused):
+    if isinstance(error, Refused):
         raise DataError(f"{where}: {error}") from None
     raise DataError(f"{where}: holds a number of too many digits") from None
 

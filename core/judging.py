@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from PIL import Image
 
 from regionkit.core.contracts import Component
-from regionkit.core.errors import RunFailed
+from regionkit.core.errors import RunFailed, commonest
 from regionkit.core.replies import ReplyFile
 
 T = TypeVar("T")
@@ -275,26 +275,5 @@ def require_answers(who: str, answers: Sequence[Answer[Any]]) -> None:
         RunFailed: None has; the message counts the reasons.
     """
     if answers and all(answer.error for answer in answers):
-        counts: dict[str, int] = {}
-        for answer in answers:
-            counts[answer.error] = counts.get(answer.error, 0) + 1
-        common = sorted(counts.items(), key=lambda pair: -pair[1])[:3]
-        raise RunFailed(
-            f"{who}: none of {len(answers)} questions has an answer",
-            *(f"{count} times: {reason}" for reason, count in common),
-        )
-
-
-def failures_of(answers: Mapping[int, Sequence[Answer[Any]]]) -> dict[int, str]:
-    """Return, for those of some samples that lack an answer, why: ``Score.unjudged`` of a metric that needs them all.
-
-    Args:
-        answers: Answers by the position of the sample.
-    """
-    found = {}
-    for position, several in answers.items():
-        lost = [answer.error for answer in several if answer.error]
-        if lost:
-            more = f" ({len(lost)} of {len(several)} questions)" if len(several) > 1 else ""
-            found[position] = f"{lost[0]}{more}"
-    return found
+        told = commonest(answer.error for answer in answers)
+        raise RunFailed(f"{who}: none of {len(answers)} questions has an answer", *told)

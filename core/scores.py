@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 from regionkit.core.contracts import Score
-from regionkit.core.errors import RunFailed
+from regionkit.core.errors import RunFailed, commonest
 
 _FAULT = "this is a fault of the metric: compute() must return finite numbers, one a sample, in the order of updates"
 
@@ -29,7 +28,9 @@ def check_score(label: str, score: Score, samples: int) -> None:
     if strangers:
         raise RunFailed(f"metric '{label}' could not judge sample {strangers[0]} of {samples:,}", _FAULT)
     if samples and len(score.unjudged) == samples:
-        raise RunFailed(f"metric '{label}' could judge none of {samples:,} samples", *_reasons(score.unjudged))
+        raise RunFailed(
+            f"metric '{label}' could judge none of {samples:,} samples", *commonest(score.unjudged.values())
+        )
     judged = [value for at, value in enumerate(score.per_sample or ()) if at not in score.unjudged]
     if not all(map(math.isfinite, (score.value, *judged))):
         raise RunFailed(f"metric '{label}' gave a value that is not a finite number", _FAULT)
@@ -44,11 +45,3 @@ def check_score(label: str, score: Score, samples: int) -> None:
 def coverage(judged: int, samples: int) -> str:
     """Say how many samples a value is of, behind the value: empty where it is all of them."""
     return f" (judged {judged:,} of {samples:,})" if judged < samples else ""
-
-
-def _reasons(unjudged: Mapping[int, str], most: int = 3) -> Sequence[str]:
-    counts: dict[str, int] = {}
-    for reason in unjudged.values():
-        counts[reason] = counts.get(reason, 0) + 1
-    common = sorted(counts.items(), key=lambda pair: -pair[1])[:most]
-    return [f"{count} times: {reason}" for reason, count in common]

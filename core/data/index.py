@@ -7,15 +7,16 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from regionkit.core.contracts import Sample
 from regionkit.core.data.records import Line, StoredSample, loads, sample_of
 from regionkit.core.data.writing import SCHEMA, Row, hashed, write_samples
 from regionkit.core.errors import DataError
+from regionkit.core.samples import LazySamples
 
 #: Samples that are read together, and such blocks that are held; a sample with a mask takes 100 kB and more.
 _BLOCK, _BLOCKS = 64, 8
@@ -154,7 +155,7 @@ _SAMPLES = (
 )
 
 
-class IndexedSamples(Sequence[Sample]):
+class IndexedSamples(LazySamples):
     """Samples of an index, made as they are asked for; memory holds the last few blocks of them.
 
     Args:
@@ -172,24 +173,13 @@ class IndexedSamples(Sequence[Sample]):
     def __len__(self) -> int:
         return self._length
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        places = range(self._length)[index]
-        if isinstance(places, range):
-            return [self._one(place) for place in places]
-        return self._one(places)
-
     def __iter__(self) -> Iterator[Sample]:
         for start in range(0, self._length, _BLOCK):
             for line in self._index.lines(start, min(start + _BLOCK, self._length)):
                 yield sample_of(*line)
 
-    def _one(self, place: int) -> Sample:
+    def sample(self, place: int) -> Sample:
+        """Read a sample, with its block where that is not held."""
         block, inside = divmod(place, _BLOCK)
         held = self._blocks.get(block)
         if held is None:

@@ -11,14 +11,15 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from regionkit.core.data.records import Entry, Fault
 from regionkit.core.errors import DataError, MissingExtra
-from regionkit.core.json_files import load
+from regionkit.core.json_files import Refused, load, loads, twice
 
 #: Bytes of one line: a narrative of minutes takes a megabyte.
 _LONGEST_LINE = 1 << 26
@@ -46,29 +47,15 @@ def json_lines(path: Path) -> Iterator[Entry | Fault]:
 def json_line(place: str, line: str) -> Entry | Fault:
     """Read one line of JSON that stands at a place."""
     try:
-        return Entry(place, _value(line))
+        return Entry(place, loads(line))
     except json.JSONDecodeError as error:
         return Fault(place, f"no JSON, at column {error.colno}: {error.msg}")
     except RecursionError:
         return Fault(place, "brackets are nested too deeply to be read")
-    except _Refused as error:
+    except Refused as error:
         return Fault(place, str(error))
     except ValueError:  # Python refuses whole numbers of more than 4300 digits, which take minutes to convert
         return Fault(place, "it holds a number of too many digits")
-
-
-def _value(line: str) -> Any:
-    """Return the value of a line.
-
-    Raises:
-        ValueError: It is no JSON.
-    """
-    try:
-        value, end = _DECODER.scan_once(line, 0)  # type: ignore[attr-defined]
-    except StopIteration:  # no value begins there, and decode says where
-        return _DECODER.decode(line)
-    # With anything behind it, and be it a blank, the line is read once more by what knows about that.
-    return value if end == len(line) else _DECODER.decode(line)
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -94,7 +81,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
             f"convert the file: iconv -f latin1 -t utf-8 {path}",
         ) from None
     except (EOFError, OSError, zlib.error) as error:
-        raise _unreadable(path, f"line {number}", error) from None
+        raise _unreadable(path, f"after line {number}", error) from None
 
 
 def json_list(path: Path, key: str = "") -> Iterator[Entry]:
@@ -106,8 +93,7 @@ def json_list(path: Path, key: str = "") -> Iterator[Entry]:
         DataError: The file cannot be read, is no JSON, or holds no such list.
         MissingExtra: The file is large, and the package that reads it piece by piece is not installed.
     """
-    size = _size(path)
-    if size > _WHOLE or (size > _SMALL and find_spec("ijson") is not None):
+    if _is_large(path):
         yield from _pieces(path, key)
         return
     value = load(path).value
@@ -119,14 +105,18 @@ def json_list(path: Path, key: str = "") -> Iterator[Entry]:
 
 
 def json_object(path: Path) -> Iterator[tuple[str, Entry]]:
-    """Yield the keys and values of a JSON object of moderate size.
+    """Yield the keys and values of a JSON object; a large file is read piece by piece, as in :func:`json_list`.
 
     Raises:
         DataError: The file cannot be read, or is no JSON object.
+        MissingExtra: As in :func:`json_list`.
     """
+    if _is_large(path):
+        yield from _members(path)
+        return
     value = load(path).value
     if not isinstance(value, dict):
-        raise DataError(f"{path}: a JSON object is expected, with one record a key")
+        raise _no_object(path)
     for key, held in value.items():
         yield key, Entry(f"{path}: '{key}'", held)
 
@@ -186,54 +176,86 @@ def parquet_rows(path: Path) -> Iterator[Entry]:
         raise DataError(f"{path}: no Parquet after record {number}: {reason}", "copy or download it again") from None
 
 
+def _is_large(path: Path) -> bool:
+    size = _size(path)
+    return size > _WHOLE or (size > _SMALL and find_spec("ijson") is not None)
+
+
 def _pieces(path: Path, key: str) -> Iterator[Entry]:
     """Yield the elements of a list in a large file; memory holds one of them."""
+    number = 0
+    with _parsing(path, lambda: f"after record {number}") as (ijson, events):
+        checked = _checked(path, events, key, "start_array", _no_list(path, key))
+        for row in ijson.items(checked, f"{key}.item" if key else "item"):
+            yield Entry(_place(path, key, number), row)
+            number += 1
+
+
+def _members(path: Path) -> Iterator[tuple[str, Entry]]:
+    """Yield the keys and values of the object of a large file; memory holds one of them."""
+    key: str | None = None
+    with _parsing(path, lambda: "at its beginning" if key is None else f"behind '{key}'") as (ijson, events):
+        for name, value in ijson.kvitems(_checked(path, events, "", "start_map", _no_object(path)), ""):
+            key = name
+            yield name, Entry(f"{path}: '{name}'", value)
+
+
+@contextmanager
+def _parsing(path: Path, after: Callable[[], str]) -> Iterator[tuple[Any, Iterator[Any]]]:
+    """Open a large file; ``after`` says how far it was read when it turns out to be damaged.
+
+    Returns:
+        The package that reads it, and its events.
+    """
     try:
         import ijson
     except ImportError:
         raise MissingExtra(f"{path}, of {_size(path) >> 20} MiB,", "ijson", "data") from None
-    number = 0
-    prefix = f"{key}.item" if key else "item"
     try:
         with _opened(path) as stream:
             _skip_mark(stream)
-            events = ijson.parse(stream, use_float=True)
-            for row in ijson.items(_checked(path, key, events), prefix):
-                yield Entry(_place(path, key, number), row)
-                number += 1
-    except (ijson.JSONError, UnicodeDecodeError, ValueError) as error:
+            yield ijson, ijson.parse(stream, use_float=True)
+    except (ijson.JSONError, UnicodeDecodeError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path}: no JSON after record {number}: {reason}", "copy or download it again") from None
+        raise DataError(f"{path}: no JSON {after()}: {reason}", "copy or download it again") from None
     except (EOFError, OSError, zlib.error) as error:
-        raise _unreadable(path, f"record {number}", error) from None
+        raise _unreadable(path, after(), error) from None
 
 
-def _checked(path: Path, key: str, events: Iterator[Any]) -> Iterator[Any]:
-    """Pass the events of a file on; raise where there was no start of the list, or an object has a key twice.
+def _checked(path: Path, events: Iterator[Any], key: str, begins: str, otherwise: DataError) -> Iterator[Any]:
+    """Pass the events of a file on; raise where nothing of the wanted kind begins, or an object has a key twice.
 
-    Raises:
-        DataError: Either of them.
+    Args:
+        path: The file.
+        events: Its events.
+        key: Where the list or object stands; empty for the file's own value.
+        begins: The event that it begins with.
+        otherwise: Raised where it never comes.
     """
     found = False
     open_objects: list[set[str]] = []
     for prefix, event, value in events:
-        if event == "start_array" and prefix == key:
+        if event == begins and prefix == key:
             found = True
-        elif event == "start_map":
+        if event == "start_map":
             open_objects.append(set())
         elif event == "end_map":
             open_objects.pop()
         elif event == "map_key":
             if value in open_objects[-1]:
-                raise DataError(f"{path}: {_twice(value)}")
+                raise DataError(f"{path}: {twice(value)}")
             open_objects[-1].add(value)
         yield prefix, event, value
     if not found:
-        raise _no_list(path, key)
+        raise otherwise
 
 
 def _place(path: Path, key: str, number: int) -> str:
     return f"{path}: {key}[{number}]" if key else f"{path}: record {number + 1}"
+
+
+def _no_object(path: Path) -> DataError:
+    return DataError(f"{path}: a JSON object is expected, with one record a key")
 
 
 def _no_list(path: Path, key: str) -> DataError:
@@ -283,30 +305,7 @@ def _skip_mark(stream: IO[bytes]) -> None:
 
 def _unreadable(path: Path, after: str, error: Exception) -> DataError:
     if isinstance(error, EOFError):
-        return DataError(f"{path}: the gzip file is cut off after {after}", "copy or download it again")
+        return DataError(f"{path}: the gzip file is cut off {after}", "copy or download it again")
     if isinstance(error, (gzip.BadGzipFile, zlib.error)):
-        return DataError(f"{path}: the gzip file is damaged after {after}: {error}", "copy or download it again")
+        return DataError(f"{path}: the gzip file is damaged {after}: {error}", "copy or download it again")
     return DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
-
-
-class _Refused(ValueError):
-    """JSON as Python reads it, and nobody else."""
-
-
-def _twice(key: str) -> str:
-    return f"the key '{key[:60]}' stands twice in one object, so what it means is not known"
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _Refused(_twice(next(key for key in keys if keys.count(key) > 1)))
-    return found
-
-
-def _constant(text: str) -> NoReturn:
-    raise _Refused(f"{text} is no number that JSON has")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from regionkit.core.errors import RunFailed
+from regionkit.core.errors import RunFailed, commonest
 from regionkit.core.files import write_text
 from regionkit.core.results import ResultStore
 from regionkit.core.statistics import LEVEL
@@ -201,11 +201,7 @@ def unjudged_rows(trial: Trial, store: ResultStore) -> list[list[str]]:
     """Return one row for each column of a trial that samples have no part in, with the commonest reasons."""
     rows = []
     for metric, reasons in store.unjudged(trial.id).items():
-        counts: dict[str, int] = {}
-        for reason in reasons.values():
-            counts[one_line(reason)] = counts.get(one_line(reason), 0) + 1
-        common = sorted(counts.items(), key=lambda pair: -pair[1])[:3]
-        told = "; ".join(f"{count} times: {reason}" for reason, count in common)
+        told = "; ".join(commonest(map(one_line, reasons.values())))
         first = next(iter(reasons))
         rows.append(
             [

@@ -8,10 +8,11 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, overload
+from typing import Any
 
 from regionkit.core.contracts import Dataset, Sample
 from regionkit.core.errors import Problem
+from regionkit.core.samples import LazySamples
 from regionkit.core.tasks import Task, regions_of
 from regionkit.plugins.ablation.claims import TrialAxes
 from regionkit.plugins.ablation.data_refs import DataRef
@@ -28,7 +29,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-class Prepared(Sequence[Sample]):
+class Prepared(LazySamples):
     """Samples as a task asks them, each made when it is looked at: those of a large data set fill the memory.
 
     Attributes:
@@ -57,19 +58,9 @@ class Prepared(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._kept)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        if isinstance(index, slice):
-            return [self._make(at) for at in self._kept[index]]
-        return self._make(self._kept[index])
-
-    def _make(self, at: int) -> Sample:
-        made = self._task.prepare(self._samples[at])
+    def sample(self, place: int) -> Sample:
+        """Return the sample at a place as it is asked."""
+        made = self._task.prepare(self._samples[self._kept[place]])
         assert made is not None
         return made
 

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, overload
+from typing import ClassVar
 
 from PIL import Image
 
 from regionkit.core.contracts import Corpus, Dataset, Sample
 from regionkit.core.errors import DataError, did_you_mean
+from regionkit.core.samples import LazySamples
 from regionkit.plugins.mini.captions import corpus
 from regionkit.plugins.mini.config import MiniCaptionsConfig, MiniDatasetConfig
 from regionkit.plugins.mini.export import check_folder, write_folder
@@ -92,7 +93,7 @@ class MiniDataset(Dataset):
         return check_folder(folder)
 
 
-class _Lazy(Sequence[Sample]):
+class _Lazy(LazySamples):
     """Samples of a task that poses one question a scene, each made when it is asked for.
 
     The masks of 300 wide scenes of ``ris`` are nearly a gigabyte.
@@ -107,19 +108,9 @@ class _Lazy(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._scenes)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        if isinstance(index, slice):
-            return [self._make(scene) for scene in self._scenes[index]]
-        return self._make(self._scenes[index])
-
-    def _make(self, scene: int) -> Sample:
-        (sample,) = samples_of(self._task, self._split, self._seed, scene)
+    def sample(self, place: int) -> Sample:
+        """Draw the scene of a sample."""
+        (sample,) = samples_of(self._task, self._split, self._seed, self._scenes[place])
         return _plain(sample, self._task)
 
 

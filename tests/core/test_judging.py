@@ -15,7 +15,6 @@ from regionkit.core.judging import (
     Reply,
     Unreadable,
     ask_all,
-    failures_of,
     require_answers,
 )
 from regionkit.core.replies import ReplyFile
@@ -217,12 +216,6 @@ def test_nothing_answered_is_told_with_its_reasons():
     with pytest.raises(RunFailed, match="clair: none of 3 questions has an answer") as caught:
         require_answers("clair", lost)
     assert caught.value.hints == ("2 times: busy", "1 times: gone")
-
-
-def test_samples_with_a_lost_question_are_named():
-    lost, good = Answer(None, "", "busy"), Answer(1)
-    found = failures_of({4: [good, lost, lost], 5: [good], 6: [lost]})
-    assert found == {4: "busy (2 of 3 questions)", 6: "busy"}
 
 
 def test_a_full_disk_stops_the_run(tmp_path):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from regionkit.core.data.files import FileDataset
 from regionkit.core.data.records import Entry, StoredSample, Unusable
 from regionkit.core.data.streams import json_object
-from regionkit.core.errors import DataError, MissingExtra
 from regionkit.plugins.datasets.questions.fields import record_of, shown, text_of
 
-#: Files of more bytes are read piece by piece: that of ``train`` is one object of almost a million questions.
-_WHOLE = 1 << 26
 #: Names of pictures: numbers of Visual Genome, some with a letter in front.
 _IMAGE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FOLDERS = ("", "questions1.2/", "questions/")
@@ -52,7 +49,7 @@ class Gqa(FileDataset):
     def entries(self, task: str, split: str) -> Iterable[Entry]:
         """Yield the questions, ``(id, question)``."""
         for path in self.sources(task, split):
-            for key, entry in _pieces(path) if path.stat().st_size > _WHOLE else json_object(path):
+            for key, entry in json_object(path):
                 yield Entry(entry.place, (key, entry.value))
 
     def read(self, task: str, split: str, entry: Entry) -> Iterable[StoredSample]:
@@ -71,28 +68,3 @@ class Gqa(FileDataset):
         }
         told.update({name: text for name, text in optional.items() if isinstance(text, str)})
         yield StoredSample(key, image_id, {"whole": True}, (answer,), told)
-
-
-def _pieces(path: Path) -> Iterator[tuple[str, Entry]]:
-    """Yield the keys and values of a JSON object that is too large to be held.
-
-    Raises:
-        DataError: The file cannot be read to its end, or is no JSON object.
-        MissingExtra: The package that reads it piece by piece is not installed.
-    """
-    try:
-        import ijson
-    except ImportError:
-        raise MissingExtra(f"{path}, of {path.stat().st_size >> 20} MiB,", "ijson", "data") from None
-    key = ""
-    try:
-        with path.open("rb") as stream:
-            for key, value in ijson.kvitems(stream, "", use_float=True):
-                yield key, Entry(f"{path}: '{key}'", value)
-    except (ijson.JSONError, ValueError, RecursionError) as error:
-        behind = f"behind '{key}'" if key else "at its beginning"
-        raise DataError(f"{path}: no JSON {behind}: {error}", "copy or download it again") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if not key:
-        raise DataError(f"{path}: a JSON object is expected, with one record a key")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, overload
+from typing import Any
 
 from regionkit.core.contracts import Sample
 from regionkit.core.regions import Box
+from regionkit.core.samples import LazySamples
 
 #: Images of which the ground truth is held.
 _HELD = 16
 
 
-class DenseSamples(Sequence[Sample]):
+class DenseSamples(LazySamples):
     """Samples with the boxes and phrases of their image as ``info["ground_truth"]``.
 
     An image has fifty regions, and fifty copies of fifty records would make the index of a split a gigabyte. Samples of
@@ -30,19 +31,8 @@ class DenseSamples(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._samples)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        places = range(len(self))[index]
-        if isinstance(places, range):
-            return [self._one(place) for place in places]
-        return self._one(places)
-
-    def _one(self, place: int) -> Sample:
+    def sample(self, place: int) -> Sample:
+        """Return a sample with all that is in its image."""
         sample = self._samples[place]
         if sample.image_id not in self._truths:
             while len(self._truths) >= _HELD:

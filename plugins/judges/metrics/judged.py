@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum
 from typing import Any, ClassVar, Self
@@ -14,14 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionkit.core.contracts import BuildContext, Dataset, Metric, Sample, Score
-from regionkit.core.errors import DataError, RunFailed
+from regionkit.core.errors import DataError, RunFailed, commonest
 from regionkit.core.judging import Judge
 from regionkit.core.signatures import signature
 
 Floats = NDArray[np.float64]
-
-#: Reasons that are told where nothing was judged.
-_REASONS = 3
 
 
 class JudgedMetric(Metric):
@@ -135,9 +131,8 @@ class JudgedMetric(Metric):
 
 def nothing_judged(name: str, reasons: Iterable[str]) -> RunFailed:
     """Return the error of a metric that has not one answer; it counts why."""
-    counts = Counter(reasons)
-    told = [f"{count} times: {reason}" for reason, count in counts.most_common(_REASONS)]
-    return RunFailed(f"{name}: none of {sum(counts.values()):,} samples could be judged", *told)
+    every = list(reasons)
+    return RunFailed(f"{name}: none of {len(every):,} samples could be judged", *commonest(every))
 
 
 def ratio(upper: Floats, lower: Floats) -> Floats:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from regionkit.core.data import streams
 from regionkit.core.errors import DataError, MissingExtra
 from regionkit.core.regions import WholeImage
 from regionkit.plugins.caption_metrics.regions.answers import VqaAccuracy
 from regionkit.plugins.caption_metrics.regions.configs import VqaAccuracyConfig
-from regionkit.plugins.datasets.questions import gqa
 from regionkit.plugins.datasets.questions.a_okvqa import AOkVqa
 from regionkit.plugins.datasets.questions.configs import AOkVqaConfig, GqaConfig, OkVqaConfig, VqaV2Config
 from regionkit.plugins.datasets.questions.fields import distinct, shown
@@ -241,7 +241,7 @@ GQA_FAULTS = ["its 'imageId' is '../../secret', which names no picture", "it has
 
 @pytest.mark.parametrize("whole", [pytest.param(1 << 26, id="at-once"), pytest.param(10, id="in-pieces")])
 def test_gqa(tmp_path, monkeypatch, whole):
-    monkeypatch.setattr(gqa, "_WHOLE", whole)
+    monkeypatch.setattr(streams, "_WHOLE", whole)
     path = tmp_path / "testdev_balanced_questions.json"
     path.write_text(json.dumps(GQA))
     (tmp_path / "images").mkdir()
@@ -281,14 +281,14 @@ def test_all_questions_of_gqa_come_in_several_files(tmp_path):
     ],
 )
 def test_a_large_file_of_gqa_that_is_damaged(tmp_path, monkeypatch, text, message):
-    monkeypatch.setattr(gqa, "_WHOLE", 1)
+    monkeypatch.setattr(streams, "_WHOLE", 1)
     (tmp_path / "testdev_balanced_questions.json").write_text(text)
     with pytest.raises(DataError, match=message):
         Gqa(GqaConfig(root=str(tmp_path))).samples("vqa", "testdev")
 
 
 def test_a_large_file_of_gqa_needs_an_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr(gqa, "_WHOLE", 1)
+    monkeypatch.setattr(streams, "_WHOLE", 1)
     monkeypatch.setitem(__import__("sys").modules, "ijson", None)
     (tmp_path / "testdev_balanced_questions.json").write_text(json.dumps(GQA))
     with pytest.raises(MissingExtra, match=r"pip install 'regionkit\[data\]'"):
