@@ -235,6 +235,33 @@ class MaskTrack:
 Region = Point | Box | BoxSet | Mask | Trace | Patch | WholeImage | MaskTrack
 
 
+def area_of(region: Region) -> float | None:
+    """Return the area of a region in square pixels; None for a kind without one, such as points and the whole picture.
+
+    What boxes of a set share counts once. A track has the mean area of the frames in which it is seen.
+    """
+    match region:
+        case Box():
+            return (region.x2 - region.x1) * (region.y2 - region.y1)
+        case BoxSet():
+            return _union([box.corners for box in region.boxes])
+        case Mask():
+            return float(region.bitmap.sum())
+        case MaskTrack():
+            return float(np.mean([mask.bitmap.sum() for mask in region.masks if mask is not None]))
+    return None
+
+
+def _union(boxes: Sequence[tuple[float, float, float, float]]) -> float:
+    """Return the area that boxes cover together, by the grid that their edges draw."""
+    corners = np.array(boxes)
+    across, down = np.unique(corners[:, [0, 2]]), np.unique(corners[:, [1, 3]])
+    covered = np.zeros((len(down) - 1, len(across) - 1), dtype=bool)
+    for x1, y1, x2, y2 in boxes:
+        covered |= ((down[:-1] >= y1) & (down[1:] <= y2))[:, None] & ((across[:-1] >= x1) & (across[1:] <= x2))
+    return float((np.diff(down)[:, None] * np.diff(across) * covered).sum())
+
+
 @dataclass(frozen=True, slots=True)
 class Regions:
     """The r regions of a batch and the image that each belongs to.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,90 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionkit.core.errors import DataError, RunFailed
+from regionkit.core.result_rows import MetricRow, SampleRow, TrialResult, TrialRow
 from regionkit.core.result_tables import SCHEMA_VERSION, TABLES
+from regionkit.core.result_writing import write_again, write_new
+
+__all__ = ["DATABASE", "MetricRow", "ResultStore", "SampleRow", "TrialResult", "TrialRow"]
 
 #: Name of the database in an output folder.
 DATABASE = "results.sqlite"
-
-
-@dataclass(frozen=True, slots=True)
-class SampleRow:
-    """What became of a sample: a caption, or the reason why there is none."""
-
-    sample: str
-    image: str
-    caption: str | None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricRow:
-    """What a metric says of a trial, or one of its parts.
-
-    Attributes:
-        metric: The column.
-        value: The corpus value.
-        signature: What it depends on.
-        higher_is_better: Direction.
-        per_sample: One value for each sample with a caption, NaN for those that could not be judged; None without any.
-        statistics: (n, k) what each sample with a caption adds to the corpus value; None where it is a mean or follows
-            from no sums.
-        unjudged: Why samples could not be judged, by their position among those with a caption.
-        component: Name of the metric, whose ``pool`` makes corpus values of statistics; empty where it is not known.
-        part: Which of its values this is.
-    """
-
-    metric: str
-    value: float
-    signature: str
-    higher_is_better: bool
-    per_sample: tuple[float, ...] | None
-    statistics: NDArray[np.float64] | None = field(default=None, compare=False)
-    unjudged: Mapping[int, str] = field(default_factory=dict)
-    component: str = ""
-    part: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TrialRow:
-    """What a list says of a trial that has ended: ``data`` is ``TASK@NAME``, ``status`` is ``done`` or ``failed``."""
-
-    id: str
-    data: str
-    seed: int
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrialResult:
-    """A trial that has ended.
-
-    Attributes:
-        id: Id of the trial.
-        data: ``TASK@NAME``.
-        seed: Evaluation seed.
-        config: Everything that went into the id.
-        status: ``done``, or ``failed`` with a reason.
-        reason: Why it failed.
-        samples: Every sample in order.
-        metrics: Scores; empty where it failed.
-        seconds: Wall time by stage.
-    """
-
-    id: str
-    data: str
-    seed: int
-    config: Mapping[str, Any]
-    status: str
-    reason: str
-    samples: tuple[SampleRow, ...]
-    metrics: tuple[MetricRow, ...]
-    seconds: Mapping[str, float]
-
-    @property
-    def failed(self) -> int:
-        """Samples without a caption."""
-        return sum(row.caption is None for row in self.samples)
 
 
 class ResultStore:
@@ -197,7 +119,7 @@ class ResultStore:
             RunFailed: The disk is full, or the file cannot be written for another reason.
             DataError: The file is damaged.
         """
-        self._keep(result, _write_new)
+        self._keep(result, write_new)
 
     def judge_again(self, result: TrialResult) -> None:
         """Write the scores of a trial that is there in the place of those that its columns had; the rest stays.
@@ -205,7 +127,7 @@ class ResultStore:
         Raises:
             RunFailed, DataError: As for :meth:`save`.
         """
-        self._keep(result, _write_again)
+        self._keep(result, write_again)
 
     def _keep(self, result: TrialResult, write: Callable[[sqlite3.Cursor, TrialResult], None]) -> None:
         try:
@@ -279,8 +201,21 @@ class ResultStore:
 
     def captions(self, trial: str) -> list[SampleRow]:
         """Return every sample of a trial with its caption or its error."""
-        query = "SELECT sample, image, caption, error FROM samples WHERE trial = ? ORDER BY position"
+        query = "SELECT sample, image, caption, error, kind, area FROM samples WHERE trial = ? ORDER BY position"
         return [SampleRow(*row) for row in self._rows(query, trial)]
+
+    def recorded(self, trial: str) -> TrialResult | None:
+        """Return a trial as it ended, without scores, which :meth:`scores` has; None where it has not ended."""
+        query = "SELECT id, data, seed, config, status, reason, notes FROM trials WHERE id = ?"
+        for name, data, seed, config, status, reason, notes in self._rows(query, trial):
+            rows = tuple(self.captions(trial))
+            said = json.loads(config), status, reason
+            return TrialResult(name, data, seed, *said, rows, (), self.seconds(trial), tuple(json.loads(notes)))
+        return None
+
+    def seconds(self, trial: str) -> dict[str, float]:
+        """Return the wall time of a trial by stage."""
+        return dict(self._rows("SELECT stage, seconds FROM timings WHERE trial = ? ORDER BY stage", trial))
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
@@ -308,94 +243,3 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
 
 def _log(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
-
-
-def _write_new(cursor: sqlite3.Cursor, result: TrialResult) -> None:
-    # Another process may have finished the same trial in the meantime.
-    held = cursor.execute("SELECT status FROM trials WHERE id = ?", (result.id,)).fetchone()
-    if held is None or held[0] != "done":
-        _write(cursor, result)
-
-
-def _write_again(cursor: sqlite3.Cursor, result: TrialResult) -> None:
-    for table in ("sample_scores", "sample_statistics", "unjudged", "scores"):
-        columns = [(result.id, metric.metric) for metric in result.metrics]
-        cursor.executemany(f"DELETE FROM {table} WHERE trial = ? AND metric = ?", columns)
-    _write_metrics(cursor, result)
-
-
-def _write(cursor: sqlite3.Cursor, result: TrialResult) -> None:
-    for table in ("sample_scores", "sample_statistics", "unjudged", "samples", "scores", "timings"):
-        cursor.execute(f"DELETE FROM {table} WHERE trial = ?", (result.id,))
-    config = json.dumps(result.config, sort_keys=True)
-    head = (result.id, result.data, result.seed, config, result.status, _storable(result.reason))
-    cursor.execute(
-        "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*head, len(result.samples), result.failed)
-    )
-    cursor.executemany(
-        "INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)",
-        ((result.id, at, *_stored(row)) for at, row in enumerate(result.samples)),
-    )
-    _write_metrics(cursor, result)
-    cursor.executemany(
-        "INSERT INTO timings VALUES (?, ?, ?)", ((result.id, stage, spent) for stage, spent in result.seconds.items())
-    )
-
-
-def _write_metrics(cursor: sqlite3.Cursor, result: TrialResult) -> None:
-    for metric in result.metrics:
-        rows_of = _rows_of(metric, result.metrics)
-        score = (result.id, metric.metric, metric.value, metric.signature, int(metric.higher_is_better))
-        cursor.execute(
-            "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*score, metric.component, metric.part, rows_of)
-        )
-        cursor.executemany("INSERT INTO sample_scores VALUES (?, ?, ?, ?)", _values(result, metric))
-        cursor.executemany("INSERT INTO unjudged VALUES (?, ?, ?, ?)", _unjudged(result, metric))
-        if rows_of == metric.metric:
-            cursor.executemany("INSERT INTO sample_statistics VALUES (?, ?, ?, ?)", _statistics(result, metric))
-
-
-def _stored(row: SampleRow) -> tuple[str | None, ...]:
-    caption = None if row.caption is None else _storable(row.caption)
-    return _storable(row.sample), _storable(row.image), caption, _storable(row.error)
-
-
-def _storable(text: str) -> str:
-    """Return a text that SQLite holds: it takes no lone surrogates, so they become escapes; scores are made already."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _judged(result: TrialResult) -> list[int]:
-    """Return the positions of samples that metrics took in: those with a caption."""
-    return [at for at, row in enumerate(result.samples) if row.caption is not None]
-
-
-def _values(result: TrialResult, metric: MetricRow) -> Iterable[tuple[str, str, int, float]]:
-    """Return the values of samples; of one that was not judged there is none."""
-    if metric.per_sample is None:
-        return []
-    pairs = zip(_judged(result), metric.per_sample, strict=True)
-    return [(result.id, metric.metric, at, value) for at, value in pairs if not math.isnan(value)]
-
-
-def _unjudged(result: TrialResult, metric: MetricRow) -> Iterable[tuple[str, str, int, str]]:
-    positions = _judged(result)
-    return [(result.id, metric.metric, positions[at], _storable(why)) for at, why in metric.unjudged.items()]
-
-
-def _statistics(result: TrialResult, metric: MetricRow) -> Iterable[tuple[str, str, int, bytes]]:
-    assert metric.statistics is not None
-    rows = np.ascontiguousarray(metric.statistics, "<f8")
-    pairs = zip(_judged(result), rows, strict=True)
-    return [(result.id, metric.metric, at, row.tobytes()) for at, row in pairs]
-
-
-def _rows_of(metric: MetricRow, several: Iterable[MetricRow]) -> str:
-    """Return the column under which the statistics of one stand: parts of a metric often share them."""
-    if metric.statistics is None:
-        return ""
-    for other in several:
-        held = other.statistics
-        if held is metric.statistics or (held is not None and np.array_equal(held, metric.statistics)):
-            return other.metric
-    return metric.metric

@@ -20,6 +20,7 @@ KINDS: dict[str, str] = {
     "recipe": "regionkit.core.contracts:Recipe",
     "task": "regionkit.core.tasks:Task",
     "judge": "regionkit.core.judging:Judge",
+    "launcher": "regionkit.core.launching:Launcher",
 }
 
 #: The parts of a pipeline in the order in which data flows through them.

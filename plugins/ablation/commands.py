@@ -139,8 +139,9 @@ def execute(context: click.Context, plan: AblationPlan, folder: Path | None, opt
     """Run a plan, write the reports, print the tables, and end with the status that the outcome asks for."""
     from regionkit.core.errors import RegionkitError
     from regionkit.core.results import DATABASE, ResultStore
-    from regionkit.plugins.ablation.runner import Runner, RunOptions
+    from regionkit.plugins.ablation.runner import Runner
     from regionkit.plugins.ablation.tables import write_reports
+    from regionkit.plugins.ablation.trial_runner import RunOptions
     from regionkit.plugins.ablation.verdicts import judge_claims
     from regionkit.registry.assembly import pick_device
 

@@ -16,7 +16,8 @@ from regionkit.core.weights import WeightFile, WeightHeader
 from regionkit.plugins.ablation import commands
 from regionkit.plugins.ablation.display import LiveTable
 from regionkit.plugins.ablation.planning import plan_ablation
-from regionkit.plugins.ablation.runner import Runner, RunOptions, check_weights, running_order
+from regionkit.plugins.ablation.runner import Runner, running_order
+from regionkit.plugins.ablation.trial_runner import RunOptions, check_weights
 from regionkit.registry.weights.index import content_hash
 
 GRID = """\

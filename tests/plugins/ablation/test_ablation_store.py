@@ -102,7 +102,7 @@ def test_results_of_another_format_are_refused(tmp_path):
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version=99")
     database.close()
-    with pytest.raises(DataError, match=r"another regionkit \(format 99, this one has 2\)"):
+    with pytest.raises(DataError, match=r"another regionkit \(format 99, this one has 3\)"):
         ResultStore(path)
 
 

@@ -14,7 +14,8 @@ from regionkit.core.results import ResultStore
 from regionkit.core.testing import GridBackbone, SampleData, check_metric, example_samples
 from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.provenance_tables import trial_provenance
-from regionkit.plugins.ablation.runner import Runner, RunOptions
+from regionkit.plugins.ablation.runner import Runner
+from regionkit.plugins.ablation.trial_runner import RunOptions
 from regionkit.plugins.caption_metrics.models.agreement import ImageTextCosine
 from regionkit.plugins.caption_metrics.models.configs import ImageTextCosineConfig
 from regionkit.registry.assembly import build

@@ -1,0 +1,123 @@
+"""Launchers: where the trials of a run are done. A run offers work; a launcher hands it to processes and machines.
+
+A launcher knows nothing of trials. What it moves about are the names of items and plain values, so that an ablation,
+and whatever comes after it, runs through any of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from regionkit.core.contracts import Component
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A piece of work.
+
+    Attributes:
+        id: Its name, unique in the run.
+        group: Items of one group need the same large models: a worker that stays in a group loads less.
+        about: What people call it.
+    """
+
+    id: str
+    group: str = ""
+    about: str = ""
+
+
+class Worker(Protocol):
+    """Does items, one after the other, and keeps what neighbours have in common."""
+
+    def run(self, item: str) -> Any:
+        """Do an item. What it returns can be pickled; an item that fails returns that, too, and raises nothing."""
+
+    def close(self) -> None:
+        """Let go of models."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """How any process makes a worker.
+
+    Attributes:
+        target: ``module:function``, which returns a :class:`Worker`.
+        options: What the function is given by keyword: plain values.
+    """
+
+    target: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self, **more: Any) -> Worker:
+        """Import the function and make a worker; ``more`` are options that the place decides, such as its device."""
+        module, _, name = self.target.partition(":")
+        worker: Worker = getattr(importlib.import_module(module), name)(**{**self.options, **more})
+        return worker
+
+
+class Work(ABC):
+    """What a run offers to a launcher. All methods may be called by the launching process alone.
+
+    Attributes:
+        folder: Folder of the run; None for one that keeps nothing.
+        plan: How workers are made.
+    """
+
+    folder: Path | None
+    plan: WorkerPlan
+
+    @abstractmethod
+    def take(self, owner: str, group: str = "") -> Item | None:
+        """Return an item that nobody has, preferably of a group, and note who has it; None where there is none now.
+
+        None does not mean the end: an item of a worker that dies comes back. See :meth:`remaining`.
+        """
+
+    @abstractmethod
+    def beat(self, owner: str) -> None:
+        """Say that an owner is alive; one that is silent for long loses its items."""
+
+    @abstractmethod
+    def finish(self, owner: str, item: Item, result: Any) -> None:
+        """Take the result of an item.
+
+        Raises:
+            RunFailed: The run is to stop here, or the result cannot be kept.
+        """
+
+    @abstractmethod
+    def lose(self, owner: str, item: Item, reason: str) -> None:
+        """Say that the worker of an item is gone: it is done again, or has failed for good after several tries.
+
+        Raises:
+            RunFailed: The run is to stop here.
+        """
+
+    @abstractmethod
+    def remaining(self) -> int:
+        """Return how many items have not ended, those of others included."""
+
+    @abstractmethod
+    def tell(self, text: str) -> None:
+        """Tell the user something."""
+
+
+class Launcher(Component, ABC):
+    """Runs work somewhere."""
+
+    @abstractmethod
+    def launch(self, work: Work, device: str = "auto") -> None:
+        """Run until no item remains, and leave no process behind, also when something is raised.
+
+        Args:
+            work: What there is to do.
+            device: ``auto``, or the torch device of a single worker.
+
+        Raises:
+            RunFailed: The run stopped before its end.
+        """
