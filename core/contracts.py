@@ -13,20 +13,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from regionkit.core.errors import DataError, FeatureError
+from regionkit.core.explaining import Neighbour, TokenScore
 from regionkit.core.features import Caption, Features, GenerateOptions, RegionTokens, RegionViews, Scene
 from regionkit.core.frames import Frame
 from regionkit.core.regions import Region, Regions
 from regionkit.core.spec import STILL_REGIONS
 from regionkit.core.weights import WeightFile, WeightHeader
+
+if TYPE_CHECKING:  # data sets and metrics are built, and ablations planned, without torch
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +183,38 @@ class GapBridge(Component, ABC):
 
     def corrupt(self, embeddings: Tensor, generator: torch.Generator) -> Tensor:
         """Turn text embeddings (n, d) into what the decoder sees in training; unit vectors by default."""
-        return torch.nn.functional.normalize(embeddings, dim=-1)
+        from torch.nn.functional import normalize
+
+        return normalize(embeddings, dim=-1)
 
     @abstractmethod
     def bridge(self, tokens: RegionTokens) -> RegionTokens:
         """Map region tokens (r, t, d) to the space that the decoder reads."""
+
+    def neighbours(self, tokens: RegionTokens, count: int) -> list[list[Neighbour]]:
+        """Return the texts that each of r regions' bridged vector is made of, at most ``count``, most weight first.
+
+        Texts that have no part in it are left out. Only a bridge with a memory of texts can say this.
+
+        Raises:
+            FeatureError: This bridge has no such memory, or the tokens are not what it reads.
+        """
+        raise FeatureError(
+            f"bridge '{type(self).__name__}' has no memory of texts to show",
+            "choose one that makes its vectors of texts, such as memory",
+        )
+
+    def without(self, tokens: RegionTokens, left_out: Sequence[Neighbour]) -> RegionTokens:
+        """Bridge r regions as :meth:`bridge` does, each as if one text were not in the memory.
+
+        Args:
+            tokens: r regions.
+            left_out: r of :meth:`neighbours`, one a region.
+
+        Raises:
+            FeatureError: This bridge has no memory of texts, or one of nothing else.
+        """
+        raise FeatureError(f"bridge '{type(self).__name__}' has no memory of texts to leave one out of")
 
     def alignment_loss(self, tokens: RegionTokens, targets: Tensor) -> Tensor:
         """Training loss of a bridge that is learned from pairs (a projector, the ViZer mapper)."""
@@ -214,6 +244,27 @@ class Decoder(Component, ABC):
     @abstractmethod
     def score(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
         """Return (r,) log-likelihoods of one given text a region after the prompt, the end token included."""
+
+    def token_scores(
+        self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None, alternatives: int = 3
+    ) -> list[list[TokenScore]]:
+        """Return the tokens of one given text a region, the end token included, and how likely each was.
+
+        The log-probabilities of a text sum to what :meth:`score` says of it.
+
+        Args:
+            inputs: r regions.
+            texts: r texts.
+            prompt: As in :meth:`generate`.
+            alternatives: Other tokens to name at each place.
+
+        Raises:
+            FeatureError: This decoder does not write token by token, or does not show how.
+        """
+        raise FeatureError(
+            f"decoder '{type(self).__name__}' does not show its tokens",
+            "choose one that does; toolkit list-components --kind decoder lists all",
+        )
 
     @abstractmethod
     def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:

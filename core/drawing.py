@@ -48,7 +48,7 @@ def draw_captions(image: Image.Image, regions: Sequence[Region], captions: Seque
     picture = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     for index, region in enumerate(regions):
         colour = COLOURS[index % len(COLOURS)]
-        picture = _draw_region(picture, region, scale, colour, str(index + 1) if len(regions) > 1 else "")
+        picture = draw_region(picture, region, scale, colour, str(index + 1) if len(regions) > 1 else "")
     return _with_panel(picture, captions)
 
 
@@ -88,21 +88,39 @@ def draw_attention(
     for index, (region, weights) in enumerate(zip(regions, maps, strict=True)):
         colour = COLOURS[index % len(COLOURS)]
         label = str(index + 1) if len(regions) > 1 else ""
-        seen = _draw_region(picture.copy(), region, scale, colour, label)
-        heat = _draw_region(_heat(picture, weights, frame), region, scale, "white", "", tinted=False)
+        seen = draw_region(picture.copy(), region, scale, colour, label)
+        heat = draw_region(heat_over(picture, weights, frame), region, scale, "white", "", tinted=False)
         panels.append(_panel(seen, heat, captions[index], notes[index]))
     return _sheet(panels)
 
 
-def _heat(picture: Image.Image, weights: NDArray[np.float32], frame: Frame) -> Image.Image:
+def heat_over(picture: Image.Image, weights: NDArray[np.float64] | NDArray[np.float32], frame: Frame) -> Image.Image:
     """Colour a reduced picture by the weights of the patches that lie over it."""
-    rows, columns = (_cells_under(picture.size, frame, axis) for axis in (1, 0))
-    share = (weights / max(float(weights.max()), 1e-30))[rows.clip(0)][:, columns.clip(0)]
+    share = weights / max(float(weights.max()), 1e-30)
+    return tint_patches(picture, heat_colours(share), np.interp(share, (0, 1), _OPACITY), frame)
+
+
+def heat_colours(share: NDArray[np.float64] | NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the colours (..., 3) of shares 0..1 of the largest weight."""
     stops = np.linspace(0, 1, len(_HEAT))
-    colours = np.stack([np.interp(share, stops, [stop[band] for stop in _HEAT]) for band in range(3)], axis=-1)
+    return np.stack([np.interp(share, stops, [stop[band] for stop in _HEAT]) for band in range(3)], axis=-1)
+
+
+def tint_patches(
+    picture: Image.Image, colours: NDArray[np.float64], opacity: NDArray[np.float64], frame: Frame
+) -> Image.Image:
+    """Lay a colour over each patch of a reduced picture, which turns grey; what the crop cut away is nearly black.
+
+    Args:
+        picture: The picture at any size.
+        colours: (rows, columns, 3) of each patch, 0..255.
+        opacity: (rows, columns) how much each hides of the picture below it, 0..1.
+        frame: Of the picture.
+    """
+    rows, columns = (_cells_under(picture.size, frame, axis) for axis in (1, 0))
+    laid, strength = (values[rows.clip(0)][:, columns.clip(0)] for values in (colours, opacity[..., None]))
     grey = np.asarray(picture.convert("L"), dtype=np.float64)[..., None]
-    opacity = np.interp(share, (0, 1), _OPACITY)[..., None]
-    mixed = grey * (1 - opacity) + colours * opacity
+    mixed = grey * (1 - strength) + laid * strength
     cut = (rows < 0)[:, None] | (columns < 0)[None, :]
     mixed[cut] = grey[cut] * 0.15
     return Image.fromarray(mixed.round().astype(np.uint8))
@@ -123,8 +141,8 @@ def _panel(seen: Image.Image, heat: Image.Image, caption: str, note: str) -> Ima
     places = ((0, 0), (seen.width + 8, 0) if aside else (0, seen.height + 8))
     width = max(places[1][0] + heat.width, _PANEL_SIDE)
     bottom = places[1][1] + heat.height
-    words = [(line, _FONT_SIZE) for line in _wrapped(caption, width, _FONT_SIZE) or ["(no caption)"]]
-    words += [(line, _SMALL) for line in _wrapped(note, width, _SMALL)]
+    words = [(line, _FONT_SIZE) for line in wrapped_lines(caption, width, _FONT_SIZE) or ["(no caption)"]]
+    words += [(line, _SMALL) for line in wrapped_lines(note, width, _SMALL)]
     panel = Image.new("RGB", (width, bottom + 8 + sum(size + 6 for _, size in words)), "white")
     for part, place in zip((seen, heat), places, strict=True):
         panel.paste(part, place)
@@ -135,7 +153,8 @@ def _panel(seen: Image.Image, heat: Image.Image, caption: str, note: str) -> Ima
     return panel
 
 
-def _wrapped(text: str, width: int, size: int) -> list[str]:
+def wrapped_lines(text: str, width: int, size: int) -> list[str]:
+    """Return a text cut into lines that fit into ``width`` pixels at a font size."""
     return textwrap.wrap(text, max(int(width / ImageFont.load_default(size).getlength("n")), 8))
 
 
@@ -152,10 +171,19 @@ def _sheet(panels: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def _draw_region(
+def draw_region(
     picture: Image.Image, region: Region, scale: float, colour: str, label: str, *, tinted: bool = True
 ) -> Image.Image:
-    """Draw a region; the inside of a mask is tinted, or else only its outline is drawn."""
+    """Draw a region; the inside of a mask is tinted, or else only its outline is drawn.
+
+    Args:
+        picture: Drawn on, and returned or replaced.
+        region: In pixels of the original picture.
+        scale: From those to pixels of ``picture``.
+        colour: Of lines and points.
+        label: Written at its corner; empty for none.
+        tinted: Whether a mask is filled.
+    """
     if isinstance(region, Mask):
         picture = _tint(picture, region, colour) if tinted else _outline(picture, region, colour)
     pen = ImageDraw.Draw(picture)

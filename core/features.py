@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from regionkit.core.errors import FeatureError, RegionkitError
 from regionkit.core.frames import Frame
 from regionkit.core.spec import Space
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # plans are made without torch
+    from torch import Tensor
+
     from regionkit.core.contracts import Backbone
 
 
@@ -58,6 +57,8 @@ class Features:
     @classmethod
     def cat(cls, batches: Sequence[Self]) -> Self:
         """Join batches of one backbone along the images."""
+        import torch
+
         first = batches[0]
         return cls(
             patches=torch.cat([batch.patches for batch in batches]),
@@ -74,6 +75,8 @@ class Features:
         Raises:
             FeatureError: One is; the message names the image.
         """
+        import torch
+
         for name in ("patches", "cls", "attention"):
             values = getattr(self, name)
             if values is not None and not bool(torch.isfinite(values).all()):
@@ -134,12 +137,16 @@ class RegionTokens:
     @classmethod
     def single(cls, vectors: Tensor, space: str) -> Self:
         """Wrap one vector a region, (r, d)."""
+        import torch
+
         tokens = vectors.unsqueeze(1)
         return cls(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), space)
 
     @classmethod
     def none(cls, space: str) -> Self:
         """Return the tokens (0, 1, d) of no regions, for which no backbone has to run."""
+        import torch
+
         return cls.single(torch.zeros(0, Space.parse(space).dim), space)
 
     def vectors(self) -> Tensor:
@@ -162,6 +169,8 @@ class RegionTokens:
             space: The new space, ``name[dim]``; empty keeps the name.
             unit: Scale them to length 1. Padding of zeros stays zero.
         """
+        from torch.nn.functional import normalize
+
         tokens = self.tokens
         if unit:  # in float32: half precision makes NaN of padding
             tokens = normalize(tokens.float(), dim=-1).to(tokens.dtype)
@@ -173,6 +182,8 @@ class RegionTokens:
         Raises:
             FeatureError: One is; the message names the first region.
         """
+        import torch
+
         bad = (~torch.isfinite(self.tokens)).flatten(1).any(1)
         if bool(bad.any()):
             raise FeatureError(

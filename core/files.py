@@ -95,7 +95,7 @@ def sha256_of(path: Path) -> str:
         OSError: It cannot be read.
     """
     status = path.stat()
-    return _sha256(path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _sha256(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @functools.lru_cache(maxsize=4096)

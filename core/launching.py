@@ -24,18 +24,25 @@ class Item:
         id: Its name, unique in the run.
         group: Items of one group need the same large models: a worker that stays in a group loads less.
         about: What people call it.
+        parts: What it is made of, where it only puts together what other items gave: :meth:`Worker.run` is given it.
     """
 
     id: str
     group: str = ""
     about: str = ""
+    parts: Any = field(default=None, compare=False, repr=False)
 
 
 class Worker(Protocol):
     """Does items, one after the other, and keeps what neighbours have in common."""
 
-    def run(self, item: str) -> Any:
-        """Do an item. What it returns can be pickled; an item that fails returns that, too, and raises nothing."""
+    def run(self, item: str, parts: Any = None) -> Any:
+        """Do an item. What it returns can be pickled; an item that fails returns that, too, and raises nothing.
+
+        Args:
+            item: Its id.
+            parts: Its parts, for an item that has some.
+        """
 
     def close(self) -> None:
         """Let go of models."""
@@ -54,14 +61,21 @@ class WorkerPlan:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, **more: Any) -> Worker:
-        """Import the function and make a worker; ``more`` are options that the place decides, such as its device."""
+        """Import the function and make a worker.
+
+        Args:
+            more: What the place decides, by keyword: ``device``, and ``tell``, which takes sentences for the user.
+        """
         module, _, name = self.target.partition(":")
         worker: Worker = getattr(importlib.import_module(module), name)(**{**self.options, **more})
         return worker
 
 
 class Work(ABC):
-    """What a run offers to a launcher. All methods may be called by the launching process alone.
+    """What a run offers to a launcher.
+
+    All methods are for the launching process alone, and all but :meth:`beat` for its main thread. An owner is the name
+    that a launcher gives to a worker.
 
     Attributes:
         folder: Folder of the run; None for one that keeps nothing.
@@ -80,7 +94,7 @@ class Work(ABC):
 
     @abstractmethod
     def beat(self, owner: str) -> None:
-        """Say that an owner is alive; one that is silent for long loses its items."""
+        """Say that an owner is alive; one that is silent for long loses its items. Any thread may call it."""
 
     @abstractmethod
     def finish(self, owner: str, item: Item, result: Any) -> None:
@@ -98,13 +112,48 @@ class Work(ABC):
             RunFailed: The run is to stop here.
         """
 
+    def fail(self, owner: str, item: Item, reason: str) -> None:
+        """Say that an item has failed for good: another try would end in the same way.
+
+        Raises:
+            RunFailed: The run is to stop here.
+        """
+        self.lose(owner, item, reason)
+
     @abstractmethod
     def remaining(self) -> int:
-        """Return how many items have not ended, those of others included."""
+        """Return how many items have not ended, those of others included.
+
+        Raises:
+            RunFailed: The run is to stop here.
+        """
 
     @abstractmethod
     def tell(self, text: str) -> None:
         """Tell the user something."""
+
+    def worker(self, **more: Any) -> Worker:
+        """Make a worker in this process; ``more`` as for :meth:`WorkerPlan.make`."""
+        return self.plan.make(**more)
+
+    def claim(self, owner: str, device: str) -> bool:
+        """Take a device of this machine for a worker; say whether no other worker of this run has it.
+
+        Args:
+            owner: The worker. It keeps the device until it leaves.
+            device: A torch device. Of ``cpu`` there is enough for all.
+        """
+        return True
+
+    def leave(self, owner: str) -> None:  # noqa: B027  (a run whose workers hold nothing has nothing to do)
+        """Say that an owner has ended: its device, and an item that it did not finish, are there for others."""
+
+    def split(self, pictures: int) -> Work:
+        """Return the same work in smaller items, of about so many pictures each, for many workers to share.
+
+        Only a launcher that hands :attr:`Item.parts` on asks for it. By default items stay as they are.
+        """
+        return self
 
 
 class Launcher(Component, ABC):

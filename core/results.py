@@ -17,6 +17,7 @@ from regionkit.core.errors import DataError, RunFailed
 from regionkit.core.result_rows import MetricRow, SampleRow, TrialResult, TrialRow
 from regionkit.core.result_tables import SCHEMA_VERSION, TABLES
 from regionkit.core.result_writing import write_again, write_new
+from regionkit.core.sqlite_journals import Journal, choose_journal
 
 __all__ = ["DATABASE", "MetricRow", "ResultStore", "SampleRow", "TrialResult", "TrialRow"]
 
@@ -30,13 +31,15 @@ class ResultStore:
     Args:
         path: The database; None for one in memory.
         read_only: Change nothing, and make nothing that is not there: results may lie where nobody can write.
+        journal: See :func:`regionkit.core.sqlite_journals.choose_journal`.
 
     Raises:
         DataError: It cannot be opened, is no such database, or one of another regionkit.
     """
 
-    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path | None, *, read_only: bool = False, journal: Journal = "auto") -> None:
         self._path = path
+        self._journal: Journal = journal
         try:
             self._db = _connect_to_read(path) if read_only and path is not None else _connect(path)
         except (OSError, sqlite3.Error) as error:
@@ -57,8 +60,9 @@ class ResultStore:
             raise
 
     def _make_tables(self) -> None:
-        # A reader never blocks the run, and a process that is killed leaves a log that the next one replays.
-        self._db.execute("PRAGMA journal_mode=WAL")
+        # With a write-ahead log no reader blocks the run; what a killed process leaves, the next one makes good.
+        if self._path is not None:
+            self._db.execute(f"PRAGMA journal_mode={choose_journal(self._path.parent, self._journal)}")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("BEGIN IMMEDIATE")
         if self._version() == 0:
@@ -212,6 +216,25 @@ class ResultStore:
             said = json.loads(config), status, reason
             return TrialResult(name, data, seed, *said, rows, (), self.seconds(trial), tuple(json.loads(notes)))
         return None
+
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """Return what went into the id of every trial that has ended, by id."""
+        try:
+            return {row[0]: json.loads(row[1]) for row in self._rows("SELECT id, config FROM trials ORDER BY id")}
+        except ValueError as error:
+            raise self._unreadable(error) from None
+
+    def holders(self, sample: str) -> list[str]:
+        """Return the ids of the trials that hold a sample."""
+        return [row[0] for row in self._rows("SELECT DISTINCT trial FROM samples WHERE sample = ?", sample)]
+
+    def sample_counts(self) -> dict[str, int]:
+        """Return how many trials hold each sample, by its id, in alphabetical order."""
+        return dict(self._rows("SELECT sample, COUNT(DISTINCT trial) FROM samples GROUP BY sample ORDER BY sample"))
+
+    def notes(self, trial: str) -> tuple[str, ...]:
+        """Return what a reader has to know of how a trial came about, a sentence each."""
+        return tuple(json.loads(next(iter(self._rows("SELECT notes FROM trials WHERE id = ?", trial)), ("[]",))[0]))
 
     def seconds(self, trial: str) -> dict[str, float]:
         """Return the wall time of a trial by stage."""

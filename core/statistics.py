@@ -7,10 +7,12 @@ Evaluation and Significance Testing for MT, 2005 (corpus values of two systems t
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +32,11 @@ POWER = 0.8
 
 #: Draws, and numbers, that are held at a time.
 _ROWS, _HELD = 500, 4_000_000
+#: Draws of so many numbers at most are kept for the next comparison of equally many groups.
+_KEPT, _FAST = 4_000_000, 1_500_000
 
 Floats = NDArray[np.float64]
+Counts = NDArray[Any]
 Pool = Callable[[Floats], Floats]
 
 
@@ -103,6 +108,9 @@ class Comparison:
         n: Samples.
         groups: Groups of samples that were permuted and drawn together.
         detectable: The smallest true difference that such a comparison finds 8 times in 10.
+        effect: The difference in standard deviations over groups, Cohen's d_z; None where nothing varies. Of corpus
+            values a group has its jackknife value, see :func:`group_values`.
+        improved: Share of the groups on which the first system is better, ties counted half; None for one group.
     """
 
     difference: float
@@ -112,6 +120,8 @@ class Comparison:
     n: int
     groups: int
     detectable: float = 0.0
+    effect: float | None = None
+    improved: float | None = None
 
     @property
     def found(self) -> bool:
@@ -147,7 +157,7 @@ def intervals(evidence: Mapping[str, Evidence], seed: int = 0) -> dict[str, tupl
     number = len(held[0].statistics) if held else 0
     if number < 2:
         return {}
-    sums = _resampled(np.concatenate([one.statistics for one in held], 1), np.random.default_rng(seed))
+    sums = _resampled(np.concatenate([one.statistics for one in held], 1), _drawn(number, seed)[0])
     ends = np.cumsum([one.statistics.shape[1] for one in held])
     parts = np.split(sums, ends[:-1], axis=1)
     return {name: _ends(evidence[name].pool(part), number) for name, part in zip(evidence, parts, strict=True)}
@@ -173,18 +183,21 @@ def compare_evidence(first: Evidence, second: Evidence, groups: Sequence[Hashabl
     """
     here, there = first.grouped(groups).statistics, second.grouped(groups).statistics
     width, number = here.shape[1], len(here)
-    random = np.random.default_rng(seed)
-    drawn = _resampled(np.concatenate([here, there], 1), random)
+    counts, signs = _drawn(number, seed)
+    drawn = _resampled(np.concatenate([here, there], 1), counts)
     found = first.pool(drawn[:, :width]) - first.pool(drawn[:, width:])
     low, high = _ends(found, number)
+    effect, improved = _effect_of(here, there, first.pool)
     return Comparison(
         difference=first.value - second.value,
         low=low,
         high=high,
-        p=_sides_changed(here, there, first.pool, random),
+        p=_sides_changed(here, there, first.pool, signs),
         n=len(groups),
         groups=number,
         detectable=_detectable(found, number),
+        effect=effect,
+        improved=improved,
     )
 
 
@@ -233,18 +246,46 @@ def _ratio(sums: Floats) -> Floats:
     return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] != 0)
 
 
-def _resampled(rows: Floats, random: np.random.Generator) -> Floats:
-    """Return (draws, k) sums of as many rows as there are, drawn with replacement."""
-    number = len(rows)
+def _drawn(number: int, seed: int) -> tuple[Iterable[Counts], Iterable[Counts]]:
+    """Return how often each of n groups is drawn, and which of them change sides: (draws, n) each, in pieces.
+
+    Both come from one generator: use up the first before the second. Those of few groups are kept.
+    """
     draws = draws_of(number)
+    if draws * number <= _KEPT:
+        return _kept(number, draws, seed)
+    random = np.random.default_rng(seed)
+    return _counts(number, draws, random), _signs(number, draws, random)
+
+
+@functools.lru_cache(maxsize=4)
+def _kept(number: int, draws: int, seed: int) -> tuple[list[Counts], list[Counts]]:
+    random = np.random.default_rng(seed)
+    # Numbers of eight bytes are multiplied several times faster than those that are turned into them each time.
+    kind = np.float64 if draws * number <= _FAST else np.int16  # n is below 2**15 here
+    counts = [part.astype(kind) for part in _counts(number, draws, random)]
+    return counts, [part.astype(np.int8) for part in _signs(number, draws, random)]
+
+
+def _pieces(number: int, draws: int) -> Iterator[int]:
     step = max(1, min(_ROWS, _HELD // number))
-    parts = []
-    for start in range(0, draws, step):
-        size = min(step, draws - start)
+    return (min(step, draws - start) for start in range(0, draws, step))
+
+
+def _counts(number: int, draws: int, random: np.random.Generator) -> Iterator[Counts]:
+    for size in _pieces(number, draws):
         drawn = random.integers(0, number, size=(size, number)) + number * np.arange(size)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * number).reshape(size, number)
-        parts.append(counts @ rows)
-    return np.concatenate(parts)
+        yield np.bincount(drawn.ravel(), minlength=size * number).reshape(size, number)
+
+
+def _signs(number: int, draws: int, random: np.random.Generator) -> Iterator[Counts]:
+    for size in _pieces(number, draws):
+        yield 2 * random.integers(0, 2, size=(size, number)) - 1
+
+
+def _resampled(rows: Floats, counts: Iterable[Counts]) -> Floats:
+    """Return (draws, k) sums of as many rows as there are, drawn with replacement."""
+    return np.concatenate([part @ rows for part in counts])
 
 
 def _ends(values: Floats, number: int) -> tuple[float, float]:
@@ -272,20 +313,61 @@ def _detectable(found: Floats, number: int) -> float:
     return spread * (student((1 + COVERAGE) / 2, number - 1) + student(POWER, number - 1))
 
 
-def _sides_changed(here: Floats, there: Floats, pool: Pool, random: np.random.Generator) -> float:
+def _sides_changed(here: Floats, there: Floats, pool: Pool, signs: Iterable[Counts]) -> float:
     """Return how often random changes of sides give a difference as far from zero; what is seen counts as a draw."""
     total, apart = (here + there).sum(0), here - there
     seen = abs(float((pool(here.sum(0)[None]) - pool(there.sum(0)[None]))[0]))
-    number = len(apart)
-    draws = draws_of(number)
     differences = []
-    step = max(1, min(_ROWS, _HELD // number))
-    for start in range(0, draws, step):
-        signs = 2.0 * random.integers(0, 2, size=(min(step, draws - start), number)) - 1.0
-        moved = signs @ apart
+    for part in signs:
+        moved = part @ apart
         found = pool((total + moved) / 2) - pool((total - moved) / 2)
         differences.append(np.abs(found))
-    drawn = np.concatenate(differences)
-    # Ties with the seen difference must count in spite of rounding, or few groups would look significant.
+    return share_of(np.concatenate(differences), seen)
+
+
+def share_of(drawn: Floats, seen: float) -> float:
+    """Return the p of a value among what n draws under the null hypothesis gave; it counts as a draw itself."""
+    # Ties with what is seen must count in spite of rounding, or few groups would look significant.
     hits = int((drawn >= seen - 1e-9 * float(drawn.max())).sum())
-    return (1 + hits) / (draws + 1)
+    return (1 + hits) / (len(drawn) + 1)
+
+
+def group_values(evidence: Evidence) -> Floats:
+    """Return what each of n groups stands for in a corpus value; they average to it.
+
+    They are jackknife pseudo-values (Efron and Tibshirani 1993, chapter 11), moved so that their mean is the value
+    itself: of a mean over equally large groups the means of the groups, of any other corpus value its best linear
+    approximation. A single group is the value.
+    """
+    rows, number = evidence.statistics, len(evidence.statistics)
+    if number < 2:
+        return np.full(number, evidence.value)
+    apart = -(number - 1) * evidence.pool(rows.sum(0) - rows)
+    centred: Floats = apart - apart.mean() + evidence.value
+    return centred
+
+
+def holm(values: Sequence[float | None]) -> list[float | None]:
+    """Correct the p of a family of tests by Holm's method; None stands for what was not tested, and stays.
+
+    Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 1979. The k-th
+    smallest of m is multiplied by m - k + 1, and none becomes smaller than the one before it, or larger than 1.
+    """
+    told = sorted((p, at) for at, p in enumerate(values) if p is not None)
+    corrected: list[float | None] = [None] * len(values)
+    largest = 0.0
+    for rank, (p, at) in enumerate(told):
+        largest = max(largest, min(1.0, p * (len(told) - rank)))
+        corrected[at] = largest
+    return corrected
+
+
+def _effect_of(here: Floats, there: Floats, pool: Pool) -> tuple[float | None, float | None]:
+    """Return the difference in standard deviations over groups, and the share of groups where the first is better."""
+    if len(here) < 2:
+        return None, None
+    apart = group_values(Evidence(here, pool)) - group_values(Evidence(there, pool))
+    spread, scale = float(apart.std(ddof=1)), 1e-12 * max(1e-300, float(np.abs(apart).max()))
+    improved = float(((apart > scale) + 0.5 * (np.abs(apart) <= scale)).mean())
+    # Differences that are all alike have no standard deviation but rounding.
+    return (float(apart.mean()) / spread if spread > 1e4 * scale else None), improved

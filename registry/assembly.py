@@ -1,16 +1,14 @@
-"""Building parts and pipelines from plans. This is where torch and the plugins' code are imported."""
+"""Building parts and pipelines from plans. Plugins' code is imported here, torch only with the parts of pipelines."""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from regionkit.core.contracts import Backbone, BuildContext, Component, Corpus, Decoder, GapBridge, RegionEncoder
 from regionkit.core.errors import RegionkitError, did_you_mean
-from regionkit.core.pipeline import Pipeline
 from regionkit.core.spec import KINDS, PARTS, ComponentSpec
 from regionkit.core.weights import WeightFile
 from regionkit.registry.packages import require_packages
@@ -18,8 +16,12 @@ from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.ports import space_in
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill, with_defaults
-from regionkit.registry.weights.banks import embed_corpus
 from regionkit.registry.weights.choice import Wanted, choose_weights, settle_backbone
+
+if TYPE_CHECKING:
+    import torch
+
+    from regionkit.core.pipeline import Pipeline
 
 #: Kinds of components whose options name others that they are built with.
 _HELPED = ("dataset", "metric", "judge", "task")
@@ -40,6 +42,8 @@ def build_pipeline(
         MissingExtra: A package that a part needs is not installed; nothing was built.
         WeightsError: A weight file turned out to be damaged.
     """
+    from regionkit.core.pipeline import Pipeline
+
     for part in plan.parts.values():
         require_packages(part.spec)
     target = pick_device(device)
@@ -82,6 +86,8 @@ def build_planned(
     )
     component = place(build_part(plan.parts[kind], context), device)
     if kind in plan.fit_corpus:
+        from regionkit.registry.weights.banks import embed_corpus
+
         assert isinstance(component, GapBridge)
         assert isinstance(backbone, Backbone)
         part = fill("corpus", plan.fit_corpus[kind])
@@ -177,7 +183,8 @@ def chosen(
 
 def place(component: Component, device: torch.device) -> Component:
     """Move a component to a device and into evaluation mode, where it is a module."""
-    if isinstance(component, torch.nn.Module):
+    torch = sys.modules.get("torch")  # without torch there is no module
+    if torch is not None and isinstance(component, torch.nn.Module):
         component.to(device)
         component.eval()
     return component
@@ -189,6 +196,8 @@ def pick_device(name: str = "auto") -> torch.device:
     Raises:
         RegionkitError: There is no such device here.
     """
+    import torch
+
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

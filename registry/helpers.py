@@ -9,13 +9,11 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakValueDictionary
 
-import torch
-
 from regionkit.core.contracts import BuildContext, Component
 from regionkit.core.errors import RegionkitError
 from regionkit.core.spec import ComponentSpec
 from regionkit.core.weights import WeightFile
-from regionkit.registry.assembly import build_part, chosen, place
+from regionkit.registry.assembly import build_part, chosen, pick_device, place
 from regionkit.registry.registry import get_registry, plural
 from regionkit.registry.schema import Part
 from regionkit.registry.weights.index import content_hash
@@ -62,7 +60,7 @@ class Helpers:
         found = {}
         for role, (part, file) in self.chosen.items():
             key = json.dumps([part.kind, part.to_dict(), self.hashes.get(role)], sort_keys=True, default=str)
-            made = _IN_USE.get(key) or place(build_part(part, BuildContext(weights=file)), torch.device("cpu"))
+            made = _IN_USE.get(key) or place(build_part(part, BuildContext(weights=file)), pick_device("cpu"))
             found[role] = _IN_USE[key] = made
         return found
 

@@ -8,11 +8,19 @@ from importlib.util import find_spec
 from regionkit.core.errors import MissingExtra
 from regionkit.core.spec import ComponentSpec
 
+#: What is installed is not uninstalled while a process runs; what is not may be installed.
+_FOUND: set[str] = set()
+
 
 def is_installed(package: str) -> bool:
-    """Say whether a package can be imported."""
+    """Say whether a package can be imported; what was found once is not looked for again."""
+    if package in _FOUND:
+        return True
     try:
-        return find_spec(package) is not None
+        if find_spec(package) is None:
+            return False
+        _FOUND.add(package)
+        return True
     except (ImportError, ValueError):  # a parent package is missing, or half removed
         return False
 

@@ -79,7 +79,14 @@ class PipelinePlan:
         return keys
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan in plain values, for ``--plan``, reports and trial ids; weights by name and content."""
+        """Return the plan in plain values, for ``--plan``, reports and trial ids; weights by name and content.
+
+        It is made once: whoever changes it copies it first.
+        """
+        return self._plain
+
+    @functools.cached_property
+    def _plain(self) -> dict[str, Any]:
         weights = {
             kind: None if file is None else {"name": file.label, "sha256": content_hash(file)}
             for kind, file in self.weights.items()
@@ -92,6 +99,7 @@ class PipelinePlan:
             "corruption": self.corruption,
             "unbridged": self.unbridged,
             **({"on_trust": list(self.on_trust)} if self.on_trust else {}),
+            **({"folder": folder} if (folder := next(iter(self.parts.values())).folder) else {}),
         }
 
     def describe(self) -> list[str]:
@@ -118,7 +126,10 @@ class PipelinePlan:
 
 
 def plan_pipeline(
-    data: Mapping[str, Any], where: Where = nowhere, problems: list[Problem] | None = None
+    data: Mapping[str, Any],
+    where: Where = nowhere,
+    problems: list[Problem] | None = None,
+    parts: Mapping[str, Part] | None = None,
 ) -> PipelinePlan:
     """Decide everything about a pipeline without loading anything.
 
@@ -127,6 +138,7 @@ def plan_pipeline(
             reference of a folder in which each of them looks for its weights first.
         where: Tells where a dotted path was written.
         problems: If given, takes every mistake too, beside the exception.
+        parts: Parts of ``data`` that were filled already, by kind: a grid uses most of its parts many times.
 
     Raises:
         ConfigError: All mistakes together: names, options, ports, missing packages, weights.
@@ -134,9 +146,11 @@ def plan_pipeline(
     found: list[Problem] = []
     check_keys(data, PIPELINE_KEYS, where, found)
     data, where = as_meant(data, PIPELINE_KEYS, where)
-    filled = {kind: fill(kind, data.get(kind), where, kind, found) for kind in PARTS}
+    known = parts or {}
+    filled = {kind: known.get(kind) or fill(kind, data.get(kind), where, kind, found) for kind in PARTS}
     folder = _folder(data.get("weights"), where, found)
-    parts = {kind: replace(part, folder=folder) for kind, part in filled.items() if part is not None}
+    given = {kind: part for kind, part in filled.items() if part is not None}
+    parts = {kind: replace(part, folder=folder) if folder else part for kind, part in given.items()}
     found += [_missing_problem(error, kind, where) for kind, error in _missing_packages(parts)]
     found += [_missing_code(part, where) for part in parts.values() if missing_module(part.spec)]
     plan = settle_pipeline(parts, where, found)

@@ -8,6 +8,7 @@ from typing import Any
 
 from regionkit.core.contracts import Dataset, Sample
 from regionkit.core.errors import DataError
+from regionkit.core.perturbing import perturbed
 from regionkit.core.spec import PARTS
 from regionkit.core.tasks import Task
 from regionkit.registry.assembly import build
@@ -21,7 +22,8 @@ class RecordedData:
     Attributes:
         dataset: The data set.
         task: The protocol.
-        samples: The samples as the task asks them, in the order in which they were stored.
+        samples: The samples as the task asks them and as the pipeline was given them: perturbed, where the trial says
+            so. In the order in which they were stored.
         split: The split.
         seed: Evaluation seed.
         fingerprint: What the data were when the trial ran.
@@ -52,7 +54,8 @@ def recorded_plan(config: Mapping[str, Any]) -> PipelinePlan:
     stored = config.get("pipeline")
     if not isinstance(stored, Mapping) or any(kind not in stored for kind in PARTS):
         raise DataError("this trial was stored without its pipeline", "run the ablation again into another folder")
-    return plan_pipeline({kind: stored[kind] for kind in PARTS})
+    folder = {"weights": stored["folder"]} if "folder" in stored else {}
+    return plan_pipeline({**{kind: stored[kind] for kind in PARTS}, **folder})
 
 
 def recorded_data(config: Mapping[str, Any]) -> RecordedData:
@@ -71,7 +74,8 @@ def recorded_data(config: Mapping[str, Any]) -> RecordedData:
     words = stored["task"]["name"], stored["split"], stored["seed"], stored["limit"]
     found = dataset.samples(*words)
     asked = [made for sample in found if (made := task.prepare(sample)) is not None]
-    return RecordedData(dataset, task, asked, stored["split"], stored["seed"], stored["fingerprint"])
+    given = perturbed(asked, stored.get("perturbation"), dataset)
+    return RecordedData(dataset, task, given, stored["split"], stored["seed"], stored["fingerprint"])
 
 
 def _task(stored: Mapping[str, Any]) -> Task:

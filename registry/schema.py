@@ -49,6 +49,10 @@ class Part:
 
     def to_dict(self) -> dict[str, Any]:
         """Return ``{"name": ..., every option, filled}`` in plain values that JSON and YAML can hold."""
+        return dict(self._plain)
+
+    @functools.cached_property
+    def _plain(self) -> dict[str, Any]:
         return {"name": self.spec.name, **{name: plain(getattr(self.config, name)) for name in option_types(self.spec)}}
 
 
@@ -172,8 +176,8 @@ def _fill(kind: str, value: Any, where: Where, path: str, problems: list[Problem
         name = value.get("name")
     else:
         name, given = value, {}
-    names = _some_names(kind)
     if name is None:
+        names = _some_names(kind)
         misspelt = next((key for key in given if did_you_mean(key, ("name",))), "")
         if misspelt:
             inner = f"{path}.{misspelt}"
@@ -187,7 +191,7 @@ def _fill(kind: str, value: Any, where: Where, path: str, problems: list[Problem
         return None
     if not isinstance(name, str):
         message = f"expected the name of a {kind} or a mapping with one, got {plain(name)!r}"
-        problems.append(Problem(where(name_path), name_path, message, names))
+        problems.append(Problem(where(name_path), name_path, message, _some_names(kind)))
         return None
     try:
         spec = get_registry().find(kind, name)
@@ -244,6 +248,8 @@ def with_defaults(part: Part, defaults: Mapping[str, Any]) -> Part:
         raise RegionkitError(f"{part.kind} '{part.name}' has no option '{unknown[0]}'", takes(part.spec))
     try:
         values = {name: convert(value, types[name]) for name, value in defaults.items() if name not in part.given}
+        if all(getattr(part.config, name) == value for name, value in values.items()):
+            return part
         return dataclasses.replace(part, config=dataclasses.replace(part.config, **values))
     except Mismatch as error:
         raise RegionkitError(error.message, *error.hints) from None

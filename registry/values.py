@@ -201,8 +201,13 @@ def _listed(arguments: tuple[Any, ...]) -> str:
     return f"[{', '.join(type_text(argument) for argument in arguments)}]"
 
 
+_SCALARS = frozenset({str, int, float, bool})
+
+
 def plain(value: Any) -> Any:
     """Return a value in plain dicts, lists and scalars, as JSON and YAML hold it."""
+    if value is None or type(value) in _SCALARS:  # most are, and a plan of thousands of trials asks millions of times
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
     if isinstance(value, Mapping):

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from regionkit.core.features import RegionTokens
-from regionkit.core.language.decoder import LanguageDecoder, check_length, compact
+from regionkit.core.language.decoder import LanguageDecoder
 from regionkit.core.language.generation import Request, Written, write
+from regionkit.core.language.rows import check_length, compact
 
 
 class CausalDecoder(LanguageDecoder):

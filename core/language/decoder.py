@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from regionkit.core.contracts import BuildContext, Decoder, WeightArtifact, iter_batches
-from regionkit.core.errors import FeatureError, RegionkitError, WeightsError
+from regionkit.core.errors import FeatureError, WeightsError
+from regionkit.core.explaining import END_SHOWN, TokenScore, scored_tokens
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews
 from regionkit.core.language.adapters import AdapterOptions, add_adapters, switch_adapters, without_adapters
 from regionkit.core.language.building import LORA, as_stored, checked_width, fresh_tokenizer
@@ -28,6 +29,7 @@ from regionkit.core.language.models import (
     stored_tensors,
 )
 from regionkit.core.language.readout import check_read_out, evaluating, read_out
+from regionkit.core.language.rows import check_pairs, inside, rows_of
 from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.core.stored import drawn_from
 from regionkit.core.weights import WeightHeader
@@ -132,7 +134,7 @@ class LanguageDecoder(nn.Module, Decoder):
         tokens = self._tokens(inputs)
         captions: list[Caption] = []
         for part in iter_batches(len(tokens), options.batch_size):
-            captions += self._captions(_rows(tokens, part), prompt, options, part.start)
+            captions += self._captions(rows_of(tokens, part), prompt, options, part.start)
         return captions
 
     @torch.inference_mode()
@@ -151,8 +153,28 @@ class LanguageDecoder(nn.Module, Decoder):
         tokens = self._tokens(inputs)
         found = [self._weight.new_zeros(0, dtype=torch.float32)]
         for part in iter_batches(len(tokens), _SCORE_BATCH):
-            found.append(self._likelihood(_rows(tokens, part), texts[part], prompt))
+            found.append(self._likelihood(rows_of(tokens, part), texts[part], prompt))
         return torch.cat(found)
+
+    @torch.inference_mode()
+    def token_scores(
+        self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None, alternatives: int = 3
+    ) -> list[list[TokenScore]]:
+        """Return the tokens of texts, the end token included, and how likely each was; raises as :meth:`score`."""
+        check_pairs(inputs, texts)
+        tokens = self._tokens(inputs)
+        found: list[list[TokenScore]] = []
+        for part in iter_batches(len(tokens), _SCORE_BATCH):
+            ids, lengths = self._targets(texts[part], None)
+            if not ids.numel():  # no model of transformers runs on nothing
+                found += [[] for _ in range(len(ids))]
+                continue
+            likely = self._logits(rows_of(tokens, part), ids, lengths, prompt).float().log_softmax(-1)
+            found += scored_tokens(ids, lengths, likely, alternatives, self._shown)
+        return found
+
+    def _shown(self, token: int) -> str:
+        return END_SHOWN if token == self._end else self.tokenizer.decode_all([token])
 
     def log_likelihood(
         self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None
@@ -169,7 +191,7 @@ class LanguageDecoder(nn.Module, Decoder):
         check_pairs(inputs, texts)
         tokens = self._tokens(inputs)
         ids, lengths = self._targets(texts, self.config.max_length)
-        counted = _inside(ids, lengths)
+        counted = inside(ids, lengths)
         if not bool(counted.any()):
             return self._nothing(tokens)
         return cross_entropy(self._logits(tokens, ids, lengths, prompt).float()[counted], ids[counted])
@@ -194,7 +216,7 @@ class LanguageDecoder(nn.Module, Decoder):
             states = self._states(tokens, ids, lengths, prompt, positions)
         else:  # no model of transformers runs on nothing
             states = self._weight.new_zeros(*ids.shape, self._weight.shape[1])
-        return RegionTokens(states, _inside(ids, lengths), f"{self.name}/hidden[{states.shape[2]}]")
+        return RegionTokens(states, inside(ids, lengths), f"{self.name}/hidden[{states.shape[2]}]")
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the model's logits (..., ids) of last hidden states (..., d) that predict tokens.
@@ -287,7 +309,7 @@ class LanguageDecoder(nn.Module, Decoder):
             return self._weight.new_zeros(len(ids), dtype=torch.float32)
         logits = self._logits(tokens, ids, lengths, prompt).float()
         chosen = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(dim=-1)
-        return chosen.masked_fill(~_inside(ids, lengths), 0.0).sum(dim=-1)
+        return chosen.masked_fill(~inside(ids, lengths), 0.0).sum(dim=-1)
 
     def _targets(self, texts: Sequence[str], limit: int | None) -> tuple[Tensor, Tensor]:
         """Return ids (r, s) with end tokens, padded, and the length of each row (r,)."""
@@ -347,56 +369,3 @@ class LanguageDecoder(nn.Module, Decoder):
         if not self.training:
             clean.check_finite(f"what {self._who()} reads: the bridge or region encoder before it")
         return clean
-
-
-def compact(embeddings: Tensor, valid: Tensor, *, left: bool = False) -> tuple[Tensor, Tensor]:
-    """Move padding to one end of each row; what is left keeps its order.
-
-    Args:
-        embeddings: (r, t, d).
-        valid: (r, t) False at padding.
-        left: Move it to the left end, and not to the right.
-
-    Returns:
-        The same, cut to the longest row.
-    """
-    if bool(valid.all()):
-        return embeddings, valid
-    order = (valid if left else ~valid).to(torch.uint8).argsort(dim=1, stable=True)
-    embeddings = embeddings.gather(1, order.unsqueeze(-1).expand_as(embeddings))
-    valid = valid.gather(1, order)
-    longest = int(valid.sum(dim=1).max())
-    kept = slice(valid.shape[1] - longest, None) if left else slice(longest)
-    return embeddings[:, kept], valid[:, kept]
-
-
-def check_length(length: int, positions: int, what: str, who: str) -> None:
-    """Check that a sequence fits a model.
-
-    Raises:
-        RegionkitError: It does not.
-    """
-    if length > positions:
-        raise RegionkitError(
-            f"{what} are {length} tokens together, {who} has {positions} positions",
-            "shorten the text or the prompt, take a region encoder or bridge of fewer tokens, "
-            "or train a decoder with more: --set decoder.positions=N",
-        )
-
-
-def _inside(ids: Tensor, lengths: Tensor) -> Tensor:
-    return torch.arange(ids.shape[1], device=ids.device) < lengths.unsqueeze(1)
-
-
-def _rows(tokens: RegionTokens, part: slice | Tensor) -> RegionTokens:
-    return RegionTokens(tokens.tokens[part], tokens.mask[part], tokens.space)
-
-
-def check_pairs(inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> None:
-    """Check that there is one text a region.
-
-    Raises:
-        ValueError: There is not.
-    """
-    if len(inputs) != len(texts):
-        raise ValueError(f"{len(inputs)} regions and {len(texts)} texts: give one text a region")

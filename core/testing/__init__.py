@@ -35,6 +35,7 @@ from regionkit.core.testing import (  # isort: skip
     of_material,
     of_judges,
     of_tasks,
+    of_launchers,
     of_all,
 )
 from regionkit.core.testing.battery import (
@@ -42,6 +43,7 @@ from regionkit.core.testing.battery import (
     check_bridge,
     check_decoder,
     check_judge,
+    check_launcher,
     check_metric,
     check_region_encoder,
     check_task,
@@ -82,6 +84,7 @@ __all__ = [
     "check_bridge",
     "check_decoder",
     "check_judge",
+    "check_launcher",
     "check_metric",
     "check_region_encoder",
     "check_task",
@@ -98,6 +101,7 @@ __all__ = [
     "of_bridges",
     "of_decoders",
     "of_judges",
+    "of_launchers",
     "of_material",
     "of_metrics",
     "of_region_encoders",

@@ -10,6 +10,7 @@ from PIL import Image
 from regionkit.core.contracts import Backbone, Decoder, GapBridge, Metric, RegionEncoder, Sample
 from regionkit.core.features import RegionTokens, RegionViews
 from regionkit.core.judging import Judge
+from regionkit.core.launching import Launcher
 from regionkit.core.spec import Port
 from regionkit.core.tasks import Task
 from regionkit.core.testing.checks import run_all
@@ -116,3 +117,12 @@ def check_task(task: Task) -> None:
         AssertionError: One sentence says which.
     """
     run_all(Subject("task", task))
+
+
+def check_launcher(launcher: Launcher) -> None:
+    """Make every check of a launcher and stop at the first promise that is broken.
+
+    Raises:
+        AssertionError: One sentence says which.
+    """
+    run_all(Subject("launcher", launcher))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regionkit.core.contracts import GapBridge
 from regionkit.core.errors import FeatureError
+from regionkit.core.explaining import Neighbour
 from regionkit.core.features import RegionTokens
 from regionkit.core.spec import Space
 from regionkit.core.testing.checks import check
@@ -157,3 +158,45 @@ def keeps_the_type(subject: Subject) -> None:
     wide = _bridge(subject)
     same(wide.tokens, wide.tokens.float(), "float32 tokens came back in another type", 0.0)
     demand(wide.tokens.dtype == torch.float32, f"float32 tokens came back as {wide.tokens.dtype}")
+
+
+@check("bridge")
+def neighbours(subject: Subject) -> None:
+    """Texts of its memory, where it has one, come with shares of the weight, most first, and can be left out."""
+    bridge: GapBridge = subject.component
+    tokens = subject.tokens()
+    try:
+        found = bridge.neighbours(tokens, 4)
+    except FeatureError as error:
+        raise Skip(f"it shows none: {error.message}") from error
+    demand(len(found) == len(tokens), f"neighbours of {len(found)} regions, asked for {len(tokens)}")
+    for row, texts in enumerate(found):
+        weights = [one.weight for one in texts]
+        demand(0 < len(texts) <= 4, f"{len(texts)} neighbours of a region, asked for 4")
+        demand(all(0 < weight <= 1 + TOLERANCE for weight in weights), f"a neighbour's weight is none: {weights}")
+        demand(sum(weights) <= 1 + TOLERANCE, f"the weights of a region's neighbours sum to {sum(weights):.4f}")
+        demand(weights == sorted(weights, reverse=True), "neighbours do not come with the most weight first")
+        held = [number for one in texts for number in one.rows]
+        demand(len(held) == len(set(held)), "a row of the memory belongs to two neighbours")
+        alone = bridge.neighbours(pick(tokens, [row]), 4)[0]
+        demand([one.rows for one in alone] == [one.rows for one in texts], "neighbours depend on batch mates")
+    _left_out(subject, [texts[0] for texts in found])
+
+
+def _left_out(subject: Subject, first: list[Neighbour]) -> None:
+    """Demand that a memory without a text gives well-formed tokens, which do not depend on batch mates."""
+    bridge: GapBridge = subject.component
+    tokens, out = subject.tokens(), _bridge(subject)
+    with torch.no_grad():
+        try:
+            less = bridge.without(tokens, first)
+        except FeatureError as error:
+            raise Skip(f"nothing can be left out: {error.message}") from error
+        well_formed(less, len(tokens), Space.parse(out.space).dim)
+        demand(less.space == out.space, f"without a text the result is labelled {less.space}, with it {out.space}")
+        message = "what a region is without a text depends on its batch mates"
+        for row in range(len(tokens)):
+            alone = bridge.without(pick(tokens, [row]), [first[row]])
+            same_encoded(pick(less, [row]), alone, TOLERANCE, message)
+    again = bridge.neighbours(tokens, 1)
+    demand([one[0].rows for one in again] == [one.rows for one in first], "leaving a text out changed the memory")

@@ -173,6 +173,36 @@ def score_batch_equals_loop(subject: Subject) -> None:
 
 
 @check("decoder")
+def token_scores(subject: Subject) -> None:
+    """Tokens of a text, where they are shown, are as likely together as the text; others are named beside them."""
+    decoder: Decoder = subject.component
+    inputs = subject.fed()
+    texts = [caption.text for caption in _generate(subject)]
+    try:
+        found = decoder.token_scores(inputs, texts)
+    except FeatureError as error:
+        raise Skip(f"it shows none: {error.message}") from error
+    demand(len(found) == len(texts), f"tokens of {len(found)} texts, asked for {len(texts)}")
+    sums = torch.tensor([sum(one.log_probability for one in row) for row in found], dtype=torch.float64)
+    same(_score(subject, inputs, texts), sums, "the log-probabilities of tokens do not sum to the score")
+    for row in found:
+        for one in row:
+            named = [other.log_probability for other in one.alternatives]
+            chances = [one.log_probability, *named]
+            demand(all(chance <= TOLERANCE for chance in chances), "the log-probability of a token is positive")
+            demand(sum(map(math.exp, chances)) <= 1 + TOLERANCE, "a token and its alternatives sum to more than 1")
+            demand(named == sorted(named, reverse=True), "alternatives do not come with the likeliest first")
+            demand(one.id not in {other.id for other in one.alternatives}, "a token is its own alternative")
+            demand(len(named) <= 3, f"{len(named)} alternatives, asked for 3")
+    for at in range(len(texts)):
+        alone = decoder.token_scores(rows_of(inputs, [at]), [texts[at]])[0]
+        demand([one.id for one in alone] == [one.id for one in found[at]], "tokens depend on batch mates")
+        pair = [torch.tensor([one.log_probability for one in row]) for row in (found[at], alone)]
+        same(pair[0], pair[1], "the log-probability of a token depends on batch mates")
+    demand(decoder.token_scores(rows_of(inputs, []), []) == [], "no regions gave tokens")
+
+
+@check("decoder")
 def training_loss(subject: Subject) -> None:
     """The loss is one finite number, through which trainable weights are reached."""
     decoder: Decoder = subject.component

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from regionkit.core.plugin import hookimpl
-from regionkit.core.spec import CommandSpec
+from regionkit.core.spec import CommandSpec, ComponentSpec
 
 _HERE = "regionkit.plugins.ablation"
+
+
+@hookimpl
+def regionkit_components() -> list[ComponentSpec]:
+    """The launcher of this plugin."""
+    return [
+        ComponentSpec(
+            kind="launcher",
+            name="local",
+            target=f"{_HERE}.launching.local:Local",
+            config=f"{_HERE}.launching.configs:LocalConfig",
+            summary="Trials in this process, or in worker processes of this machine, a GPU each",
+            tiny="{workers: 2}",
+        )
+    ]
 
 
 @hookimpl
@@ -21,4 +36,9 @@ def regionkit_commands() -> list[CommandSpec]:
             pipelines=("base",),
         ),
         CommandSpec("run", f"{_HERE}.commands:run", "Score one pipeline on data sets"),
+        CommandSpec(
+            "worker", f"{_HERE}.worker_command:worker", "Join a run from another shell, GPU, machine or Slurm step"
+        ),
+        CommandSpec("rerun", f"{_HERE}.rerun_command:rerun", "Run recorded trials again: does the same come out?"),
+        CommandSpec("cache", f"{_HERE}.cache_command:cache", "Outputs of stages on disk: list, verify, clear"),
     ]

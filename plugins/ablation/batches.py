@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-import torch
 from PIL import Image
 
 from regionkit.core.contracts import Backbone
@@ -52,6 +51,8 @@ def joined(
         return id(inputs) if isinstance(inputs, RegionViews) else inputs.tokens.shape[1:]
 
     for _, group in groupby(batches, key=shape):
+        import torch
+
         same = list(group)
         positions = tuple(position for part, _ in same for position in part)
         tokens = [inputs for _, inputs in same if isinstance(inputs, RegionTokens)]

@@ -13,9 +13,11 @@ import click
 
 if TYPE_CHECKING:
     from regionkit.core.results import ResultStore
+    from regionkit.plugins.ablation.analysis.analyse import Analysis
     from regionkit.plugins.ablation.runner import Progress, Summary
     from regionkit.plugins.ablation.trials import AblationPlan
     from regionkit.plugins.ablation.verdicts import Verdict
+    from regionkit.registry.document import Document
 
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,6 +33,16 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--feature-memory", type=click.IntRange(0), default=1024, show_default=True, metavar="MIB",
             help="Memory for features that trials share.",
         ),
+        click.option(
+            "--model-memory", type=click.IntRange(0), metavar="MIB",
+            help="Memory for models; those that would take more are loaded one after the other. [default: most of it]",
+        ),
+        click.option("--cache/--no-cache", "use_cache", default=True, help="Keep outputs of stages for later runs."),
+        click.option(
+            "--cache-limit", type=click.IntRange(1), default=20480, show_default=True, metavar="MIB",
+            help="Room for that on disk; what was not used for longest makes room.",
+        ),
+        click.option("--report/--no-report", default=True, help="Write report.html beside the results."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     )  # fmt: skip
     for option in reversed(options):  # the last one that is put on is listed first
@@ -42,26 +54,37 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Results go here. [default: runs/NAME]")
 @click.option("--plan", "plan_only", is_flag=True, help="List the trials and what cannot run; run nothing.")
+@click.option("--workers", metavar="N", help="Worker processes, at most one a GPU; 0 is this process, auto one a GPU.")
+@click.option("--launcher", metavar="NAME", help="Who runs the trials. [default: local]")
 @shared_options
 @click.pass_context
 def ablate(context: click.Context, /, file: Path, out: Path | None, plan_only: bool, **options: Any) -> None:
     """Run every trial of the ablation FILE; run it again to go on where it was stopped.
+
+    Others may join while it runs: the same command, or `toolkit worker` with the folder of the results.
 
     Ends with status 1 if a trial or a sample failed, a sample could not be judged, or a claim that must hold does not;
     with 2 for a mistake in FILE.
     """
     from regionkit.core.errors import ConfigError
     from regionkit.plugins.ablation.planning import plan_ablation
+    from regionkit.registry.document import check_reader, read_document
 
-    overrides = [*options["overrides"], *([f"limit={options['limit']}"] if options["limit"] else [])]
-    plan = plan_ablation(file, overrides, to_show=plan_only)
+    flags = {"limit": options["limit"], "launcher.name": options["launcher"], "launcher.workers": options["workers"]}
+    # The launcher's name comes first: another name would take away what --set says of its options.
+    overrides = [*(f"{key}={value}" for key, value in flags.items() if value is not None), *options["overrides"]]
+    document = read_document(file, overrides)
+    check_reader(document, "ablate")
+    plan = plan_ablation(document, to_show=plan_only)
     folder = out or Path("runs") / plan.name
     if plan_only:
-        show_plan(plan, folder, as_json=options["as_json"])
+        from regionkit.plugins.ablation.plan_output import show_plan
+
+        show_plan(plan, folder, options)
         if plan.mistakes:
             raise ConfigError(plan.mistakes)
         return
-    execute(context, plan, folder, options)
+    execute(context, plan, document, folder, options)
 
 
 @click.command()
@@ -78,6 +101,9 @@ def ablate(context: click.Context, /, file: Path, out: Path | None, plan_only: b
     "--seed", "seeds", multiple=True, type=click.IntRange(0), help="Evaluation seed, repeatable. [default: 0]"
 )
 @click.option("--split", help="Split of the data sets. [default: test, or a data set's first]")
+@click.option(
+    "--robustness", multiple=True, metavar="KIND=A,A", help="Also perturb regions: jitter=0.1,0.2; repeatable."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep captions and scores here.")
 @shared_options
 @click.pass_context
@@ -91,6 +117,7 @@ def run(context: click.Context, /, pipeline: str, out: Path | None, **options: A
     Ends with status 1 if a sample failed or could not be judged, with 2 for a mistake in the pipeline or a flag.
     """
     from regionkit.plugins.ablation.overrides import laid_over
+    from regionkit.plugins.ablation.perturbations import asked_on_command_line
     from regionkit.plugins.ablation.planning import plan_ablation
     from regionkit.registry.document import Document, check_reader, read_pipeline
 
@@ -101,15 +128,23 @@ def run(context: click.Context, /, pipeline: str, out: Path | None, **options: A
     data: dict[str, Any] = {
         "base": base.data,
         "data": asked.data,
+        "robustness": asked_on_command_line(options["robustness"]) or None,
         "metrics": asked.metrics,
         "seeds": list(options["seeds"] or (0,)),
         "split": options["split"],
         "limit": options["limit"],
     }
     lines = {f"base.{path}" if path else "base": line for path, line in base.lines.items()}
-    flags = {"data": where, "metrics": "--metrics", "seeds": "--seed", "split": "--split", "limit": "--limit"}
-    plan = plan_ablation(Document(base.path, data, {**lines, **flags}, base.name or "run"))
-    execute(context, plan, out, options)
+    flags = {
+        "data": where,
+        "robustness": "--robustness",
+        "metrics": "--metrics",
+        "seeds": "--seed",
+        "split": "--split",
+        "limit": "--limit",
+    }
+    document = Document(base.path, data, {**lines, **flags}, base.name or "run")
+    execute(context, plan_ablation(document), document, out, options)
 
 
 def _asked(context: click.Context, options: dict[str, Any]) -> tuple[list[str], str]:
@@ -135,21 +170,30 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def execute(context: click.Context, plan: AblationPlan, folder: Path | None, options: dict[str, Any]) -> None:
+def execute(
+    context: click.Context, plan: AblationPlan, document: Document, folder: Path | None, options: dict[str, Any]
+) -> None:
     """Run a plan, write the reports, print the tables, and end with the status that the outcome asks for."""
     from regionkit.core.errors import RegionkitError
     from regionkit.core.results import DATABASE, ResultStore
-    from regionkit.plugins.ablation.runner import Runner
+    from regionkit.plugins.ablation.analysis.analyse import analyse
+    from regionkit.plugins.ablation.run_options import run_options
+    from regionkit.plugins.ablation.runner import Place, Runner
+    from regionkit.plugins.ablation.signals import ending_on_sigterm
     from regionkit.plugins.ablation.tables import write_reports
-    from regionkit.plugins.ablation.trial_runner import RunOptions
     from regionkit.plugins.ablation.verdicts import judge_claims
+    from regionkit.registry import get_registry
     from regionkit.registry.assembly import pick_device
 
     pick_device(options["device"])  # one that is not there is a mistake, and no reason to fail trial by trial
-    settings = RunOptions(options["device"], options["feature_memory"] << 20, options["threads"])
-    with ResultStore(folder / DATABASE if folder else None) as store:
+    settings = run_options(options)
+    place = Place(folder, document, plan.spec.launcher) if folder else None
+    with (
+        ending_on_sigterm(),
+        ResultStore(folder / DATABASE if folder else None, journal=place.journal if place else "auto") as store,
+    ):
         try:
-            summary = Runner(plan, store, _progress(), settings).run()
+            summary = Runner(plan, store, progress_on(), settings, place).run()
         except BaseException:
             # Whatever ends the run, the reports say what is there so far; what keeps them from it is not the news.
             with suppress(RegionkitError):
@@ -157,38 +201,56 @@ def execute(context: click.Context, plan: AblationPlan, folder: Path | None, opt
                     write_reports(folder, plan, store, judge_claims(plan, store))
             raise
         verdicts = judge_claims(plan, store)
-        files = write_reports(folder, plan, store, verdicts) if folder else []
+        analysis = analyse(plan, store, verdicts, folder)
+        files = write_reports(folder, plan, store, verdicts, analysis) if folder else []
+        if folder:
+            # Whoever watches runs may do more with what lies there now, such as make a page of it.
+            get_registry().finished("run", 0.0, {"folder": str(folder), "report": options["report"]})
         if options["as_json"]:
-            click.echo(json.dumps(as_json(plan, store, summary, verdicts, folder), indent=2))
+            click.echo(json.dumps(as_json(plan, store, summary, verdicts, analysis, folder), indent=2))
         else:
-            show_results(plan, store, summary, verdicts, files)
+            show_results(plan, store, summary, verdicts, analysis, files)
     failed = summary.failed or summary.bad_samples or summary.unjudged or not all(verdict.ok for verdict in verdicts)
     context.exit(1 if failed else 0)
 
 
-def _progress() -> Progress:
+def progress_on(*, quiet: bool = False) -> Progress:
+    """Return what shows a run: a live table on a terminal, lines elsewhere, or nothing but what has to be told."""
     from rich.console import Console
 
-    from regionkit.plugins.ablation.display import Lines, LiveTable
+    from regionkit.plugins.ablation.display import Lines, LiveTable, Notices
 
     console = Console(stderr=True)
+    if quiet:
+        return Notices(console)
     return LiveTable(console) if console.is_terminal else Lines(console)
 
 
 def show_results(
-    plan: AblationPlan, store: ResultStore, summary: Summary, verdicts: list[Verdict], files: list[Path]
+    plan: AblationPlan,
+    store: ResultStore,
+    summary: Summary,
+    verdicts: list[Verdict],
+    analysis: Analysis,
+    files: list[Path],
 ) -> None:
     """Print the tables."""
-    from regionkit.plugins.ablation import tables
+    from regionkit.plugins.ablation import claim_tables, tables
+    from regionkit.plugins.ablation.analysis.text import terminal_lines
     from regionkit.plugins.ablation.results_tables import results_tables
+    from regionkit.plugins.ablation.robustness import robustness_curves, robustness_text
     from regionkit.plugins.ablation.words import counted
 
     width = shutil.get_terminal_size((0, 0)).columns  # 0: no terminal, or one that does not tell
     click.echo("\n\n".join(results_tables(plan, store, width)))
     click.echo("\n" + "\n".join([*tables.reading(plan, store), *tables.own_metrics(plan)]))
+    for part in robustness_text(robustness_curves(plan, store), plan, width):
+        click.echo(f"\n{part}")
     if verdicts:
-        click.echo("\n" + tables.claims_text(verdicts, width))
-        click.echo("\n" + "\n".join(tables.claims_legend(verdicts)))
+        click.echo("\n" + claim_tables.claims_text(verdicts, width))
+        click.echo("\n" + "\n".join(claim_tables.claims_legend(verdicts)))
+    if lines := terminal_lines(analysis):
+        click.echo("\n" + "\n".join(lines))
     if plan.refused:
         click.echo("\nTrials that cannot run:\n" + tables.refused_table(plan))
     for sentence in plan.disclaimers:
@@ -199,9 +261,13 @@ def show_results(
         must = sum(verdict.claim.must for verdict in verdicts)
         click.echo(f"{len(undone)} of {must} claims that must hold do not", err=True)
     if files:
+        others = f", {summary.elsewhere} ran elsewhere" if summary.elsewhere else ""
         click.echo(
-            f"\n{counted(summary.ran, 'trial')} ran, {summary.resumed} were done before. Reports: {files[0].parent}"
+            f"\n{counted(summary.ran, 'trial')} ran{others}, {summary.resumed} were done before. "
+            f"Reports: {files[0].parent}"
         )
+        if (page := files[0].parent / "report.html").is_file():
+            click.echo(f"To read, and to send: {page}")
     else:
         click.echo("\nnothing was kept; add --out DIR")
 
@@ -228,10 +294,17 @@ def show_failures(store: ResultStore, summary: Summary) -> None:
 
 
 def as_json(
-    plan: AblationPlan, store: ResultStore, summary: Summary, verdicts: list[Verdict], folder: Path | None
+    plan: AblationPlan,
+    store: ResultStore,
+    summary: Summary,
+    verdicts: list[Verdict],
+    analysis: Analysis,
+    folder: Path | None,
 ) -> dict[str, Any]:
     """Return everything that the tables say in plain values."""
+    from regionkit.plugins.ablation.analysis.analyse import without_times
     from regionkit.plugins.ablation.provenance_tables import trial_provenance
+    from regionkit.plugins.ablation.robustness import robustness_curves
     from regionkit.plugins.ablation.tables import trial_record
 
     trials = [
@@ -246,8 +319,11 @@ def as_json(
         "excluded": plan.excluded,
         "metrics": dict(plan.own) if plan.own is not None else [ref.label for ref in plan.metrics],
         "left_out": [dict(zip(("data", "metric", "reason"), one, strict=True)) for one in plan.left_out],
+        "robustness": robustness_curves(plan, store),
         "claims": [verdict.to_dict() for verdict in verdicts],
+        "analysis": without_times(analysis),
         "ran": summary.ran,
+        "elsewhere": summary.elsewhere,
         "resumed": summary.resumed,
         "failed": summary.failed,
         "bad_samples": summary.bad_samples,
@@ -260,37 +336,3 @@ def _refused(plan: AblationPlan) -> list[dict[str, Any]]:
     return [
         {"axes": dict(one.labels), "data": one.data, "trials": one.count, "reason": one.reason} for one in plan.refused
     ]
-
-
-def show_plan(plan: AblationPlan, folder: Path, *, as_json: bool) -> None:
-    """Print the trials, the weights that were chosen for them, and what cannot run."""
-    from regionkit.core.results import DATABASE, ResultStore
-    from regionkit.plugins.ablation.tables import LEGEND, plan_table, planned_trial, refused_table
-    from regionkit.plugins.ablation.words import counted
-
-    done: set[str] = set()
-    if (folder / DATABASE).is_file():
-        with ResultStore(folder / DATABASE, read_only=True) as store:
-            done = store.done()
-    if as_json:
-        trials = [{**planned_trial(trial, plan.axes), "done": trial.id in done} for trial in plan.trials]
-        plain = {
-            "name": plan.name,
-            "trials": trials,
-            "refused": _refused(plan),
-            "excluded": plan.excluded,
-            "mistakes": [str(problem) for problem in plan.mistakes],
-        }
-        click.echo(json.dumps(plain, indent=2))
-        return
-    click.echo(plan_table(plan))
-    if any(trial.combination.plan.unbridged for trial in plan.trials):
-        click.echo(f"\n{LEGEND}")
-    if plan.refused:
-        click.echo("\nTrials that cannot run:\n" + refused_table(plan))
-    data = ", ".join(dict.fromkeys(trial.selection.ref.label for trial in plan.trials))
-    seeds = ", ".join(map(str, plan.spec.settings.seeds))
-    sizes = [counted(len(plan.trials), "trial"), f"{sum(trial.id in done for trial in plan.trials)} done in {folder}"]
-    sizes += [f"{plan.excluded} excluded"] if plan.excluded else []
-    sizes += [f"{plan.repeated} named twice"] if plan.repeated else []
-    click.echo(f"\n{', '.join(sizes)}; data: {data}; seeds: {seeds}")

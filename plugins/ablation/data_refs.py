@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from regionkit.core.errors import did_you_mean
+from regionkit.core.perturbing import Perturbation
 from regionkit.plugins.ablation.words import as_mapping, brief
 
 _FORMS = "write TASK@NAME, TASK@NAME/SPLIT, or {task: TASK, name: NAME, split: SPLIT, OPTION: ...}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DataRef:
     """A task on a data set: ``task@name`` or ``task@name/split``, and the options of both.
 
@@ -22,6 +24,7 @@ class DataRef:
         path: Dotted path in the file.
         task_options: Options of the task.
         split: Split; empty where nobody named one here.
+        perturbation: What happens to regions before a pipeline sees them; None for nothing.
     """
 
     task: str
@@ -29,10 +32,16 @@ class DataRef:
     path: str
     task_options: Mapping[str, Any] = field(default_factory=dict)
     split: str = ""
+    perturbation: Perturbation | None = None
 
-    @property
+    @cached_property
     def label(self) -> str:
-        """The form ``TASK@NAME/SPLIT`` of tables and claims, with the split and the options that were given."""
+        """The form ``TASK@NAME/SPLIT`` of tables and claims, ``TASK@NAME~jitter=0.1`` where regions are perturbed."""
+        return f"{self.clean}~{self.perturbation.label}" if self.perturbation is not None else self.clean
+
+    @cached_property
+    def clean(self) -> str:
+        """The form ``TASK@NAME/SPLIT``, with the split and the options that were given, whatever happens to regions."""
         split = f"/{self.split}" if self.split else ""
         options = {key: value for key, value in self.dataset.items() if key != "name"}
         return f"{self.task}{_shown(self.task_options)}@{self.dataset['name']}{split}{_shown(options)}"

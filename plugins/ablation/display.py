@@ -13,6 +13,7 @@ from rich.text import Text
 
 from regionkit.core.results import TrialResult
 from regionkit.core.scores import coverage
+from regionkit.plugins.ablation.progress import Progress as Watcher
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.plugins.ablation.words import counted
 
@@ -20,11 +21,22 @@ from regionkit.plugins.ablation.words import counted
 _SHOWN = 12
 
 
-class Lines:
-    """One line a trial, for logs and pipes."""
+class Notices(Watcher):
+    """Nothing but what the user has to know."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+
+    def tell(self, text: str) -> None:
+        """Write a notice."""
+        self._console.print(Text(text), soft_wrap=True)
+
+
+class Lines(Notices):
+    """One line a trial, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
         self._plan: AblationPlan | None = None
         self._total = self._count = 0
         self._start = 0.0
@@ -33,10 +45,11 @@ class Lines:
         """Say how much there is to do."""
         self._plan, self._total, self._start = plan, len(todo), time.monotonic()
         if todo:
-            self._write(opening(plan, todo))
+            self.tell(opening(plan, todo))
 
-    def trial_started(self, trial: Trial) -> None:
-        """Say nothing: a line a trial is enough."""
+    def note(self, text: str) -> None:
+        """Write it."""
+        self.tell(text)
 
     def trial_finished(self, trial: Trial, result: TrialResult) -> None:
         """Write what came out."""
@@ -45,26 +58,20 @@ class Lines:
         left = eta(self._start, self._count, self._total)
         name = ", ".join([*(trial.combination.labels[axis] for axis in self._plan.varied), trial.selection.ref.label])
         seconds = result.seconds.get("trial", 0.0)
-        self._write(
+        self.tell(
             f"[{self._count}/{self._total}] {name}, seed {trial.selection.seed}: {outcome(result)} "
             f"({seconds:.1f} s, {left} left)"
         )
 
-    def stop(self) -> None:
-        """Nothing to clean up."""
 
-    def _write(self, line: str) -> None:
-        self._console.print(Text(line), soft_wrap=True)
-
-
-class LiveTable:
-    """The last trials with their scores, and a bar with the time that is left."""
+class LiveTable(Notices):
+    """The last trials with their scores, who is at which, and a bar with the time that is left."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        super().__init__(console)
         self._plan: AblationPlan | None = None
         self._rows: list[list[str]] = []
-        self._running = ""
+        self._running: dict[str, list[str]] = {}
         self._start = 0.0
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -88,20 +95,32 @@ class LiveTable:
 
     def trial_started(self, trial: Trial) -> None:
         """Show the trial as running."""
-        self._rows.append(self._row(trial, ["..."] * len(self._metrics)))
+        self._running.setdefault(trial.id, self._waiting(trial, ""))
         self._draw()
+
+    def note(self, text: str) -> None:
+        """Write it above the table."""
+        self.tell(text)
+
+    def busy(self, trials: Sequence[tuple[Trial, str]]) -> None:
+        """Show who is at which trial."""
+        running = {trial.id: self._waiting(trial, who) for trial, who in trials}
+        if running != self._running:
+            self._running = running
+            self._draw()
 
     def trial_finished(self, trial: Trial, result: TrialResult) -> None:
         """Show the scores."""
         scores = {metric.metric: f"{metric.value:.3f}" for metric in result.metrics}
         none = "failed" if result.status == "failed" else "-"  # a metric of another kind of task
         cells = [scores.get(metric, none) for metric in self._metrics]
-        self._rows[-1] = self._row(trial, cells)
+        self._running.pop(trial.id, None)
+        self._rows = [*self._rows, self._row(trial, cells)][-_SHOWN:]
         task = self._bar.tasks[0]
         done = int(task.completed) + 1
         self._bar.update(task.id, completed=done, left=eta(self._start, done, int(task.total or 0)))
         if result.status == "failed":
-            self._live.console.print(Text(f"trial {trial.id} failed: {result.reason}", style="red"))
+            self._console.print(Text(f"trial {trial.id} failed: {result.reason}", style="red"))
         self._draw()
 
     def stop(self) -> None:
@@ -117,6 +136,10 @@ class LiveTable:
         labels = [trial.combination.labels[axis] for axis in self._plan.varied]
         return [*labels, trial.selection.ref.label, str(trial.selection.seed), *cells]
 
+    def _waiting(self, trial: Trial, who: str) -> list[str]:
+        """Return the row of a trial without scores: who is at it stands in the place of the first."""
+        return self._row(trial, [f"... {who}".strip(), *["..."] * (len(self._metrics) - 1)])
+
     def _draw(self) -> None:
         assert self._plan is not None
         table = Table(box=None, pad_edge=False)
@@ -124,7 +147,8 @@ class LiveTable:
             table.add_column(name)
         for name in self._metrics:
             table.add_column(name, justify="right")
-        for row in self._rows[-_SHOWN:]:
+        running = list(self._running.values())[-_SHOWN:]
+        for row in [*self._rows[-max(_SHOWN - len(running), 1) :], *running]:
             table.add_row(*(Text(cell) for cell in row))
         self._live.update(Group(table, self._bar))
 

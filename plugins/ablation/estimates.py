@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -42,44 +43,91 @@ def intervals_of(store: ResultStore, trials: Sequence[str]) -> dict[str, Interva
 
 def _intervals(store: ResultStore, trials: Sequence[str]) -> dict[str, Interval]:
     """Draw the samples of all columns together; a column adds zeros for samples that it says nothing of."""
-    samples = [
-        (trial, row.sample, row.image) for trial in trials for row in store.captions(trial) if row.caption is not None
-    ]
+    places: dict[str, int] = {}
+    for trial in trials:
+        for row in store.captions(trial):
+            if row.caption is not None:
+                places.setdefault(row.image, len(places))
     shared = [column for column in store.scores(trials[0]) if all(column in store.scores(one) for one in trials[1:])]
     found: dict[str, Evidence] = {}
     for column in shared:
-        tables = {trial: rows_of(store, trial, column) for trial in trials}
-        pool = pool_of(store, trials[0], column) if all(table is not None for table in tables.values()) else None
+        parts = [parts_of(store, trial, column) for trial in trials]
+        known = [part for part in parts if part is not None]
+        pool = known[0].pool if len(known) == len(parts) else None
         if pool is None:
             continue
-        known = {(trial, name): row for trial, table in tables.items() for name, (_, row) in (table or {}).items()}
-        width = len(next(iter(known.values()))) if known else 2
-        rows = np.stack([known.get((trial, name), np.zeros(width)) for trial, name, _ in samples])
-        found[column] = Evidence(rows, pool).grouped([image for _, _, image in samples])
+        images = [places[image] for part in known for image in part.images]
+        rows = np.concatenate([part.rows for part in known])
+        sums = [np.bincount(images, one, minlength=len(places)) for one in rows.T]
+        found[column] = Evidence(np.stack(sums, 1), pool)
     return intervals(found)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the n judged samples of a trial add to its value by one column.
+
+    Attributes:
+        samples: Their ids, in the order of the data set.
+        images: Keys of their pictures.
+        rows: (n, k) what they add.
+        pool: Makes corpus values of sums of rows; None where the metric is not installed.
+    """
+
+    samples: list[str]
+    images: list[str]
+    rows: Floats
+    pool: Pool | None
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """The value as corpus values of samples; None where the metric is not installed."""
+        return None if self.pool is None else Evidence(self.rows, self.pool)
+
+    def taken(self, places: Sequence[int]) -> Parts:
+        """Return the parts of some samples, by their places."""
+        chosen = [self.samples[at] for at in places], [self.images[at] for at in places]
+        return Parts(*chosen, self.rows[list(places)], self.pool)
+
+
+def parts_of(store: ResultStore, trial: str, column: str) -> Parts | None:
+    """Return what the judged samples of a trial add; None where the value follows from no sums over samples."""
+    held = store.sample_statistics(trial, column)
+    if held:
+        lost = store.unjudged(trial).get(column, {})
+        kept = {name: row for name, row in held.items() if name not in lost}
+        width = len(next(iter(held.values()))[1])
+        rows = np.array([row for _, row in kept.values()]).reshape(len(kept), width)
+        return Parts(list(kept), [image for image, _ in kept.values()], rows, _pool(*store.makers(trial)[column]))
+    values = store.sample_scores(trial, column)
+    if not values:
+        return None
+    images, numbers = zip(*values.values(), strict=True)
+    mean, value = sum(numbers) / len(numbers), store.scores(trial)[column][0]
+    if abs(mean - value) > 1e-9 * max(1.0, abs(value)):
+        return None
+    return Parts(list(values), list(images), np.stack([numbers, np.ones(len(numbers))], 1), _MEAN)
 
 
 def rows_of(store: ResultStore, trial: str, column: str) -> dict[str, tuple[str, Floats]] | None:
     """Return sample -> (image, what it adds), of judged samples; None where the value follows from no sums."""
-    held = store.sample_statistics(trial, column)
-    if held:
-        lost = store.unjudged(trial).get(column, {})
-        return {name: row for name, row in held.items() if name not in lost}
-    values = store.sample_scores(trial, column)
-    if not values:
+    parts = parts_of(store, trial, column)
+    if parts is None:
         return None
-    mean = sum(value for _, value in values.values()) / len(values)
-    value = store.scores(trial)[column][0]
-    if abs(mean - value) > 1e-9 * max(1.0, abs(value)):
-        return None
-    return {name: (image, np.array([one, 1.0])) for name, (image, one) in values.items()}
+    pairs = zip(parts.images, parts.rows, strict=True)
+    return dict(zip(parts.samples, pairs, strict=True))
 
 
 def pool_of(store: ResultStore, trial: str, column: str) -> Pool | None:
     """Return what makes corpus values of sums of the rows of a column; None where its metric is not installed."""
-    if not store.sample_statistics(trial, column):
-        return Evidence.of_mean([0.0]).pool
-    name, part = store.makers(trial)[column]
+    return _pool(*store.makers(trial)[column]) if store.sample_statistics(trial, column) else _MEAN
+
+
+#: The pool of a column whose value is the mean over its judged samples.
+_MEAN: Pool = Evidence.of_mean([0.0]).pool
+
+
+def _pool(name: str, part: str) -> Pool | None:
     try:
         made: Any = component_class(get_registry().find("metric", name))
     except RegionkitError:

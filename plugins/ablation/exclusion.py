@@ -19,6 +19,8 @@ class Exclusion:
 
     def takes_out(self, labels: Mapping[str, str], names: Mapping[str, str], selection: Selection) -> bool:
         """Say whether a trial matches a pattern in every axis that the pattern names."""
+        if not self.patterns:
+            return False
         words = {key: [word for word in (labels.get(key), names.get(key)) if word] for key in (*labels, *names)}
         words |= {"data": [selection.ref.label], "seed": [str(selection.seed)]}
         matching = {index for index, pattern in enumerate(self.patterns) if _matches(pattern, words)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,10 @@ from regionkit.core.errors import ConfigError, Problem
 from regionkit.plugins.ablation.exclusion import Exclusion
 from regionkit.plugins.ablation.mistakes import Mistakes
 from regionkit.plugins.ablation.spec import AxisValue, Where, combinations, merge
-from regionkit.plugins.ablation.trials import AblationPlan, Combination, Refused, Selection, digest
+from regionkit.plugins.ablation.trials import AblationPlan, Combination, Refused, Selection
 from regionkit.plugins.ablation.words import text
 from regionkit.registry.plan import plan_pipeline
-from regionkit.registry.schema import fill
+from regionkit.registry.schema import Part, fill
 
 
 class PipelinePlanner:
@@ -23,7 +24,7 @@ class PipelinePlanner:
         self._mistakes = mistakes
         self._line = mistakes.document.line
         #: Mistakes of parts that were checked already, by their options and where those stand.
-        self._fills: dict[str, list[Problem]] = {}
+        self._fills: dict[str, tuple[Part | None, list[Problem]]] = {}
         #: Mistakes by the place in the file that is to blame, and the places of parts that are right.
         self._faults: dict[str, list[Problem]] = {}
         self._sound: set[str] = set()
@@ -41,11 +42,13 @@ class PipelinePlanner:
             if selections and not count:
                 plan.excluded += len(selections)
                 continue
-            problems = [problem for kind in parts for problem in self._fill(kind, parts[kind], origin)]
+            fills = {kind: self._fill(kind, parts[kind], origin) for kind in parts}
+            problems = [problem for _, found in fills.values() for problem in found]
             try:
                 if problems:
                     raise ConfigError(problems)
-                pipeline = plan_pipeline(parts, where=self._where(origin))
+                filled = {kind: part for kind, (part, _) in fills.items() if part is not None}
+                pipeline = plan_pipeline(parts, where=self._where(origin), parts=filled)
             except ConfigError as error:
                 plan.refused.append(Refused(labels, names, "", _reason(error.problems), count))
             else:
@@ -60,19 +63,19 @@ class PipelinePlanner:
         ]
         return good
 
-    def _fill(self, kind: str, part: Mapping[str, Any], origin: Mapping[str, str]) -> list[Problem]:
-        """Check the options of a part, and note which places of the file are to blame and which are sound."""
+    def _fill(self, kind: str, part: Mapping[str, Any], origin: Mapping[str, str]) -> tuple[Part | None, list[Problem]]:
+        """Fill the options of a part, and note which places of the file are to blame and which are sound."""
         own = {path: place for path, place in origin.items() if path.partition(".")[0] == kind}
-        key = digest([kind, part, own])
+        key = json.dumps([kind, part, own], sort_keys=True, default=str)
         if key not in self._fills:
             problems: list[Problem] = []
-            fill(kind, part, self._where(origin), kind, problems)
+            filled = fill(kind, part, self._where(origin), kind, problems)
             for problem in problems:
                 place = _source(problem.path, origin)
                 self._faults.setdefault(place, []).append(replace(problem, path=place))
             if not problems:
                 self._sound.update(own.values())
-            self._fills[key] = problems
+            self._fills[key] = (filled, problems)
         return self._fills[key]
 
     def _where(self, origin: Mapping[str, str]) -> Where:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,30 @@ from regionkit.registry.assembly import build
 from regionkit.registry.document import Document, check_reader, read_document
 from regionkit.registry.metrics import MetricRef
 
+#: Modules of this plugin that decide what a trial gives.
+_DECIDING = (
+    "answering", "asking", "batches", "encoding", "memory", "referring", "samples", "stages", "trial_runner", "trials",
+)  # fmt: skip
 #: Packages beside core and those of a trial's parts whose code decides what a trial gives.
-RUNNER_PACKAGES = ("regionkit.registry", "regionkit.plugins.ablation")
+#: How results are shown, judged against claims and analysed has no say in them: a finished run stays finished.
+RUNNER_PACKAGES = (
+    "regionkit.registry",
+    *(f"regionkit.plugins.ablation.{module}" for module in _DECIDING),
+)
 #: Keys of an ablation that have no say in what its pipelines are.
-_KEYS_BESIDE_PIPELINES = ("data", "metrics", "seeds", "claims", "limit", "split", "on_error")
+_KEYS_BESIDE_PIPELINES = (
+    "data",
+    "robustness",
+    "metrics",
+    "seeds",
+    "claims",
+    "correction",
+    "limit",
+    "split",
+    "on_error",
+    "cache_precision",
+    "launcher",
+)
 
 
 def plan_ablation(
@@ -62,10 +82,12 @@ def check_file(document: Document) -> str:
     """Say on one line what an ablation comes to, for ``toolkit validate``; raises as :func:`plan_ablation`."""
     plan = plan_ablation(document)
     pipelines = len({id(trial.combination) for trial in plan.trials})
-    data = len({trial.selection.ref.label for trial in plan.trials})
+    data = len({trial.selection.ref.clean for trial in plan.trials})
+    perturbed = {one.label for trial in plan.trials if (one := trial.selection.ref.perturbation) is not None}
     sizes = (
         (pipelines, "pipeline"),
         (data, "data set"),
+        *([(len(perturbed), "perturbation")] if perturbed else []),
         (len(plan.spec.settings.seeds), "seed"),
         (len(plan.metrics), "metric"),
         (len(plan.spec.claims), "claim"),
@@ -84,6 +106,8 @@ class Planner:
         self._exclusion = Exclusion(())
         self._codes: dict[frozenset[str], str] = {}
         self._texts: dict[str, str] = {}
+        self._digests: dict[tuple[str, int], tuple[Any, str]] = {}
+        self._judges: dict[tuple[str, ...], dict[str, Any]] = {}
         self._ids: set[str] = set()
 
     def plan(self) -> AblationPlan:
@@ -97,14 +121,16 @@ class Planner:
         reader = SampleReader(self.mistakes)
         metrics = reader.metrics(spec)
         selections = reader.selections(spec)
-        tasks = reader.own_metrics(selections) if not spec.metrics else None
+        clean = [one for one in selections if one.clean is None]
+        tasks = reader.own_metrics(clean) if not spec.metrics else None
         if tasks is not None:
             metrics = tasks.metrics
-        columns = reader.columns(metrics, selections, tasks.own if tasks is not None else None)
+        columns = reader.columns(metrics, clean, tasks.own if tasks is not None else None)
         self._check_names(spec, columns)
         if tasks is None:
-            reader.check(metrics, selections)
+            reader.check(metrics, clean)
         plan = AblationPlan(self.document.name, spec, spec.axes or list(PARTS), metrics, columns)
+        plan.document = self.document
         if tasks is not None:
             plan.own, plan.left_out = tasks.own, tasks.left_out
         pipelines = PipelinePlanner(self.mistakes).plan(plan, selections, self._exclusion)
@@ -162,14 +188,27 @@ class Planner:
             )
             plan.refused.append(Refused(combination.labels, combination.names, label, reason, 1))
             return
+        if selection.untouched:
+            plan.refused.append(Refused(combination.labels, combination.names, label, selection.untouched, 1))
+            return
         judges = plan.metrics if plan.own is None else plan.metrics_of(selection)
         config = self._config(combination, selection, judges)
-        trial = Trial(digest(config), combination, selection, config)
+        trial = Trial(self._id(config), combination, selection, config)
         if trial.id in self._ids:
             plan.repeated += 1
         else:
             self._ids.add(trial.id)
             plan.trials.append(trial)
+
+    def _id(self, config: Mapping[str, Any]) -> str:
+        """Return a digest of a trial's configuration; what trials share of it is digested once."""
+        parts = {}
+        for name, value in config.items():
+            key = (name, id(value))
+            if key not in self._digests:
+                self._digests[key] = (value, digest(value))  # held, so that its place in memory stays its own
+            parts[name] = self._digests[key][1]
+        return digest(parts)
 
     def _config(self, combination: Combination, selection: Selection, metrics: Sequence[MetricRef]) -> dict[str, Any]:
         registry = get_registry()
@@ -179,23 +218,24 @@ class Planner:
         judges = [spec for metric in metrics for spec in metric.specs]
         specs = {f"{spec.kind}/{spec.name}": spec for spec in (*(part.spec for part in used), *judges, *corpora)}
         texts = [self._texts_of(name) for name in combination.plan.fit_corpus.values()]
+        precision = selection.settings.precision
         key = frozenset(specs)
         if key not in self._codes:
             self._codes[key] = registry.code_version(specs.values(), RUNNER_PACKAGES)
         return {
             "pipeline": combination.plan.to_dict(),
-            "data": {
-                "task": selection.asked,
-                "dataset": selection.part.to_dict(),
-                "split": selection.split,
-                "seed": selection.seed,
-                "limit": selection.settings.limit,
-                "fingerprint": selection.fingerprint,
-            },
-            "metrics": {metric.label: metric.to_dict() for metric in metrics},
+            "data": selection.record,
+            "metrics": self._judging(metrics),
             "code": self._codes[key],
             **({"texts": texts} if any(texts) else {}),
+            **({"cache_precision": precision} if precision != "float32" else {}),
         }
+
+    def _judging(self, metrics: Sequence[MetricRef]) -> dict[str, Any]:
+        key = tuple(metric.label for metric in metrics)
+        if key not in self._judges:
+            self._judges[key] = {metric.label: metric.to_dict() for metric in metrics}
+        return self._judges[key]
 
     def _texts_of(self, corpus: str) -> str:
         """Return a digest of the sentences that a bank is made of; those of generated corpora follow from the code."""

@@ -39,11 +39,11 @@ def results_tables(plan: AblationPlan, store: ResultStore, width: int = 0) -> li
     if axes:
         rows = [[*key, *values, note] for key, values, note in zip(groups, cells, notes, strict=True)]
         above = [f"In all rows: {shared}."] if shared else []
-        return above + _cut(*noted([*axes, "data", *plan.columns], rows), len(axes) + 1, width)
+        return above + cut(*noted([*axes, "data", *plan.columns], rows), len(axes) + 1, width)
     header = ["metric", *(key[-1] for key in groups)]
     rows = [[metric, *values] for metric, *values in zip(plan.columns, *cells, strict=True)]
     above = [f"Pipeline: {shared}{f' ({UNBRIDGED})' if any(notes) else ''}."]
-    return above + _cut(header, rows, 1, width)
+    return above + cut(header, rows, 1, width)
 
 
 def noted(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
@@ -59,7 +59,7 @@ def taken_by_metrics(trial: Trial, store: ResultStore) -> int:
     return 0 if held is None else held[2] - held[3]
 
 
-def _cut(header: Sequence[str], rows: Sequence[Sequence[str]], labels: int, width: int) -> list[str]:
+def cut(header: Sequence[str], rows: Sequence[Sequence[str]], labels: int, width: int) -> list[str]:
     """Cut a table that is too wide into tables of some of its columns, each with the labels that rows start with.
 
     Rows that say nothing in the columns of a table are left out there. Where not even one column fits beside the

@@ -69,8 +69,19 @@ class SampleReader:
         return found
 
     def selections(self, spec: AblationSpec) -> list[Selection]:
-        """Return the samples of every data set under every seed; a data set without samples is a mistake."""
-        return [one for ref in spec.data for one in self._of(ref, spec.settings)]
+        """Return the samples of every data set under every seed; a data set without samples is a mistake.
+
+        Those whose regions are perturbed follow the ones that they are made of.
+        """
+        found: list[Selection] = []
+        clean: list[Selection] = []
+        for ref in spec.data:
+            if ref.perturbation is None:
+                clean = self._of(ref, spec.settings)
+                found += clean
+            else:
+                found += [replace(one, ref=ref, clean=one) for one in clean]
+        return found
 
     def _named(self, value: Any, path: str) -> Iterator[MetricRef]:
         values = expand("metric", value, path)

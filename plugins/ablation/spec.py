@@ -6,26 +6,32 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 from regionkit.core.errors import Problem, did_you_mean
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.claims import Claim, parse_claim
 from regionkit.plugins.ablation.data_refs import DataRef, read_data
+from regionkit.plugins.ablation.perturbations import read_perturbations
 from regionkit.plugins.ablation.words import as_list, as_mapping, brief, text
+from regionkit.registry.schema import Part, fill
 
 #: Keys of an ablation file.
 KEYS: tuple[str, ...] = (
-    "summary", "base", "data", "metrics", "grid", "zip", "include", "exclude", "seeds", "claims", "limit", "split",
-    "on_error",
+    "summary", "base", "data", "robustness", "metrics", "grid", "zip", "include", "exclude", "seeds", "claims",
+    "correction", "limit", "split", "on_error", "cache_precision", "launcher",
 )  # fmt: skip
 #: Seeds are stored as signed 64-bit numbers.
 LARGEST_SEED = 2**63 - 1
 ON_ERROR: tuple[str, ...] = ("record", "stop")
+#: Which p decides a claim: its own, or the one that Holm's method makes of it among all claims of the file.
+CORRECTIONS: tuple[str, ...] = ("none", "holm")
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
 #: Pipelines and trials of one file; planning a pipeline takes about a millisecond.
 MOST_PIPELINES, MOST_TRIALS = 10_000, 100_000
 
 Where = Callable[[str], str]
+Precision = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +78,24 @@ class Settings:
         limit: Most images of a data set; None for all.
         split: Split of the data sets; empty for each one's own default.
         on_error: ``record`` notes a trial or sample that fails and goes on, ``stop`` ends the run there.
+        precision: How outputs of stages lie on disk: ``float16`` takes half the room and rounds, so it is part of what
+            a trial is.
     """
 
     seeds: tuple[int, ...] = (0,)
     limit: int | None = None
     split: str = ""
     on_error: str = "record"
+    precision: Precision = "float32"
 
 
 @dataclass(slots=True)
 class AblationSpec:
-    """An ablation file, read. ``zips`` holds groups of axes that are walked together."""
+    """An ablation file, read.
+
+    ``zips`` holds groups of axes that are walked together; ``data`` each data set as it is, followed by itself under
+    every perturbation of ``robustness``.
+    """
 
     base: dict[str, dict[str, Any]] = field(default_factory=dict)
     data: list[DataRef] = field(default_factory=list)
@@ -92,7 +105,9 @@ class AblationSpec:
     include: list[dict[str, AxisValue]] = field(default_factory=list)
     exclude: list[dict[str, tuple[str, ...]]] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
+    correction: str = "none"
     settings: Settings = field(default_factory=Settings)
+    launcher: Part | None = None
 
     @property
     def axes(self) -> list[str]:
@@ -118,22 +133,27 @@ class SpecReader:
         self._check_keys()
         spec = AblationSpec(
             base=self._base(),
-            data=[
-                ref
-                for entry, path in zip(*self._items("data", required=True), strict=True)
-                if (ref := read_data(entry, path, self.problem)) is not None
-            ],
+            data=self._data(),
             metrics=list(zip(*self._items("metrics"), strict=True)),
             grid=self._axes(self.data.get("grid") or {}, "grid"),
             zips=[group for group in map(self._zip, *self._items("zip")) if group],
             include=[extra for extra in map(self._include, *self._items("include")) if extra],
             exclude=[pattern for pattern in map(self._exclude, *self._items("exclude")) if pattern],
             claims=[claim for claim in map(self._claim, *self._items("claims")) if claim is not None],
+            correction=self._correction(),
             settings=self._settings(),
+            launcher=self._launcher(),
         )
         self._check_repeats(spec)
         self._check_size(spec)
         return spec
+
+    def _data(self) -> list[DataRef]:
+        """Return every data set as it is and under every perturbation."""
+        entries = zip(*self._items("data", required=True), strict=True)
+        clean = [ref for entry, path in entries if (ref := read_data(entry, path, self.problem)) is not None]
+        versions = [None, *read_perturbations(self.data.get("robustness"), self.problem)]
+        return [replace(ref, perturbation=one) for ref in clean for one in versions]
 
     def _check_size(self, spec: AblationSpec) -> None:
         """Note a grid that a few lines made endless, before anything walks through it."""
@@ -157,8 +177,9 @@ class SpecReader:
         for at, (section, name) in enumerate(walked):
             if name in names[:at]:
                 self.problem(section, f"the axis '{name}' is walked twice", "name it once, in grid or in zip")
-        labels = [ref.label for ref in spec.data]
-        for at, ref in enumerate(spec.data):
+        clean = [ref for ref in spec.data if ref.perturbation is None]
+        labels = [ref.label for ref in clean]
+        for at, ref in enumerate(clean):
             if ref.label in labels[:at]:
                 self.problem(ref.path, f"'{ref.label}' is listed twice")
 
@@ -275,6 +296,23 @@ class SpecReader:
     def _claim(self, entry: Any, path: str) -> Claim | None:
         return parse_claim(entry, path, self.problem)
 
+    def _launcher(self) -> Part | None:
+        """Return who runs the trials; options alone are those of ``local``."""
+        asked = self.data.get("launcher")
+        if asked is None:
+            return None
+        value = {"name": "local", **asked} if isinstance(asked, Mapping) else asked
+        return fill("launcher", value, self.where, "launcher", self.problems)
+
+    def _correction(self) -> str:
+        """Return which p decides claims."""
+        asked = self.data.get("correction", "none")
+        asked = "none" if asked is None else asked  # YAML's word for nothing
+        if asked not in CORRECTIONS:
+            self.problem("correction", f"'{asked}' is unknown", f"choose one of: {', '.join(CORRECTIONS)}")
+            return "none"
+        return str(asked)
+
     def _settings(self) -> Settings:
         seeds = as_list(self.data.get("seeds", [0]))
         limit, on_error = self.data.get("limit"), self.data.get("on_error", "record")
@@ -288,7 +326,11 @@ class SpecReader:
             limit = None
         if on_error not in ON_ERROR:
             self.problem("on_error", f"'{on_error}' is unknown", f"choose one of: {', '.join(ON_ERROR)}")
-        return Settings(tuple(seeds), limit, str(self.data.get("split") or ""), str(on_error))
+        asked = self.data.get("cache_precision", PRECISIONS[0])
+        if asked not in PRECISIONS:
+            self.problem("cache_precision", f"'{asked}' is unknown", f"choose one of: {', '.join(PRECISIONS)}")
+        precision = next((one for one in PRECISIONS if one == asked), PRECISIONS[0])
+        return Settings(tuple(seeds), limit, str(self.data.get("split") or ""), str(on_error), precision)
 
 
 _EXAMPLES = {

@@ -1,349 +1,223 @@
-"""The tree of stages: what trials have in common is computed once.
+"""The tree of stages: what trials have in common is computed once, in this run and in later ones.
 
 Trials that agree up to a stage share its output. Features of a picture are kept by backbone and picture, and serve all
-region encoders, bridges, decoders, tasks and seeds; encoded and bridged regions are kept by the plan's key of that
-stage and the samples, and serve what lies downstream.
+region encoders, bridges, decoders, tasks and seeds; encoded and bridged regions are kept in chunks, by the key of their
+stage (``stage_keys``), and serve what lies downstream. Both are kept in memory while they are needed, and on disk where
+there is a cache.
 """
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from PIL import Image
 
-from regionkit.core.contracts import Backbone, Sample
 from regionkit.core.errors import RegionkitError
-from regionkit.core.features import Caption, Features, RegionTokens, RegionViews, Scene
-from regionkit.core.pipeline import Pipeline
-from regionkit.core.regions import Regions
-from regionkit.plugins.ablation.asking import Asked, Batch, Prompts, by_prompt, together
-from regionkit.plugins.ablation.batches import batches_of_one_grid, joined, rows
-from regionkit.plugins.ablation.referring import Candidates, expression_scores
+from regionkit.core.features import Caption
+from regionkit.core.spec import PARTS
+from regionkit.plugins.ablation.answering import ROWS_TOGETHER, Answering, Answers
+from regionkit.plugins.ablation.cache.stage_cache import StageCache
+from regionkit.plugins.ablation.clock import Observe, StageClock
+from regionkit.plugins.ablation.encoding import Chunk, Encoder, FeatureSource, chunks_of
+from regionkit.plugins.ablation.memory import ChunkStore, Encoded, FeatureStore, rounded
+from regionkit.plugins.ablation.models import Models
+from regionkit.plugins.ablation.out_of_memory import BatchSizes
+from regionkit.plugins.ablation.referring import Candidates
+from regionkit.plugins.ablation.stage_keys import Place, StageKeys
 from regionkit.plugins.ablation.trials import Selection, Trial
 
-Observe = Callable[[str, float, dict[str, Any]], None]
-ImageKey = tuple[str, str]
+#: Pictures of which captions are compared where a cache rounds.
+_COMPARED = 8
 
 
-class FeatureStore:
-    """Features of single pictures of one backbone, in memory, up to a number of bytes.
-
-    Trials walk through the pictures in the same order again and again. Dropping the oldest would then drop every
-    picture just before it is asked for; instead, what is there stays, and what finds no room is computed again.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.size = 0
-        self._backbone = ""
-        self._wanted: frozenset[ImageKey] = frozenset()
-        self._held: dict[ImageKey, Features] = {}
-
-    def enter(self, backbone: str, wanted: frozenset[ImageKey]) -> None:
-        """Say which backbone and pictures come next. Another backbone's features are dropped."""
-        if backbone != self._backbone:
-            self._held.clear()
-            self.size = 0
-        self._backbone, self._wanted = backbone, wanted
-
-    def get(self, key: ImageKey) -> Features | None:
-        """Return the features of a picture, a batch of one, where they are held."""
-        return self._held.get(key)
-
-    def put(self, key: ImageKey, features: Features) -> None:
-        """Hold the features of a picture if there is room; those of pictures that are not wanted now make room."""
-        size = nbytes(features)
-        if self.size + size > self.limit:
-            for other in [other for other in self._held if other not in self._wanted]:
-                self.size -= nbytes(self._held.pop(other))
-        if self.size + size <= self.limit and key not in self._held:
-            self._held[key] = features
-            self.size += size
-
-
-def nbytes(features: Features) -> int:
-    """Return the bytes that features take."""
-    tensors = (features.patches, features.cls, features.attention)
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)
-
-
-class SharedScene(Scene):
-    """A scene whose features come from a store; those that are missing are computed together, when first asked for."""
-
-    def __init__(
-        self,
-        images: Sequence[Image.Image],
-        backbone: Backbone,
-        keys: Sequence[ImageKey],
-        store: FeatureStore,
-        clock: StageClock,
-    ) -> None:
-        super().__init__(images, backbone)
-        self._keys, self._store, self._clock = tuple(keys), store, clock
-
-    @property
-    def features(self) -> Features:
-        """Features of all images."""
-        if self._features is None:
-            parts = {key: held for key in self._keys if (held := self._store.get(key)) is not None}
-            missing = [at for at, key in enumerate(self._keys) if key not in parts]
-            if missing:
-                with self._clock.stage("backbone", images=len(missing)):
-                    fresh = Scene([self.images[at] for at in missing], self.backbone).features
-                for position, at in enumerate(missing):
-                    parts[self._keys[at]] = fresh[position]
-                    self._store.put(self._keys[at], fresh[position])
-            self._features = Features.cat([parts[key] for key in self._keys])
-        return self._features
-
-
-class StageClock:
-    """Adds up the wall time of stages, inner stages not counted in outer ones, and tells observers of each."""
-
-    def __init__(self, observe: Observe) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._observe = observe
-        self._inner = [0.0]
-
-    @contextmanager
-    def stage(self, name: str, **info: Any) -> Iterator[None]:
-        """Time the body."""
-        start = time.perf_counter()
-        self._inner.append(0.0)
-        try:
-            yield
-        finally:
-            total = time.perf_counter() - start
-            own = total - self._inner.pop()
-            self._inner[-1] += total
-            self.seconds[name] += own
-            self._observe(name, own, info)
-
-
-@dataclass
-class Encoded:
-    """What samples became at a stage.
+@dataclass(frozen=True)
+class Shard:
+    """The answers to some of the samples of a trial.
 
     Attributes:
-        batches: Positions of samples and their tokens or pictures.
-        errors: Position -> reason, for samples that could not be encoded.
+        positions: Positions of the samples.
+        captions: Their captions by position; those without one are missing.
+        errors: Why, by position.
+        seconds: Wall time by stage.
+        notes: What a reader of the trial has to know.
     """
 
-    batches: list[tuple[tuple[int, ...], RegionTokens | RegionViews]] = field(default_factory=list)
-    errors: dict[int, str] = field(default_factory=dict)
+    positions: tuple[int, ...]
+    captions: dict[int, Caption]
+    errors: dict[int, str]
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class StageTree:
     """Runs the stages of trials and shares what they have in common.
 
-    Trials that share a stage must follow each other: a change of samples or of the backbone empties the tree.
+    Trials that share a stage should follow each other: a change of samples or of the backbone empties the memory.
 
     Args:
-        limit: Bytes of features to hold.
+        models: Where parts come from.
+        cache: The cache on disk; None for none.
+        limit: Bytes of features, and of tokens that lie on disk too, to hold in memory.
         observe: Told of every stage that ends: name, seconds, information.
         strict: Let an error of a single sample through instead of noting it.
+        tell: Told what a user should know at once.
     """
 
-    def __init__(self, limit: int, observe: Observe, *, strict: bool = False) -> None:
-        self.store = FeatureStore(limit)
+    def __init__(
+        self,
+        models: Models,
+        cache: StageCache | None,
+        limit: int,
+        observe: Observe,
+        *,
+        strict: bool = False,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.models, self.cache, self.strict = models, cache, strict
+        self.keys = StageKeys(Place(models.device.type, cache.precision if cache is not None else "float32"))
         self.clock = StageClock(observe)
-        self.strict = strict
-        self._place: Hashable = None
-        self._tree: dict[tuple[str, str], Encoded] = {}
+        self.sizes = BatchSizes(tell)
+        device = str(models.device)
+        self._features = FeatureSource(FeatureStore(limit), cache, self.clock, self.sizes, device)
+        self._chunks = ChunkStore(cache, limit, self.clock, device)
+        self._place: tuple[str, int] = ("", 0)
+        self._spread: Candidates | None = None
+        self._cut: list[Chunk] = []
+        self._precision = ""
 
     @torch.inference_mode()
-    def captions(self, trial: Trial, pipeline: Pipeline) -> tuple[list[Caption | None], dict[int, str]]:
-        """Caption all samples of a trial; for samples with candidates, say the position of the one that is meant.
+    def answers(self, trial: Trial, part: tuple[int, int] = (0, 1)) -> Shard:
+        """Answer the samples of a trial, or the ``part[0]``-th of ``part[1]`` shares of its pictures.
 
         Returns:
-            One caption a sample, None where there is none, and the reasons by position.
+            A caption for each sample; for samples with candidates, the position of the one that is meant.
         """
         selection, plan = trial.selection, trial.combination.plan
-        self._enter(plan.key("backbone"), selection)
-        clock = self.clock
-        spread = Candidates.of(selection.samples)
-        regions = spread.samples
-        encoded = self._shared(
-            "region_encoder", plan.key("region_encoder"), lambda: self._encode(selection, regions, pipeline)
-        )
-        below = f"{plan.key('region_encoder')} {plan.key('bridge')}"
-        bridged = self._shared("bridge", below, lambda: self._bridge(encoded, pipeline))
-        with clock.stage("decoder", regions=len(regions)):
-            refers = any(sample.candidates for sample in selection.samples)
-            found, errors = (self._refer if refers else self._decode)(bridged, pipeline, spread, selection)
-        if refers:
-            return found, errors
-        pairs = zip(selection.samples, found, strict=True)
-        return [None if one is None else selection.task.answer(sample, one) for sample, one in pairs], errors
+        self._enter(trial)
+        assert self._spread is not None
+        encoder = Encoder(selection, self._spread.samples, plan, self.models, self._features, self._note)
+        chunks = self._share(part)
+        views = self._encode_all(trial, encoder, chunks)
+        with self.clock.stage("decoder", regions=sum(chunk.regions for chunk in chunks)):
+            answering = Answering(
+                selection, self._spread, self.models.decoder(plan), plan.key("decoder"), self.sizes, strict=self.strict
+            )
+            for group in self._groups(trial, encoder, chunks, views):
+                answering.take(group)
+            owners = {self._spread.owner[at] for chunk in chunks for kept in chunk.images.values() for at in kept}
+            among = sorted(owners)
+            found: Answers = answering.finish(among)
+        self._precision = ""
+        if self.cache is not None and self.cache.precision != "float32" and part[0] == 0:
+            self._precision = self._rounding(trial, found)
+        return Shard(tuple(among), found.captions, found.errors)
 
-    def _enter(self, backbone: str, selection: Selection) -> None:
+    def notes(self, trial: Trial) -> tuple[str, ...]:
+        """Return what a reader of the trial that has just run has to know of how it ran."""
+        plan = trial.combination.plan
+        known = [self.sizes.known("pictures", self.keys.backbone(plan))]
+        known += [self.sizes.known("regions", plan.key(kind)) for kind in PARTS[1:]]
+        return tuple(dict.fromkeys([*self.sizes.notes, *(note for note in [self._precision, *known] if note)]))
+
+    def _rounding(self, trial: Trial, found: Answers) -> str:
+        """Say how many captions of a few pictures are others because outputs of stages were rounded on their way.
+
+        The pictures go through all stages once more, without any cache.
+        """
+        selection, plan = trial.selection, trial.combination.plan
+        assert self._spread is not None
+        few = Chunk(0, dict(list(self._cut[0].images.items())[:_COMPARED]))
+        fresh = FeatureSource(FeatureStore(0), None, self.clock, self.sizes, str(self.models.device))
+        fresh.enter(self.keys.backbone(plan), selection.source, frozenset())
+        encoder = Encoder(selection, self._spread.samples, plan, self.models, fresh, self._note)
+        decoder = self.models.decoder(plan)
+        answering = Answering(selection, self._spread, decoder, plan.key("decoder"), self.sizes)
+        answering.take([encoder.bridge(encoder.encode(few))])
+        owners = sorted({self._spread.owner[at] for kept in few.images.values() for at in kept})
+        exact = answering.finish(owners).captions
+        apart = sum(exact[at].text != found.captions[at].text for at in exact if at in found.captions)
+        return (
+            f"cache in {self.keys.place.precision}: {apart} of {len(exact)} captions of the first {len(few.images)} "
+            "pictures differ from those of float32"
+        )
+
+    def _enter(self, trial: Trial) -> None:
+        selection, backbone = trial.selection, self.keys.backbone(trial.combination.plan)
         place = (backbone, id(selection))
-        if place != self._place:
-            self._place = place
-            self._tree.clear()
-            wanted = frozenset((selection.source, sample.image_id) for sample in selection.samples)
-            self.store.enter(backbone, wanted)
+        if place == self._place:
+            return
+        if self._place[1] != id(selection):
+            self._spread = Candidates.of(selection.samples)
+            self._cut = chunks_of(self._spread.samples)
+        self._place = place
+        self._chunks.clear()
+        images = (name for chunk in self._cut for name in chunk.images)
+        self._features.enter(backbone, selection.source, frozenset(images))
 
-    def _shared(self, stage: str, key: str, make: Callable[[], Encoded]) -> Encoded:
-        if (stage, key) not in self._tree:
-            made = make()
-            if any(isinstance(inputs, RegionViews) for _, inputs in made.batches):
-                return made  # pictures are large and quickly made again
-            self._tree[stage, key] = made
-        return self._tree[stage, key]
+    def _share(self, part: tuple[int, int]) -> list[Chunk]:
+        number, count = part
+        first, last = (len(self._cut) * at // count for at in (number, number + 1))
+        return self._cut[first:last]
 
-    def _encode(self, selection: Selection, regions: Sequence[Sample], pipeline: Pipeline) -> Encoded:
-        result = Encoded()
-        images: dict[str, list[int]] = {}
-        for position, sample in enumerate(regions):
-            images.setdefault(sample.image_id, []).append(position)
-        loaded = self._load(selection, images, result)
-        with self.clock.stage("region_encoder", regions=len(regions)):
-            for batch in batches_of_one_grid(loaded, pipeline.backbone):
-                self._encode_batch(batch, images, selection.source, regions, pipeline, result)
-        return result
+    def _encode_all(self, trial: Trial, encoder: Encoder, chunks: Sequence[Chunk]) -> dict[int, Encoded]:
+        """Make sure that all chunks are encoded and bridged before the decoder is needed.
 
-    def _load(
-        self, selection: Selection, images: dict[str, list[int]], result: Encoded
-    ) -> Iterator[tuple[str, Image.Image]]:
-        for image_id, positions in images.items():
-            try:
-                image = selection.dataset.image(image_id)
-            except RegionkitError as error:
-                self._note(error, positions, result)
-            else:
-                yield image_id, image
+        Returns:
+            A chunk of pictures, which is kept nowhere, by its number: those that follow it are made when they are
+            decoded.
+        """
+        stage = self.keys.bridge(encoder.plan, encoder.selection)
+        for chunk in chunks:
+            if not self._chunks.has(stage, chunk.number):
+                made = self._bridged(trial, encoder, chunk)
+                if made.views:
+                    return {chunk.number: made}
+        return {}
 
-    def _encode_batch(
-        self,
-        batch: Sequence[tuple[str, Image.Image]],
-        positions: dict[str, list[int]],
-        source: str,
-        regions: Sequence[Sample],
-        pipeline: Pipeline,
-        result: Encoded,
-    ) -> None:
-        """Encode the regions of some pictures; where that fails, each region alone, so that only the bad ones fail."""
-        chosen = [position for image_id, _ in batch for position in positions[image_id]]
-        samples = [regions[position] for position in chosen]
-        try:
-            result.batches.append((tuple(chosen), self._encode_samples(batch, samples, source, pipeline)))
-        except RegionkitError as error:
-            if len(chosen) == 1:
-                self._note(error, chosen, result)
-                return
-            for one in batch:
-                for position in positions[one[0]]:
-                    self._encode_batch([one], {one[0]: [position]}, source, regions, pipeline, result)
+    def _groups(
+        self, trial: Trial, encoder: Encoder, chunks: Sequence[Chunk], made: dict[int, Encoded]
+    ) -> Iterator[list[Encoded]]:
+        """Return chunks in groups that are decoded together: one region at a time would be slow."""
+        group: list[Encoded] = []
+        for chunk in chunks:
+            held = made.pop(chunk.number, None)
+            group.append(held if held is not None else self._bridged(trial, encoder, chunk))
+            if sum(one.regions for one in group) >= ROWS_TOGETHER:
+                yield group
+                group = []
+        if group:
+            yield group
 
-    def _encode_samples(
-        self, batch: Sequence[tuple[str, Image.Image]], samples: Sequence[Sample], source: str, pipeline: Pipeline
-    ) -> RegionTokens | RegionViews:
-        ids = [image_id for image_id, _ in batch]
-        keys = [(source, image_id) for image_id in ids]
-        scene = SharedScene([image for _, image in batch], pipeline.backbone, keys, self.store, self.clock)
-        index = {image_id: at for at, image_id in enumerate(ids)}
-        regions = Regions(
-            tuple(sample.region for sample in samples), tuple(index[sample.image_id] for sample in samples)
-        )
-        encoded = pipeline.region_encoder.encode(scene, regions)
-        if isinstance(encoded, RegionTokens):
-            encoded.check_finite(f"region encoder '{type(pipeline.region_encoder).__name__}'")
-        return encoded
+    def _bridged(self, trial: Trial, encoder: Encoder, chunk: Chunk) -> Encoded:
+        stage = self.keys.bridge(encoder.plan, encoder.selection)
+        return self._shared("bridge", stage, trial, chunk, lambda: encoder.bridge(self._encoded(trial, encoder, chunk)))
 
-    def _bridge(self, encoded: Encoded, pipeline: Pipeline) -> Encoded:
-        result = Encoded(errors=dict(encoded.errors))
-        with self.clock.stage("bridge", regions=sum(len(positions) for positions, _ in encoded.batches)):
-            for positions, inputs in encoded.batches:
-                if isinstance(inputs, RegionViews):
-                    result.batches.append((positions, inputs))
-                    continue
-                self._each(pipeline.bridge.bridge, positions, inputs, result)
-        return result
+    def _encoded(self, trial: Trial, encoder: Encoder, chunk: Chunk) -> Encoded:
+        stage = self.keys.region_encoder(encoder.plan, encoder.selection)
+        return self._shared("region_encoder", stage, trial, chunk, lambda: encoder.encode(chunk))
 
-    def _each(
-        self,
-        step: Callable[[RegionTokens], RegionTokens],
-        positions: tuple[int, ...],
-        tokens: RegionTokens,
-        result: Encoded,
-    ) -> None:
-        try:
-            result.batches.append((positions, step(tokens)))
-        except RegionkitError as error:
-            if len(positions) == 1:
-                self._note(error, positions, result)
-                return
-            for at, position in enumerate(positions):
-                self._each(step, (position,), rows(tokens, at), result)
+    def _shared(self, kind: str, stage: str, trial: Trial, chunk: Chunk, make: Callable[[], Encoded]) -> Encoded:
+        held = self._chunks.get(stage, chunk.number)
+        if held is not None:
+            return held
+        before = dict(self.clock.seconds)
+        made = make()
+        spent = {name: self.clock.seconds[name] - before.get(name, 0.0) for name in PARTS}
+        made.seconds = {**made.seconds, **{name: seconds for name, seconds in spent.items() if seconds}}
+        if made.views:
+            return made
+        self.clock.bytes[kind] += made.nbytes
+        if self.cache is not None:
+            made = rounded(made, self.cache.rounded)
+        self._chunks.put(stage, chunk.number, made, self._about(kind, stage, trial))
+        return made
 
-    def _asked(self, bridged: Encoded, pipeline: Pipeline, spread: Candidates, selection: Selection) -> Asked:
-        """Return what goes to the decoder, grouped by prompt."""
-        refused: dict[int, RegionkitError] = {}
-        prompts = Prompts(selection.task, pipeline.decoder).all_of(selection.samples, refused)
-        if any(sample.mentioned for sample in selection.samples):
-            asked = together(bridged.batches, spread, prompts)
-        else:
-            cut = (by_prompt(*batch, prompts) for batch in joined(bridged.batches))
-            asked = Asked([Batch(*part) for parts in cut for part in parts])
-        asked.errors |= refused
-        return asked
-
-    def _decode(
-        self, bridged: Encoded, pipeline: Pipeline, spread: Candidates, selection: Selection
-    ) -> tuple[list[Caption | None], dict[int, str]]:
-        result = Encoded(errors=owned(bridged.errors, spread))
-        captions: list[Caption | None] = [None] * len(selection.samples)
-        asked = self._asked(bridged, pipeline, spread, selection)
-        for position, error in asked.errors.items():
-            if position not in result.errors:
-                self._note(error, [position], result)
-
-        def decode(positions: tuple[int, ...], inputs: RegionTokens | RegionViews, prompt: str | None) -> None:
-            try:
-                written = pipeline.decoder.generate(inputs, prompt, selection.task.generation)
-            except RegionkitError as error:
-                if len(positions) == 1:
-                    self._note(error, positions, result)
-                    return
-                for at, position in enumerate(positions):
-                    decode((position,), rows(inputs, at), prompt)
-                return
-            for position, caption in zip(positions, written, strict=True):
-                captions[position] = caption
-
-        for batch in asked.batches:
-            decode(batch.positions, batch.inputs, batch.prompt)
-        return captions, result.errors
-
-    def _refer(
-        self, bridged: Encoded, pipeline: Pipeline, spread: Candidates, selection: Selection
-    ) -> tuple[list[Caption | None], dict[int, str]]:
-        """Score the expression of each sample on its candidates; a candidate that fails is out of the running."""
-        result = Encoded(errors=dict(bridged.errors))
-        scores: dict[int, float] = {}
-        refused: dict[int, RegionkitError] = {}
-        prompts = Prompts(selection.task, pipeline.decoder).all_of(spread.samples, refused)
-        for position, error in refused.items():
-            self._note(error, [position], result)
-        for whole in bridged.batches:
-            for positions, inputs, prompt in by_prompt(*whole, prompts):
-                chosen = [spread.samples[position] for position in positions]
-                try:
-                    found = expression_scores(pipeline.decoder, inputs, chosen, prompt)
-                except RegionkitError as error:
-                    self._note(error, positions, result)
-                else:
-                    scores |= dict(zip(positions, found, strict=True))
-        answers = spread.answers(scores, len(selection.samples))
-        reasons = owned(result.errors, spread)
-        return answers, {owner: reason for owner, reason in reasons.items() if answers[owner] is None}
+    def _about(self, kind: str, stage: str, trial: Trial) -> dict[str, Any]:
+        """Return what an entry says of itself, for `toolkit cache list` and for people."""
+        part = trial.combination.plan.parts[kind]
+        return {"stage": kind, "component": part.name, "config": part.to_dict(), "key": stage, "data": _label(trial)}
 
     def _note(self, error: RegionkitError, positions: Sequence[int], result: Encoded) -> None:
         if self.strict:
@@ -351,9 +225,6 @@ class StageTree:
         result.errors.update(dict.fromkeys(positions, str(error)))
 
 
-def owned(errors: Mapping[int, str], spread: Candidates) -> dict[int, str]:
-    """Return the reasons of regions by the positions of the samples that they belong to; the first counts."""
-    found: dict[int, str] = {}
-    for position in sorted(errors):
-        found.setdefault(spread.owner[position], errors[position])
-    return found
+def _label(trial: Trial) -> str:
+    selection: Selection = trial.selection
+    return selection.ref.label

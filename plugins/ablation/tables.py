@@ -6,17 +6,20 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from regionkit.core.errors import RunFailed, commonest
 from regionkit.core.files import write_text
 from regionkit.core.results import ResultStore
-from regionkit.core.statistics import LEVEL
+from regionkit.plugins.ablation.analysis.analyse import ANALYSIS, Analysis, analyse, analysis_json
+from regionkit.plugins.ablation.analysis.text import markdown_parts
+from regionkit.plugins.ablation.claim_tables import claims_legend, claims_markdown, claims_table
 from regionkit.plugins.ablation.estimates import intervals_of
 from regionkit.plugins.ablation.provenance_tables import provenance_table
 from regionkit.plugins.ablation.results_tables import UNBRIDGED, noted, results_tables, taken_by_metrics
+from regionkit.plugins.ablation.robustness import robustness_curves, robustness_text
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.plugins.ablation.verdicts import Verdict
 from regionkit.plugins.ablation.words import counted
@@ -26,15 +29,33 @@ from regionkit.registry.commands.tables import markdown_table, one_line
 LEGEND = f"{UNBRIDGED}: vectors of the image space enter a decoder of the text space as they are."
 
 
-def write_reports(folder: Path, plan: AblationPlan, store: ResultStore, verdicts: Sequence[Verdict]) -> list[Path]:
-    """Write ``results.csv``, ``results.md`` and, where there are claims, ``claims.md`` and ``claims.json``.
+def write_reports(
+    folder: Path,
+    plan: AblationPlan,
+    store: ResultStore,
+    verdicts: Sequence[Verdict],
+    analysis: Analysis | None = None,
+) -> list[Path]:
+    """Write ``results.csv``, ``results.md``, ``analysis.json``, and for claims ``claims.md`` and ``claims.json``.
+
+    Args:
+        folder: They go there.
+        plan: The trials.
+        store: What came out.
+        verdicts: The claims as they were judged.
+        analysis: The analysis where it is made already.
 
     Raises:
         RunFailed: One of them cannot be written.
     """
-    files = {"results.csv": results_csv(plan, store), "results.md": results_markdown(plan, store, verdicts)}
+    analysis = analyse(plan, store, verdicts, folder) if analysis is None else analysis
+    files = {
+        "results.csv": results_csv(plan, store),
+        "results.md": results_markdown(plan, store, verdicts, analysis),
+        ANALYSIS: analysis_json(analysis),
+    }
     if verdicts:
-        files["claims.md"] = claims_markdown(verdicts)
+        files["claims.md"] = claims_markdown(verdicts, analysis["correction"]["sentence"])
         files["claims.json"] = json.dumps([verdict.to_dict() for verdict in verdicts], indent=2) + "\n"
     try:
         for name, content in files.items():
@@ -117,7 +138,7 @@ def results_csv(plan: AblationPlan, store: ResultStore) -> str:
     return stream.getvalue()
 
 
-def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[Verdict]) -> str:
+def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[Verdict], analysis: Analysis) -> str:
     """Return the report that people read."""
     signatures = sorted({v[1] for trial in plan.trials for v in store.scores(trial.id).values()})
     codes = sorted({str(trial.config["code"]) for trial in plan.trials})
@@ -128,8 +149,11 @@ def results_markdown(plan: AblationPlan, store: ResultStore, verdicts: Sequence[
         *reading(plan, store),
         *own_metrics(plan),
     ]
+    if curves := robustness_curves(plan, store):
+        parts += ["## Robustness", *robustness_text(curves, plan)]
     if verdicts:
         parts += ["## Claims", claims_table(verdicts), *claims_legend(verdicts)]
+    parts += markdown_parts(analysis)
     if plan.refused:
         parts += ["## Trials that cannot run", refused_table(plan)]
     failures = [(trial, held) for trial in plan.trials if (held := store.trial(trial.id)) and (held[1] or held[3])]
@@ -246,86 +270,3 @@ def _all_cells(plan: AblationPlan) -> Iterator[tuple[str, ...]]:
     for refused in plan.refused:
         data = [refused.data] if refused.data else [ref.label for ref in plan.spec.data]
         yield from ((*(refused.labels.get(axis, "") for axis in plan.axes), label) for label in data)
-
-
-def claim_rows(verdicts: Iterable[Verdict]) -> tuple[list[str], list[list[str]]]:
-    """Return the header and one row a claim, data set and metric."""
-    rows = []
-    for verdict in verdicts:
-        found = verdict.comparison
-        numbers = [""] * 5
-        if found is not None:
-            numbers = [
-                f"{found.difference:+.3f}",
-                f"{found.low:+.3f} .. {found.high:+.3f}",
-                f"{found.p:.4f}",
-                str(found.n),
-                str(found.groups),
-            ]
-        outcome = verdict.verdict
-        if outcome == "recorded":
-            outcome = f"recorded ({'shows' if verdict.shown else 'does not show'})"
-        elif outcome == "undecided":
-            outcome = f"undecided: {verdict.reason}"
-        rows.append([verdict.claim.text, _where(verdict), verdict.on, verdict.by, *numbers, outcome])
-    columns = ["claim", "where", "on", "by", "difference", "95 % interval", "p", "samples", "scenes", "verdict"]
-    return columns, rows
-
-
-def _where(verdict: Verdict) -> str:
-    return ", ".join(f"{axis}={'|'.join(values)}" for axis, values in verdict.claim.where.items())
-
-
-def claims_table(verdicts: Sequence[Verdict]) -> str:
-    """Return the claims as a Markdown table."""
-    return markdown_table(*claim_rows(verdicts))
-
-
-def claims_text(verdicts: Sequence[Verdict], width: int) -> str:
-    """Return the claims for a terminal: as a table, or where that is too wide, each claim above its rows.
-
-    Args:
-        verdicts: What to show.
-        width: Columns of the terminal; 0 where there is none.
-    """
-    table = claims_table(verdicts)
-    if not width or len(table.partition("\n")[0]) <= width:
-        return table
-    header, rows = claim_rows(verdicts)
-    cells = [header[2:], *(row[2:] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    narrow = [
-        "  " + "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in cells
-    ]
-    lines, above = [narrow[0]], ""
-    for verdict, line in zip(verdicts, narrow[1:], strict=True):
-        where = _where(verdict)
-        title = verdict.claim.text + (f", where {where}" if where else "")
-        lines += [line] if title == above else [title, line]
-        above = title
-    return "\n".join(lines)
-
-
-def claims_legend(verdicts: Sequence[Verdict]) -> list[str]:
-    """Return in short what the columns and the verdicts mean."""
-    lines = [
-        f"p: two-sided permutation test over scenes; interval: bootstrap over scenes; holds: p < {LEVEL} and the "
-        "stated direction."
-    ]
-    if any(verdict.claim.within for verdict in verdicts):
-        lines.append("within: the whole interval keeps to that difference; ~ on both sides, > on the worse one.")
-    if any(verdict.verdict == "recorded" for verdict in verdicts):
-        lines.append("recorded: must: false, the outcome does not change the exit status.")
-    return lines
-
-
-def claims_markdown(verdicts: Sequence[Verdict]) -> str:
-    """Return the claims with how they were decided."""
-    how = (
-        "Matched trials are compared sample by sample, pooled over the seeds; axes that are not named are averaged. "
-        "Metrics whose corpus value is no mean over samples, such as BLEU, are compared by it. "
-        "p: two-sided paired permutation test, 10,000 sign flips, all samples of a scene flipped together; interval: "
-        "bootstrap over scenes. A claim holds at p < 0.05 and the stated direction. One with must: false is recorded: "
-        "the outcome does not change the exit status."
-    )
-    return f"# Claims\n\n{claims_table(verdicts)}\n\n{how}\n"

@@ -3,46 +3,39 @@
 from __future__ import annotations
 
 import time
+import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from regionkit.core.contracts import Component, Score, column
+from regionkit.core.contracts import Score, column
 from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.core.features import Caption
-from regionkit.core.pipeline import Pipeline
 from regionkit.core.regions import area_of
 from regionkit.core.results import MetricRow, SampleRow, TrialResult
 from regionkit.core.scores import check_score
 from regionkit.core.spec import PARTS
-from regionkit.plugins.ablation.stages import StageTree
+from regionkit.plugins.ablation.cache.stage_cache import StageCache
+from regionkit.plugins.ablation.costs import Costs
+from regionkit.plugins.ablation.models import Models
+from regionkit.plugins.ablation.out_of_memory import free_memory, is_out_of_memory
+from regionkit.plugins.ablation.run_options import RunOptions
+from regionkit.plugins.ablation.stages import Shard, StageTree
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.registry import get_registry
-from regionkit.registry.assembly import build_pipeline
 from regionkit.registry.metrics import MetricRef
 from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.weights.index import content_hash
 
-#: Bytes of features that are held for later trials.
-FEATURE_BYTES = 1 << 30
 #: Backbones and decoders with smaller weight files than this run on one CPU thread: see :func:`choose_threads`.
 SMALL_BYTES = 20_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How trials run; none of it changes what they mean.
-
-    Attributes:
-        device: ``auto`` or a torch device.
-        feature_bytes: Bytes of features to hold in memory.
-        threads: CPU threads of torch; 0 chooses by the size of the models.
-    """
-
-    device: str = "auto"
-    feature_bytes: int = FEATURE_BYTES
-    threads: int = 0
+Found = TypeVar("Found")
 
 
 class TrialRunner:
@@ -57,21 +50,27 @@ class TrialRunner:
     def __init__(
         self, plan: AblationPlan, options: RunOptions, tell: Callable[[str], None] = lambda text: None
     ) -> None:
-        self.plan, self.options, self._tell = plan, options, tell
-        self._tree = StageTree(
-            options.feature_bytes, get_registry().finished, strict=plan.spec.settings.on_error == "stop"
-        )
-        self._reuse: dict[str, Component] = {}
-        self._backbone = ""
+        self.plan, self.options = plan, options
+        self.models = Models(options.device, options.model_bytes)
+        self.cache = None
+        if options.cache is not None:
+            precision = plan.spec.settings.precision
+            self.cache = StageCache(options.cache, limit=options.cache_bytes, precision=precision, tell=tell)
+        self._strict = plan.spec.settings.on_error == "stop"
+        observe = get_registry().finished
+        self._tree = StageTree(self.models, self.cache, options.feature_bytes, observe, strict=self._strict, tell=tell)
+        self._costs = Costs.read()
         self._threads = torch.get_num_threads()
 
     def close(self) -> None:
-        """Let go of models, and give torch its threads back."""
-        self._reuse.clear()
+        """Let go of models, give torch its threads back, and note what stages cost on this machine."""
+        self.models.clear()
+        self._costs.write()
         torch.set_num_threads(self._threads)
 
     def expect(self, trials: Sequence[Trial]) -> None:
-        """Say which trials come, in their order: models that none of them needs are let go early."""
+        """Say which trials come: models that none of them needs are let go early."""
+        self.models.expect([trial.combination.plan for trial in trials])
 
     def prepare(self, trials: Sequence[Trial]) -> None:
         """Let metrics start what takes long while the first captions are made."""
@@ -82,43 +81,76 @@ class TrialRunner:
                 ref.build(first[ref.label]).prepare()
 
     def run(self, trial: Trial) -> TrialResult:
-        """Do a trial; one that fails says why and raises nothing.
+        """Do a trial. One that fails says why: a night's run must not end with the first of its trials."""
+        start = time.perf_counter()
+        shard, reason = self._try(lambda: self.shard(trial))
+        result = _failed(trial, reason) if shard is None else self.join(trial, [shard])
+        seconds = {**result.seconds, "trial": time.perf_counter() - start}
+        get_registry().finished("trial", seconds["trial"], {"trial": trial.id, "status": result.status})
+        self.models.done(trial.combination.plan)
+        return replace(result, seconds=seconds)
+
+    def shard(self, trial: Trial, number: int = 0, count: int = 1) -> Shard:
+        """Answer the samples of one of ``count`` shares of a trial's pictures.
 
         Raises:
-            RegionkitError: Never. What is no such error is a fault of the code and ends the run.
+            RegionkitError: It cannot be done.
         """
-        self._tree.clock.seconds.clear()
-        start = time.perf_counter()
-        status, reason = "done", ""
-        samples: tuple[SampleRow, ...] = ()
-        metrics: tuple[MetricRow, ...] = ()
-        try:
-            captions, errors = self._tree.captions(trial, self._pipeline(trial))
-            samples = _sample_rows(trial, captions, errors)
-            metrics, reasons = self.judge(trial, captions, errors)
-            if reasons:  # what other metrics say stands, and the trial runs again when the command does
-                status, reason = "failed", "; ".join(reasons)
-        except RegionkitError as error:
-            status, reason = "failed", str(error)
-        seconds = {**self._tree.clock.seconds, "trial": time.perf_counter() - start}
-        get_registry().finished("trial", seconds["trial"], {"trial": trial.id, "status": status})
-        selection = trial.selection
-        return TrialResult(
-            trial.id, selection.ref.label, selection.seed, trial.config, status, reason, samples, metrics, seconds
-        )
-
-    def _pipeline(self, trial: Trial) -> Pipeline:
-        """Build the pipeline; parts that an earlier trial built with the same options and weights are shared."""
+        clock = self._tree.clock
+        clock.clear()
+        self._tree.sizes.notes.clear()
         plan = trial.combination.plan
-        if plan.key("backbone") != self._backbone:
-            self._backbone = plan.key("backbone")
-            self._reuse.clear()  # one backbone's models at a time: two may not fit into memory
         check_weights(trial)
         torch.set_num_threads(self.options.threads or choose_threads(plan, self._threads))
-        with self._tree.clock.stage("build", trial=trial.id):
-            pipeline = build_pipeline(plan, device=self.options.device, reuse=self._reuse)
+        self.models.clock = clock
+        shard = self._tree.answers(trial, (number, count))
         check_weights(trial)
-        return pipeline
+        self._costs.add(plan, self.models.device.type, clock)
+        return replace(shard, seconds=clock.told(), notes=self._tree.notes(trial))
+
+    def try_shard(self, trial: Trial, number: int, count: int) -> Shard | TrialResult:
+        """Do a share as :meth:`shard` does; where that fails, the trial has failed and says why."""
+        shard, reason = self._try(lambda: self.shard(trial, number, count))
+        return _failed(trial, reason) if shard is None else shard
+
+    def join(self, trial: Trial, shards: Sequence[Shard]) -> TrialResult:
+        """Put the shares of a trial together and judge them."""
+        clock = self._tree.clock
+        clock.clear()
+        captions: list[Caption | None] = [None] * len(trial.selection.truth)
+        errors: dict[int, str] = {}
+        for shard in shards:
+            errors |= shard.errors
+            for position, caption in shard.captions.items():
+                captions[position] = caption
+        samples = _sample_rows(trial, captions, errors)
+        judged, reason = self._try(lambda: self.judge(trial, captions, errors))
+        metrics, reasons = judged if judged is not None else ((), [reason])
+        seconds = Counter(clock.seconds)
+        for shard in shards:
+            seconds.update(shard.seconds)
+        # What other metrics say stands where one fails, and the trial runs again when the command does.
+        status = "failed" if reasons else "done"
+        notes = tuple(dict.fromkeys(note for shard in shards for note in shard.notes))
+        label, seed = trial.selection.ref.label, trial.selection.seed
+        words = status, "; ".join(reasons)
+        return TrialResult(trial.id, label, seed, trial.config, *words, samples, metrics, dict(seconds), notes)
+
+    def _try(self, do: Callable[[], Found]) -> tuple[Found | None, str]:
+        """Return what a step gives, or why it gives nothing."""
+        out = False
+        try:
+            return do(), ""
+        except RegionkitError as error:
+            reason = str(error)
+        except Exception as error:  # a part of a stranger may raise anything
+            if self._strict:
+                raise
+            out = is_out_of_memory(error)
+            reason = f"out of memory: {str(error).splitlines()[0]}" if out else fault(error)
+        if out:
+            free_memory()
+        return None, reason
 
     def judge(
         self,
@@ -136,7 +168,7 @@ class TrialRunner:
             RunFailed: There are no captions.
         """
         selection = trial.selection
-        pairs = [pair for pair in zip(selection.samples, captions, strict=True) if pair[1] is not None]
+        pairs = [pair for pair in zip(selection.truth, captions, strict=True) if pair[1] is not None]
         if not pairs:
             raise RunFailed(f"no sample could be captioned; the first: {errors.get(0, '')}")
         samples, said = zip(*pairs, strict=True)
@@ -146,7 +178,7 @@ class TrialRunner:
             try:
                 with self._tree.clock.stage("metric", metric=ref.label, samples=len(pairs)):
                     metric = ref.build(selection.dataset)
-                    metric.expect(selection.samples)
+                    metric.expect(selection.truth)
                     metric.update_from(samples, said)
                     score = metric.compute()
                 parts = (score.parts or {"": score}).items()
@@ -154,6 +186,19 @@ class TrialRunner:
             except RegionkitError as error:
                 reasons.append(str(error))
         return tuple(found), reasons
+
+
+def fault(error: Exception) -> str:
+    """Say on one line what an exception that nobody foresaw was, and where it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}{where}; a fault of the code: see it whole with on_error: stop"
+
+
+def _failed(trial: Trial, reason: str) -> TrialResult:
+    label, seed = trial.selection.ref.label, trial.selection.seed
+    return TrialResult(trial.id, label, seed, trial.config, "failed", reason, (), (), {})
 
 
 def _metric_row(ref: MetricRef, part: str, score: Score, higher_is_better: bool, samples: int) -> MetricRow:
@@ -187,7 +232,7 @@ def _sample_rows(trial: Trial, captions: Sequence[Caption | None], errors: dict[
             sample.region.kind,
             area_of(sample.region),
         )
-        for at, (sample, caption) in enumerate(zip(trial.selection.samples, captions, strict=True))
+        for at, (sample, caption) in enumerate(zip(trial.selection.truth, captions, strict=True))
     )
 
 

@@ -12,11 +12,13 @@ from typing import Any
 
 from regionkit.core.contracts import Dataset, Sample
 from regionkit.core.errors import Problem
+from regionkit.core.perturbing import KINDS, perturbed
 from regionkit.core.samples import LazySamples
 from regionkit.core.tasks import Task, regions_of
 from regionkit.plugins.ablation.claims import TrialAxes
 from regionkit.plugins.ablation.data_refs import DataRef
 from regionkit.plugins.ablation.spec import AblationSpec, Settings
+from regionkit.registry.document import Document
 from regionkit.registry.metrics import MetricRef
 from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.schema import Part
@@ -78,6 +80,7 @@ class Selection:
         split: The split of this data set.
         task: The protocol.
         task_part: Its filled options; None for a task that only the data set knows.
+        clean: The same samples as they are, where the regions of these are perturbed.
     """
 
     ref: DataRef
@@ -88,29 +91,75 @@ class Selection:
     split: str
     task: Task
     task_part: Part | None
+    clean: Selection | None = None
+
+    @property
+    def truth(self) -> Sequence[Sample]:
+        """The samples that metrics judge by: those of :attr:`samples`, with their regions as they are."""
+        return self.samples if self.clean is None else self.clean.samples
 
     @cached_property
     def samples(self) -> Sequence[Sample]:
-        """All samples, in the data set's order, as the task asks them."""
+        """All samples, in the data set's order, as the task asks them and as a pipeline is given them."""
+        if self.clean is not None:
+            return perturbed(self.clean.samples, self.ref.perturbation, self.dataset)
         found = self.dataset.samples(self.ref.task, self.split, self.seed, self.settings.limit)
         return found if type(self.task).prepare is Task.prepare else Prepared(found, self.task)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes whenever a sample or a picture does."""
+        """Changes whenever a sample or a picture of the data does; a perturbation is told of beside it."""
+        if self.clean is not None:
+            return self.clean.fingerprint
         return self.dataset.fingerprint(self.ref.task, self.split, self.seed, self.settings.limit)
 
     @cached_property
     def kinds(self) -> frozenset[str]:
-        """Kinds of the regions that a pipeline encodes for these samples."""
+        """Kinds of the regions that a pipeline encodes for these samples; no perturbation changes them."""
+        if self.clean is not None:
+            return self.clean.kinds
         if isinstance(self.samples, Prepared):
             return self.samples.kinds
         return frozenset(region.kind for sample in self.samples for region in regions_of(sample))
+
+    @cached_property
+    def untouched(self) -> str:
+        """Why the perturbation would change nothing here; empty where it changes a region, and without one."""
+        asked = self.ref.perturbation
+        if asked is None:
+            return ""
+        takes = KINDS[asked.kind].takes
+        known = self.kinds.intersection(takes)
+        if known and any(asked.touches(region) for sample in self.truth for region in regions_of(sample)):
+            return ""
+        hint = " of more than one point" if known else ""
+        has = ", ".join(sorted(self.kinds))
+        return f"{asked.kind} changes {', '.join(takes)} regions{hint}, and {self.ref.clean} has {has}"
 
     @property
     def asked(self) -> dict[str, Any]:
         """The task with its filled options, in plain values."""
         return {"name": self.ref.task} if self.task_part is None else self.task_part.to_dict()
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What is stored of the samples with every trial, in plain values."""
+        asked = self.ref.perturbation
+        return {
+            "task": self.asked,
+            "dataset": self.part.to_dict(),
+            "split": self.split,
+            "seed": self.seed,
+            "limit": self.settings.limit,
+            "fingerprint": self.fingerprint,
+            # Only where there is one: trials of clean data keep the ids that they always had.
+            **({"perturbation": asked.to_dict()} if asked is not None else {}),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of what the samples are."""
+        return digest(self.record)
 
     @cached_property
     def source(self) -> str:
@@ -176,6 +225,7 @@ class AblationPlan:
         own: Labels of the metrics of each task by ``TASK@NAME``, where the file names none; None where it does.
         left_out: Metrics of tasks that cannot judge here: ``TASK@NAME``, metric and reason.
         mistakes: What is wrong with claims and patterns that are laid over the trials; the trials stand without them.
+        document: The file that was planned.
     """
 
     name: str
@@ -190,6 +240,7 @@ class AblationPlan:
     mistakes: list[Problem] = field(default_factory=list)
     own: Mapping[str, Sequence[str]] | None = None
     left_out: list[tuple[str, str, str]] = field(default_factory=list)
+    document: Document | None = None
 
     @property
     def varied(self) -> list[str]:
@@ -200,8 +251,8 @@ class AblationPlan:
     def metrics_of(self, selection: Selection) -> list[MetricRef]:
         """Return the metrics that judge a selection."""
         if self.own is not None:
-            return [ref for ref in self.metrics if ref.label in self.own.get(selection.ref.label, ())]
-        return [ref for ref in self.metrics if ref.judges(selection.dataset, selection.samples[0])]
+            return [ref for ref in self.metrics if ref.label in self.own.get(selection.ref.clean, ())]
+        return [ref for ref in self.metrics if ref.judges(selection.dataset, selection.truth[0])]
 
     @property
     def disclaimers(self) -> list[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from regionkit.core.results import ResultStore
 from regionkit.core.signatures import differences
-from regionkit.core.statistics import LEVEL, Comparison, Evidence, Floats, compare, compare_evidence
+from regionkit.core.statistics import LEVEL, Comparison, Evidence, Floats, compare, compare_evidence, holm
 from regionkit.plugins.ablation.claims import Claim, Pair, match_trials
 from regionkit.plugins.ablation.estimates import pool_of, rows_of
 from regionkit.plugins.ablation.trials import AblationPlan
@@ -26,6 +26,9 @@ class Verdict:
         by: Metric.
         comparison: The statistics; None where it could not be decided.
         reason: Why it could not.
+        p_corrected: The p by Holm's method among all claims of the file; None for a claim with a tolerance, which its
+            interval decides, and where there is no comparison.
+        strict: Whether the corrected p decides.
     """
 
     claim: Claim
@@ -33,6 +36,8 @@ class Verdict:
     by: str
     comparison: Comparison | None
     reason: str = ""
+    p_corrected: float | None = None
+    strict: bool = False
 
     @property
     def shown(self) -> bool:
@@ -44,17 +49,41 @@ class Verdict:
         if found is None:
             return False
         if not within:
-            return found.difference > 0 and found.p < LEVEL
+            return found.difference > 0 and self._decides(found) < LEVEL
         return found.low > -within and (not self.claim.alike or found.high < within)
 
     @property
+    def shown_corrected(self) -> bool | None:
+        """Whether the ordering shows by the corrected p as well; None where there is none."""
+        if self.p_corrected is None or self.comparison is None:
+            return None
+        return self.comparison.difference > 0 and self.p_corrected < LEVEL
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the opposite shows: p below 0.05 the other way, or an interval wholly outside the tolerance."""
+        found, within = self.comparison, self.claim.within
+        if found is None:
+            return False
+        if not within:
+            return found.difference < 0 and self._decides(found) < LEVEL
+        return found.high < -within or (self.claim.alike and found.low > within)
+
+    def _decides(self, found: Comparison) -> float:
+        return self.p_corrected if self.strict and self.p_corrected is not None else found.p
+
+    @property
     def verdict(self) -> str:
-        """``holds`` or ``fails``; ``recorded`` for one that need not hold; ``undecided`` where trials are missing."""
+        """What became of the claim.
+
+        ``holds``; ``fails`` where the opposite shows; ``not shown`` where neither does; ``recorded`` for a claim that
+        need not hold; ``undecided`` where trials are missing.
+        """
         if self.comparison is None:
             return "undecided"
         if not self.claim.must:
             return "recorded"
-        return "holds" if self.shown else "fails"
+        return "holds" if self.shown else "fails" if self.contradicted else "not shown"
 
     @property
     def ok(self) -> bool:
@@ -73,13 +102,15 @@ class Verdict:
             "must": claim.must,
             "verdict": self.verdict,
             "shown": self.shown,
+            "shown_corrected": self.shown_corrected,
             "reason": self.reason,
             **(asdict(self.comparison) if self.comparison is not None else {}),
+            "p_corrected": self.p_corrected,
         }
 
 
 def judge_claims(plan: AblationPlan, store: ResultStore) -> list[Verdict]:
-    """Judge every claim on every data set by every metric that it names."""
+    """Judge every claim on every data set by every metric that it names; p are corrected for being many."""
     trials = [trial.axes for trial in plan.trials]
     done = store.done()
     verdicts = []
@@ -93,7 +124,13 @@ def judge_claims(plan: AblationPlan, store: ResultStore) -> list[Verdict]:
                     verdicts.append(Verdict(claim, on, by, None, reason))
                 else:
                     verdicts.append(judge_pairs(claim, on, by, pairs, store))
-    return verdicts
+    return corrected(verdicts, strict=plan.spec.correction == "holm")
+
+
+def corrected(verdicts: Sequence[Verdict], *, strict: bool = False) -> list[Verdict]:
+    """Add to each verdict what Holm's method makes of its p among those of all of them, see :func:`holm`."""
+    family = [one.comparison.p if one.comparison is not None and not one.claim.within else None for one in verdicts]
+    return [replace(one, p_corrected=p, strict=strict) for one, p in zip(verdicts, holm(family), strict=True)]
 
 
 def judge_pairs(claim: Claim, on: str, by: str, pairs: Sequence[Pair], store: ResultStore) -> Verdict:

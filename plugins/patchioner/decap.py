@@ -6,7 +6,7 @@ the procedure are those that Patch-ioner (arXiv 2510.02898) releases. Names of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
 import torch
@@ -16,6 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from regionkit.core.contracts import BuildContext, Decoder, WeightArtifact, iter_batches
 from regionkit.core.errors import FeatureError, RegionkitError, WeightsError
+from regionkit.core.explaining import END_SHOWN, TokenScore, scored_tokens
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews
 from regionkit.core.spec import Space
 from regionkit.core.stored import drawn_from, with_stored
@@ -152,16 +153,38 @@ class Decap(nn.Module, Decoder):
             DataError: A text has a word that the decoder does not know.
             RegionkitError: A text is longer than the decoder's positions, or a prompt is given.
         """
-        _refuse_prompt(prompt)
-        _check_pairs(inputs, texts)
-        vectors = self._vectors(inputs)
-        scores = [vectors.new_zeros(0, dtype=torch.float32)]
-        for part in iter_batches(len(vectors), _SCORE_BATCH):
-            ids, lengths = self._targets(texts[part], None)
-            logits = self._logits(vectors[part], ids)
+        scores = [torch.zeros(0, dtype=torch.float32, device=self._weight.device)]
+        for ids, lengths, logits in self._scored(inputs, texts, prompt):
             chosen = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(dim=-1)
             scores.append(chosen.masked_fill(~_inside(ids, lengths), 0.0).sum(dim=-1))
         return torch.cat(scores)
+
+    @torch.inference_mode()
+    def token_scores(
+        self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None, alternatives: int = 3
+    ) -> list[list[TokenScore]]:
+        """Return the tokens of texts, the end token included, and how likely each was; raises as :meth:`score`."""
+        found: list[list[TokenScore]] = []
+        for ids, lengths, logits in self._scored(inputs, texts, prompt):
+            found += scored_tokens(ids, lengths, logits.log_softmax(-1), alternatives, self._shown)
+        return found
+
+    def _shown(self, token: int) -> str:
+        """Return a token as readers are shown it; with ``compat: reference`` a row may stand for no token at all."""
+        if token == self.tokenizer.end:
+            return END_SHOWN
+        return self.tokenizer.decode([token]) if token < self.tokenizer.size else f"<{token}>"
+
+    def _scored(
+        self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield ids (r, s), their number (r,) and logits (r, s, known ids) of a batch after the other."""
+        _refuse_prompt(prompt)
+        _check_pairs(inputs, texts)
+        vectors = self._vectors(inputs)
+        for part in iter_batches(len(vectors), _SCORE_BATCH):
+            ids, lengths = self._targets(texts[part], None)
+            yield ids, lengths, self._logits(vectors[part], ids)
 
     def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
         """Return the mean cross-entropy of the texts' tokens, with label smoothing.

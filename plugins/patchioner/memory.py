@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from regionkit.core.contracts import BuildContext, GapBridge, iter_batches
 from regionkit.core.errors import FeatureError, WeightsError
+from regionkit.core.explaining import Neighbour
 from regionkit.core.features import RegionTokens
 from regionkit.core.spec import Space
 from regionkit.core.texts import bank_texts
@@ -47,6 +48,7 @@ class Memory(nn.Module, GapBridge):
         self.config = config or MemoryConfig()
         self.space = space
         self.texts: tuple[str, ...] = ()
+        self._owner: Tensor | None = None  # (n,) number of each row's text, made when it is asked for
         self.register_buffer("unit", torch.zeros(0, 0), persistent=False)
         self.register_buffer("norms", torch.zeros(0), persistent=False)
 
@@ -99,6 +101,7 @@ class Memory(nn.Module, GapBridge):
         self.norms = norms[kept]
         self.unit = rows[kept] / self.norms.unsqueeze(1)
         self.texts = tuple(text for text, keep in zip(texts, kept.tolist(), strict=True) if keep) if texts else ()
+        self._owner = None
 
     @torch.no_grad()
     def bridge(self, tokens: RegionTokens) -> RegionTokens:
@@ -123,6 +126,59 @@ class Memory(nn.Module, GapBridge):
         """
         tokens.vectors()
         return self._search(self._queries(tokens), count)
+
+    @torch.no_grad()
+    def neighbours(self, tokens: RegionTokens, count: int) -> list[list[Neighbour]]:
+        """Return the texts with the largest alpha_j for each region, equal texts as one; see the contract.
+
+        Raises:
+            WeightsError, FeatureError: As for :meth:`bridge`; or a region has several tokens.
+        """
+        tokens.vectors()
+        return [self._heaviest(self._shares(query), count) for query in self._queries(tokens)]
+
+    @torch.no_grad()
+    def without(self, tokens: RegionTokens, left_out: Sequence[Neighbour]) -> RegionTokens:
+        """Bridge regions of one token, each as if the rows of one text were not in the bank.
+
+        Raises:
+            WeightsError, FeatureError: As for :meth:`bridge`; or a region has several tokens, or no row is left.
+        """
+        tokens.vectors()
+        queries = self._queries(tokens)
+        projected = torch.zeros_like(tokens.tokens, dtype=torch.float32)
+        for at, (query, one) in enumerate(zip(queries, left_out, strict=True)):
+            if len(one.rows) >= len(self.unit):
+                raise FeatureError(f"without '{one.label}' nothing is left in the bank of bridge 'memory'")
+            rows = torch.tensor(one.rows, device=self.unit.device)
+            projected[at, 0] = self._project(query.unsqueeze(0), rows)[0].to(projected.device)
+        return replace(tokens, tokens=projected.to(tokens.tokens.dtype), space=self.space or tokens.space)
+
+    def _shares(self, query: Tensor) -> Tensor:
+        """Return the weights alpha (n,) of all rows for a unit vector (d,)."""
+        if self.config.mode == "argmax":
+            row = self._search(query.unsqueeze(0), 1)[1][0]
+            return query.new_zeros(len(self.unit)).index_fill(0, row, 1.0)
+        query = query.to(self._precision())
+        blocks = [self.unit[block].to(query) @ query for block in iter_batches(len(self.unit), _BLOCK)]
+        return (torch.cat(blocks) / self.config.temperature).softmax(0)
+
+    def _heaviest(self, shares: Tensor, count: int) -> list[Neighbour]:
+        """Return the texts with the largest sums of shares (n,) over the rows that hold them."""
+        if self._owner is None:
+            numbers = {text: number for number, text in enumerate(dict.fromkeys(self.texts))}
+            each = [numbers[text] for text in self.texts] or list(range(len(self.unit)))
+            self._owner = torch.tensor(each, device=shares.device)
+        # Of equal texts one may have few rows among the heaviest: every text's rows are summed, none is guessed.
+        owner = self._owner.to(shares.device)
+        sums = shares.new_zeros(int(owner.max()) + 1).index_add_(0, owner, shares)
+        best = sums.topk(min(count, len(sums)))
+        found = []
+        for weight, group in zip(best.values.clamp(max=1.0).tolist(), best.indices.tolist(), strict=True):
+            rows = tuple((owner == group).nonzero().flatten().tolist())
+            if weight > 0:
+                found.append(Neighbour(self.texts[rows[0]] if self.texts else "", weight, rows))
+        return found
 
     def _queries(self, tokens: RegionTokens) -> Tensor:
         """Return the unit vectors (m, d) of all tokens that are not padding."""
@@ -149,13 +205,14 @@ class Memory(nn.Module, GapBridge):
         unit: Tensor = values / norms
         return unit
 
-    def _search(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def _search(self, queries: Tensor, count: int, left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return similarities and rows (m, count) of unit vectors (m, d)."""
         count = min(count, len(self.unit))
         best = queries.new_zeros(len(queries), 0)
         rows = torch.zeros(len(queries), 0, dtype=torch.long, device=queries.device)
         for block in iter_batches(len(self.unit), _BLOCK):
-            candidates = torch.cat([best, queries @ self.unit[block].to(queries).T], dim=1)
+            similarity = _but(queries @ self.unit[block].to(queries).T, block, left_out)
+            candidates = torch.cat([best, similarity], dim=1)
             numbers = torch.arange(block.start, block.stop, device=queries.device).expand(len(queries), -1)
             best, order = candidates.topk(min(count, candidates.shape[1]), dim=1)
             rows = torch.cat([rows, numbers], dim=1).gather(1, order)
@@ -165,10 +222,10 @@ class Memory(nn.Module, GapBridge):
         """Return unit rows of the bank in float32, in which everything is summed even if the bank was moved to less."""
         return self.unit[rows].float()
 
-    def _project(self, queries: Tensor) -> Tensor:
-        """Project unit vectors (m, d)."""
+    def _project(self, queries: Tensor, left_out: Tensor | None = None) -> Tensor:
+        """Project unit vectors (m, d), perhaps without some rows of the bank."""
         if self.config.mode == "argmax":
-            rows = self._search(queries, 1)[1].squeeze(1)
+            rows = self._search(queries, 1, left_out)[1].squeeze(1)
             lengths = self.norms[rows, None].float()
             unit = self.config.normalise_bank or self.config.normalise_output
             return self._rows(rows) * (torch.ones_like(lengths) if unit else lengths)
@@ -178,7 +235,9 @@ class Memory(nn.Module, GapBridge):
         peak = queries.new_full((len(queries), 1), -torch.inf)
         for block in iter_batches(len(self.unit), _BLOCK):
             bank = self.unit[block].to(queries)  # also where the bridge was moved to half precision
-            similarity = queries @ bank.T
+            similarity = _but(queries @ bank.T, block, left_out)
+            if left_out is not None and bool(similarity.isneginf().all()):
+                continue  # a whole block is left out
             higher = torch.maximum(peak, similarity.amax(1, keepdim=True))
             shrink = ((peak - higher) / self.config.temperature).exp()
             shares = (similarity - higher).div_(self.config.temperature).exp_()
@@ -194,3 +253,11 @@ class Memory(nn.Module, GapBridge):
         """Return float64 for a small bank, where it costs nothing: a low temperature magnifies what float32 rounds."""
         small = self.unit.numel() <= _SMALL and self.unit.device.type != "mps"
         return torch.float64 if small else torch.float32
+
+
+def _but(similarity: Tensor, block: slice, left_out: Tensor | None) -> Tensor:
+    """Return similarities (m, rows of a block) in which rows of the bank that are left out are never alike."""
+    if left_out is None:
+        return similarity
+    inside = left_out[(left_out >= block.start) & (left_out < block.stop)] - block.start
+    return similarity.index_fill(1, inside, -torch.inf)

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionkit.core.geometry import bounding_box, region_mask
+from regionkit.core.morphology import dilated
 from regionkit.core.regions import Mask, Point, Region, Trace, WholeImage
 from regionkit.plugins.regionvlm.configs import Order
 
@@ -109,19 +110,6 @@ def sample(count: int, wanted: int, numbers: Numbers) -> list[int]:
         drawn.append(moved.get(other, other))
         moved[other] = moved.get(step, step)
     return drawn
-
-
-def dilated(bitmap: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
-    """Return a mask (H, W) grown by a square kernel of ``side`` pixels; an even one reaches further up and left."""
-    for axis in (0, 1):
-        length = bitmap.shape[axis]
-        reach = [(0, 0), (0, 0)]
-        reach[axis] = (side // 2, side - 1 - side // 2)
-        sums = np.cumsum(np.pad(bitmap, reach), axis=axis, dtype=np.int64)
-        before = np.zeros_like(sums.take([0], axis))
-        sums = np.concatenate([before, sums], axis=axis)
-        bitmap = (sums.take(range(side, side + length), axis) - sums.take(range(length), axis)) > 0
-    return bitmap
 
 
 def _inside(region: Point | Trace, image_size: tuple[int, int]) -> NDArray[np.float64]:

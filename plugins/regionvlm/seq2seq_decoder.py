@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from regionkit.core.features import RegionTokens
-from regionkit.core.language.decoder import LanguageDecoder, check_length, compact
+from regionkit.core.language.decoder import LanguageDecoder
 from regionkit.core.language.generation import Request, Written, write
 from regionkit.core.language.models import Naming, untie_output
 from regionkit.core.language.regions import pieces_of, shares_of
+from regionkit.core.language.rows import check_length, compact
 from regionkit.plugins.regionvlm.seq2seq_config import SIZES, Seq2SeqTokensConfig
 
 NAMING = Naming(

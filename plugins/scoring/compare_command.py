@@ -86,6 +86,7 @@ def compare(
     _check_judging(context)
     reader = Reader(options)
     here, there = [reader.read(one) for one in first], [reader.read(one) for one in second]
+    _check_data([*here, *there])
     compared = compare_runs(
         here,
         there,
@@ -114,6 +115,24 @@ def _sides(runs: Sequence[str], against: Sequence[str]) -> tuple[Sequence[str], 
     if len(runs) != 2:
         raise click.UsageError(f"{len(runs)} runs: give two, or several seeds as A1 A2 A3 --against B1 B2 B3")
     return runs[:1], runs[1:]
+
+
+def _check_data(runs: Sequence[Run]) -> None:
+    """Refuse trials of different data that have no sample in common: to list all that each lacks helps nobody.
+
+    Raises:
+        DataError: They are such trials.
+    """
+    from regionkit.core.errors import DataError
+
+    first = runs[0]
+    other = next((one for one in runs if one.data != first.data and not set(one.places) & set(first.places)), None)
+    if other is not None and first.data and other.data:
+        raise DataError(
+            f"{short(first.name, 200)} is a trial of {first.data} and {short(other.name, 200)} one of {other.data}: "
+            "they have no sample in common",
+            "compare trials of the same data; to see the trials of a run, name its folder alone",
+        )
 
 
 def _check_judging(context: click.Context) -> None:
@@ -178,7 +197,8 @@ def show(compared: Compared, first: Sequence[Run], second: Sequence[Run], *, by_
     from regionkit.registry.commands.tables import text_table
 
     for side, runs in (("A", first), ("B", second)):
-        click.echo(f"{side}: {', '.join(short(run.name, 200) for run in runs)}")
+        told = [f"{short(run.name, 200)}{f' ({printable(run.about)})' if run.about else ''}" for run in runs]
+        click.echo(f"{side}: {', '.join(told)}")
     header, rows, left_out = _fitting(_HEADER, [_row(one) for one in compared.columns])
     click.echo("\n" + text_table(header, rows))
     click.echo()

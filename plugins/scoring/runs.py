@@ -75,6 +75,8 @@ class Run:
         images: Key of each sample's picture.
         references: Digest of what was judged against; empty where it is not known.
         failed: Metrics that could say nothing at all, and why.
+        about: What tells it from the other trials of its run folder; empty where there is nothing to tell.
+        data: ``TASK@NAME``, for a trial of a run folder; empty for a file.
     """
 
     name: str
@@ -84,6 +86,8 @@ class Run:
     images: Sequence[str]
     references: str = ""
     failed: Mapping[str, str] = field(default_factory=dict)
+    about: str = ""
+    data: str = ""
 
     @property
     def unjudged(self) -> dict[str, Mapping[int, str]]:

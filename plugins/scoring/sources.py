@@ -12,7 +12,7 @@ import numpy as np
 from regionkit.core.errors import DataError, RunFailed
 from regionkit.core.files import is_file, is_folder
 from regionkit.core.json_files import Loaded, load
-from regionkit.core.results import DATABASE, ResultStore, TrialRow
+from regionkit.core.results import DATABASE, ResultStore
 from regionkit.plugins.scoring.judging import build_jury, judge
 from regionkit.plugins.scoring.matching import match
 from regionkit.plugins.scoring.per_sample import is_run, pool_of, read_run
@@ -20,6 +20,7 @@ from regionkit.plugins.scoring.predictions import predictions_of
 from regionkit.plugins.scoring.references import References, read_references
 from regionkit.plugins.scoring.runs import Measured, Run
 from regionkit.plugins.scoring.words import counted, listed
+from regionkit.registry.run_folders import RunTrial, split_trial, trials_of
 
 #: Trials that a message lists.
 _SHOWN = 20
@@ -69,14 +70,6 @@ class Reader:
         return run
 
 
-def split_trial(text: str) -> tuple[Path, str]:
-    """Read ``FOLDER#TRIAL``; a path that is there as a whole has no trial in its name."""
-    folder, hash_mark, trial = text.rpartition("#")
-    if hash_mark and not Path(text).exists() and is_folder(Path(folder)):
-        return Path(folder), trial
-    return Path(text), ""
-
-
 def read_trial(folder: Path, trial: str = "") -> Run:
     """Read a trial of a run folder; without its id, or the beginning of it, the only one.
 
@@ -90,17 +83,23 @@ def read_trial(folder: Path, trial: str = "") -> Run:
         )
     with ResultStore(path, read_only=True) as store:
         chosen = _chosen(folder, trial, store)
-        return _run(f"{folder}#{chosen}", chosen, store)
+        return _run(f"{folder}#{chosen.id}", chosen, store)
 
 
-def _chosen(folder: Path, trial: str, store: ResultStore) -> str:
-    done = [one for one in store.trials() if one.status == "done"]
+def _chosen(folder: Path, trial: str, store: ResultStore) -> RunTrial:
+    everything = trials_of(store)
+    done = [one for one in everything if one.status == "done"]
     found = [one for one in done if one.id.startswith(trial)]
-    if len(found) == 1 or (found and trial in (one.id for one in found)):
-        return trial if len(found) > 1 else found[0].id
+    whole = [one for one in found if one.id == trial]
+    if len(whole or found) == 1:
+        return (whole or found)[0]
     if not done:
         raise DataError(f"{folder}: no trial of this run has ended well", "run it again, it goes on where it stopped")
     what = f"no trial '{trial}' that ended well"
+    failed = [one for one in everything if one.status != "done" and trial and one.id.startswith(trial)]
+    if not found and failed:
+        row = store.trial(failed[0].id)
+        what = f"trial {failed[0].id} failed: {row[1] if row else ''}"
     if found:
         what = counted(len(found), "trial") + (f" begin with '{trial}'" if trial else "")
     lines = [f"  {_described(one, store)}" for one in (found or done)[:_SHOWN]]
@@ -109,13 +108,15 @@ def _chosen(folder: Path, trial: str, store: ResultStore) -> str:
     raise DataError(f"{folder}: {what}; choose one as {folder}#TRIAL", "trials are:", *lines)
 
 
-def _described(trial: TrialRow, store: ResultStore) -> str:
+def _described(trial: RunTrial, store: ResultStore) -> str:
+    """Return a line that a reader recognises a trial by: what it was run on, what tells it apart, and its scores."""
     scores = ", ".join(f"{name} {value:.3f}" for name, (value, _, _) in store.scores(trial.id).items())
-    return f"{trial.id}: {trial.data}, seed {trial.seed}, {scores or 'no scores'}"
+    return f"{trial.described}, {scores or 'no scores'}"
 
 
-def _run(name: str, trial: str, store: ResultStore) -> Run:
+def _run(name: str, chosen: RunTrial, store: ResultStore) -> Run:
     """Read the samples that were captioned."""
+    trial = chosen.id
     rows = [row for row in store.captions(trial) if row.caption is not None]
     ids = [row.sample for row in rows]
     lost = store.unjudged(trial)
@@ -140,4 +141,5 @@ def _run(name: str, trial: str, store: ResultStore) -> Run:
             part,
             unjudged,
         )
-    return Run(name, ids, [row.caption or "" for row in rows], columns, [row.image for row in rows])
+    captions, images = [row.caption or "" for row in rows], [row.image for row in rows]
+    return Run(name, ids, captions, columns, images, about=chosen.said if chosen.labels else "", data=chosen.data)

@@ -1,4 +1,7 @@
-"""``toolkit explain``: where the region encoder looked, as pictures, as arrays, and as shares of the weight."""
+"""``toolkit explain``: where the region encoder looked, as pictures, as arrays, and as shares of the weight.
+
+Of a recorded run it explains one caption instead: :mod:`regionkit.registry.commands.explain_run`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regionkit.core.errors import FeatureError, RegionkitError
+from regionkit.registry.commands.explain_run import MOST, explain_run
 from regionkit.registry.commands.inputs import (
     Job,
     RegionCommand,
@@ -34,6 +38,12 @@ if TYPE_CHECKING:
 _ARRAYS = ".npz"
 #: What half precision may leave of a sum of 1.
 _ROUNDING = 1e-2
+#: Options that say which regions and which pipeline, and those that choose among what is recorded.
+_OF_PICTURES = (
+    "boxes", "box_sets", "points", "traces", "masks", "whole", "preset", "prompt", "weights", "overrides", "force",
+    "on_error",
+)  # fmt: skip
+_OF_RUNS = ("trials", "most", "texts", "list")
 
 
 @dataclass(frozen=True)
@@ -82,30 +92,77 @@ class Explained:
         ]
 
 
-@click.command(cls=RegionCommand)
-@click.argument("source", type=click.Path(path_type=Path))
+class ExplainCommand(RegionCommand):
+    """Shows the two forms in its usage line."""
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return the words of the usage line."""
+        return ["[OPTIONS]", "SOURCE | RUN SAMPLE"]
+
+
+@click.command(cls=ExplainCommand)
+@click.argument("source")
+@click.argument("sample", required=False)
 @region_options
 @pipeline_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="A picture with a panel a region, an .npz with the maps, a .jsonl, or a folder, which gets all of them.",
+    help="A picture with a panel a region, an .npz with the maps, a .jsonl, or a folder, which gets all of them. "
+    "Of a run: a picture, a .json, or a folder for both.",
 )
-def explain(source: Path, **options: Any) -> None:
-    """Show where the region encoder looked for regions of SOURCE: a picture, a folder of pictures, or a .jsonl.
+@click.option("--trial", "trials", multiple=True, metavar="TRIAL", help="Of a run: this trial alone; repeatable.")
+@click.option("--most", type=click.IntRange(1), default=MOST, show_default=True, help="Of a run: most trials.")
+@click.option(
+    "--texts", type=click.IntRange(1, 50), default=8, show_default=True, help="Of a run: texts of the memory to name."
+)
+@click.option("--list", "list", is_flag=True, help="Of a run: list its samples; SAMPLE is a beginning.")
+@click.pass_context
+def explain(context: click.Context, /, source: str, sample: str | None, **options: Any) -> None:
+    """Show what made a caption: where the region encoder looked, or, of a recorded run, all that had a part in it.
 
-    For every region: its caption, the share of the weight on the patches that the region touches, and the share of
-    all patches that these are. Regions are written as for `toolkit caption`. An .npz holds maps (r, rows, columns),
-    cells (rows, columns, 4), which are x1, y1, x2, y2 of each patch in pixels of the picture, and captions.
+    SOURCE is a picture, a folder of pictures, or a .jsonl. For every region: its caption, the share of the weight on
+    the patches that the region touches, and the share of all patches that these are. Regions are written as for
+    `toolkit caption`. An .npz holds maps (r, rows, columns), cells (rows, columns, 4), which are x1, y1, x2, y2 of each
+    patch in pixels of the picture, and captions.
+
+    RUN is a folder of `toolkit ablate` or `toolkit run --out`, or RUN#TRIAL; SAMPLE is the id of a sample, or a
+    beginning that no other has. For every trial that has it: which patches, which texts of the memory and which tokens
+    made the caption, and whether it is still the same.
     """
-    jobs = find_jobs(source, options)
-    check_out(options["out"], source, jobs, _ARRAYS)
+    from regionkit.registry.run_folders import is_run
+
+    if is_run(source):
+        _refuse(context, _OF_PICTURES, "it is a run: its trials say which pipeline, and its samples which region")
+        explain_run(source, sample, options)
+        return
+    _refuse(context, _OF_RUNS, f"{source} is no folder of results: it holds no results.sqlite")
+    if sample is not None:
+        raise click.UsageError(
+            f"unexpected argument '{sample}': a second one is the sample of a run, and {source} is no folder of results"
+            "\n  coordinates are one argument: --box 21,44,48,74  --trace '56,30 58,22 62,15'"
+        )
+    path = Path(source)
+    jobs = find_jobs(path, options)
+    check_out(options["out"], path, jobs, _ARRAYS)
     pipeline, plan = load(options)
     made = made_by(plan, options["out"], options["as_json"])
     known = {"preset": options["preset"]}
     writer = _ExplainWriter(options["out"], options["as_json"], len(jobs) == 1, made, known)
     results = _results(pipeline, jobs, options["prompt"])
     write_all(results, writer, len(jobs), options["on_error"] == "stop", "explained")
+
+
+def _refuse(context: click.Context, names: Sequence[str], reason: str) -> None:
+    """Refuse options of the other form, which would change nothing.
+
+    Raises:
+        click.UsageError: One was given.
+    """
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+        if given and parameter.name in names:
+            raise click.UsageError(f"{parameter.opts[0]} does not go with {context.params['source']}: {reason}")
 
 
 def _results(

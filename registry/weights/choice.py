@@ -376,11 +376,16 @@ def choose_bank(part: Part, space: str, decoder: WeightFile | None) -> BankChoic
         installed = find_installed(part)
         if installed is not None and _suits(part, installed, Wanted(space)):
             return BankChoice(installed)
-    corpora = [known for known in get_registry().names("corpus") if fill("corpus", known, problems=[]) is not None]
     wanted = own if name == "auto" else name
-    if not banks and wanted in corpora:
+    if not banks and wanted in get_registry().names("corpus") and _fillable(wanted):
         return BankChoice(corpus=wanted)
+    corpora = [known for known in get_registry().names("corpus") if _fillable(known)]
     raise _no_bank(part, space, name, banks, corpora)
+
+
+def _fillable(corpus: str) -> bool:
+    """Say whether a corpus can be had by its name alone."""
+    return fill("corpus", corpus, problems=[]) is not None
 
 
 def _no_bank(part: Part, space: str, name: str, banks: Iterable[WeightFile], corpora: list[str]) -> WeightsError:

@@ -70,7 +70,15 @@ class WeightIndex:
         corpus: str | None = None,
     ) -> list[WeightFile]:
         """Return the files that were trained for all that is given; None asks for nothing in particular."""
-        return [file for file in self.files if _fits(file.header, kind, name, space, corruption, corpus)]
+        known = self._by_part.get((kind, name), ())
+        return [file for file in known if _fits(file.header, kind, name, space, corruption, corpus)]
+
+    @functools.cached_property
+    def _by_part(self) -> dict[tuple[str, str], list[WeightFile]]:
+        found: dict[tuple[str, str], list[WeightFile]] = {}
+        for file in self.files:
+            found.setdefault((file.header.kind, file.header.name), []).append(file)
+        return found
 
     def find_damaged(
         self, kind: str, name: str, space: str | None = None, corruption: str | None = None, corpus: str | None = None

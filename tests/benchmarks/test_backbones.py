@@ -1,9 +1,13 @@
-"""Backbones at their official size, random weights, one picture of 640 x 480, one thread: `pytest -m benchmark -s`."""
+"""Backbones at their official size, beside timm's own forward pass, and the attention map beside that of all tokens."""
 
-import time
+from __future__ import annotations
 
 import pytest
+import released_procedure as released
 import torch
+from full_size import PICTURE, talk2dino
+from side_by_side import Goal, Table, interleaved
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from regionkit.core.contracts import BuildContext
 from regionkit.core.testing import picture
@@ -13,16 +17,7 @@ from regionkit.plugins.patchioner.talk2dino import Talk2Dino
 
 pytestmark = pytest.mark.benchmark
 param = pytest.param
-#: Pictures that are encoded one after the other; the fastest counts.
-_ROUNDS = 3
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+NO_GOAL = 20
 
 
 @pytest.mark.parametrize(
@@ -33,44 +28,73 @@ def one_thread():
         param(Talk2Dino, Talk2DinoConfig(weights="none"), id="dinov2-talk2dino 518"),
     ],
 )
-def test_encoding_beside_timms_own_forward_pass(cls, config, request):
+@torch.inference_mode()
+def test_encoding_beside_timms_own_forward_pass(table: Table, cls, config, request):
     backbone = cls.build(config, BuildContext())
-    image = picture((640, 480), 1)
+    image = picture(PICTURE, 1)
     pixels, _ = backbone.preprocess([image])
     texts = [f"a photo of a dog, number {number}" for number in range(32)]
-    ours, timms, text = [], [], []
-    with torch.no_grad():
-        for _ in range(_ROUNDS):
-            timms.append(seconds(lambda: backbone.vision.forward_features(pixels)))
-            ours.append(seconds(lambda: backbone.encode([image])))
-            text.append(seconds(lambda: backbone.encode_text(texts)))
+    timings = interleaved(
+        {
+            "timm": lambda: backbone.vision.forward_features(pixels),
+            "ours": lambda: backbone.encode([image]),
+            "text": lambda: backbone.encode_text(texts),
+        },
+        {"timm": 3, "ours": 3, "text": 1},
+    )
+    prefix = backbone.vision.num_prefix_tokens
+    patches = timings.results["timm"][:, prefix:]
+    if cls is Talk2Dino:
+        assert torch.allclose(timings.results["ours"].patches.flatten(1, 2), patches, atol=1e-4)
+    assert timings.results["text"].isfinite().all()
     count = sum(parameter.numel() for parameter in backbone.parameters())
-    name = request.node.callspec.id
-    print(
-        f"\n{name}: picture {min(ours):.2f} s, {min(ours) / min(timms):.2f}x timm's forward pass; "
-        f"32 sentences {min(text):.2f} s; {count:,} parameters"
+    table.add(
+        NO_GOAL,
+        f"{request.node.callspec.id}, one picture with all that it gives; {count:,} parameters, 32 sentences "
+        f"{timings.said('text')}",
+        f"timm's forward pass: {timings.said('timm')}",
+        timings.said("ours"),
+        timings.ratio("timm", "ours"),
     )
 
 
-def test_the_attention_map_beside_that_of_all_tokens():
-    """The released code makes the whole (tokens x tokens) map of every head; one row of it is read."""
-    backbone = Talk2Dino.build(Talk2DinoConfig(weights="none"), BuildContext())
-    tokens = torch.randn(1, 1374, 768)
-    last, heads = backbone.blocks[-1], 12
+class Largest(TorchDispatchMode):
+    """Elements of the largest tensor that is made inside a ``with`` block."""
 
-    def whole():
-        qkv = last.attn.qkv(last.norm1(tokens)).view(1, 1374, 3, heads, 64).permute(2, 0, 3, 1, 4)
-        logits = (qkv[0] @ qkv[1].transpose(-1, -2)) * 0.125
-        return logits[:, :, 0, 5:].mean(1).softmax(-1)
+    elements = 0
 
-    with torch.no_grad():
-        one = min(seconds(lambda: backbone.attention(tokens)) for _ in range(5))
-        full = min(seconds(whole) for _ in range(5))
-        assert torch.allclose(backbone.attention(tokens), whole(), atol=1e-6)
-    print(f"\nattention map: {one * 1e3:.1f} ms, {full / one:.0f}x faster than the whole map ({full * 1e3:.0f} ms)")
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.elements = max(self.elements, made.numel())
+        return made
 
 
-def seconds(call):
-    start = time.process_time()
-    call()
-    return time.process_time() - start
+@torch.no_grad()
+def test_the_attention_map_beside_that_of_all_tokens(table: Table):
+    """The release makes the whole (tokens x tokens) map of every head, and tokens from it; one row of it is read."""
+    backbone = talk2dino()
+    draw = torch.Generator().manual_seed(4)
+    tokens, patches = torch.randn(1, 1374, 768, generator=draw), torch.randn(1, 1369, 768, generator=draw)
+    last = backbone.blocks[-1]
+    qkv = last.attn.qkv(last.norm1(tokens))  # made by the forward pass anyway: no part of what the release adds
+    timings = interleaved(
+        {
+            "release": lambda: released.whole_attention(qkv, patches, 5),
+            "ours": lambda: backbone.attention(tokens),
+        },
+        7,
+    )
+    assert torch.allclose(timings.results["ours"], timings.results["release"][0], atol=1e-7)
+    with Largest() as made:
+        backbone.attention(tokens)
+    assert 0 < made.elements < 1374 * 1374
+    error = float((timings.results["ours"] - timings.results["release"][0]).abs().max())
+    table.add(
+        5,
+        f"CLS attention map, 1374 tokens; no (tokens x tokens) matrix, error {error:.0e}",
+        f"whole map, average token and a token a head: {timings.said('release')}",
+        timings.said("ours"),
+        timings.ratio("release", "ours"),
+        Goal(50),
+    )

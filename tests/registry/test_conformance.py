@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from regionkit.core.spec import KINDS
-from regionkit.core.testing import Skip
+from regionkit.core.testing import Check, Skip
 from regionkit.registry import get_registry
 from regionkit.registry.cli import root
 from regionkit.registry.conformance import conformance_of
@@ -18,6 +18,13 @@ from regionkit.registry.document import read_pipeline
 REGISTRY = get_registry()
 OURS = [spec for spec in REGISTRY.specs() if REGISTRY.owner(spec).distribution == "regionkit"]
 PLUGINS = sorted(plugin for plugin, owner in REGISTRY.plugins.items() if owner.distribution == "regionkit")
+
+
+def _marks(case):
+    # A launcher that needs packages starts servers of its own, seconds for each check.
+    runs = isinstance(case.check, Check) and case.spec is not None
+    starts_servers = runs and case.spec.kind == "launcher" and case.spec.requires
+    return [pytest.mark.gpu] * case.check.gpu + [pytest.mark.slow] * bool(starts_servers)
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +41,7 @@ def captions_file(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(case, id=case.id, marks=[pytest.mark.gpu] if case.check.gpu else [])
-        for plugin in PLUGINS
-        for case in conformance_of(plugin)
-    ],
+    [pytest.param(case, id=case.id, marks=_marks(case)) for plugin in PLUGINS for case in conformance_of(plugin)],
 )
 def test_every_component_conforms(case):
     try:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import ablation_fakes
 import pytest
 import torch
+import worker_fakes
 
+from regionkit.plugins.ablation.launching import children
 from regionkit.registry import registry as registry_module
 from regionkit.registry.registry import Owner
 
@@ -29,3 +32,11 @@ def fresh() -> Iterator[None]:
     ablation_fakes.FORWARDS.clear()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def quick_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let workers be copies of this process, and no test find what another one keeps of stages."""
+    monkeypatch.setattr("regionkit.registry.registry.Registry.code_version", lambda *_: "fixed")
+    monkeypatch.setattr(children, "spawn", worker_fakes.spawn)
+    monkeypatch.setenv("REGIONKIT_CACHE", str(tmp_path / "cache"))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from ablation_fakes import write
 from click.testing import CliRunner
+from worker_fakes import Fork
 
 from regionkit.plugins.ablation import commands
 
@@ -23,19 +21,6 @@ grid:
   region_encoder: [t-pool, {name: t-pool, flip: true}]
   bridge: [none, {name: t-shift, amount: [0.0, 0.1, 0.2, 0.3, 0.4]}]
 seeds: [0, 1]
-"""
-
-CHILD = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import torch, ablation_fakes
-from regionkit.registry.registry import Owner, Registry, get_registry
-torch.set_num_threads(1)
-# Trial ids hold a digest of the source; whoever edits it while this test runs would start new trials.
-Registry.code_version = lambda *_: "fixed"
-get_registry().register(ablation_fakes, Owner("ablation_fakes", "tests", "0"))
-from regionkit.plugins.ablation.commands import ablate
-ablate.main(sys.argv[1:])
 """
 
 
@@ -59,9 +44,9 @@ def tables(database: Path) -> dict[str, list[tuple[object, ...]]]:
     return content
 
 
-def kill_after(command: list[str], database: Path, trials: int, delay: float) -> None:
+def kill_after(arguments: list[str], database: Path, trials: int, delay: float) -> None:
     """Start a run and kill it a moment after so many trials are stored."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = Fork(lambda: CliRunner().invoke(commands.ablate, arguments).exit_code, database.parent.parent / "log")
     try:
         end = time.monotonic() + 60
         while len(finished(database)) < trials:
@@ -70,7 +55,7 @@ def kill_after(command: list[str], database: Path, trials: int, delay: float) ->
             time.sleep(0.01)
         time.sleep(delay)
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
 
 
@@ -81,13 +66,13 @@ def test_killed_at_random_moments(tmp_path, monkeypatch, kills):
     monkeypatch.setattr("regionkit.registry.registry.Registry.code_version", lambda *_: "fixed")
     # Each decoding takes a while, so that kills hit trials under way; sleeping does not change what comes out.
     file = write(tmp_path, TEXT + "include: []\n")
-    slow = ["--set", "base.decoder.slow=0.03"]
+    slow = ["--set", "base.decoder.slow=0.005"]
     arguments = [str(file), "--out", str(tmp_path / "killed"), *slow]
     database = tmp_path / "killed" / "results.sqlite"
     moments = random.Random(2)
     seen: dict[str, float] = {}
     for trials in kills:
-        kill_after([sys.executable, "-c", CHILD, *arguments], database, trials, moments.uniform(0, 0.1))
+        kill_after(arguments, database, trials, moments.uniform(0, 0.1))
         kept = finished(database)
         assert seen.items() <= kept.items(), "a finished trial was lost or run again"
         seen = kept

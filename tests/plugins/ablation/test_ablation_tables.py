@@ -80,7 +80,7 @@ def test_what_stands_below_the_results_explains_them(tmp_path, monkeypatch):
 
 def test_claims_are_explained_where_they_are_shown(tmp_path):
     shown = ablate(tmp_path, GRID + CLAIMS)
-    assert header(shown, "claim")[-4:] == ["p", "samples", "scenes", "verdict"]
+    assert header(shown, "claim")[-5:] == ["p", "p Holm", "samples", "scenes", "verdict"]
     (row,) = (line for line in shown.splitlines() if "noun-f1" in line and "t-pool >" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")][-3:] == ["24", "6", "holds"]
     recorded = "recorded: must: false, the outcome does not change the exit status."
@@ -97,7 +97,7 @@ def test_claims_fit_a_terminal_that_is_narrower_than_their_table(tmp_path):
     assert "| claim " not in narrow
     lines = narrow.partition("  on ")[2].partition("\n\n")[0].splitlines()
     words = [re.sub(r" {2,}", " ", line) for line in lines]
-    assert words[0] == " by difference 95 % interval p samples scenes verdict"
+    assert words[0] == " by difference 95 % interval effect p p Holm samples scenes verdict"
     assert words[1] == (
         "region_encoder=t-pool > region_encoder=t-global, where bridge=t-shift, backbone=t-grid, decoder=t-nearest"
     )

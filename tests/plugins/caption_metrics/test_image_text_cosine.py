@@ -10,12 +10,11 @@ from torch.nn.functional import normalize
 
 from regionkit.core.contracts import BuildContext
 from regionkit.core.errors import ConfigError, DataError, FeatureError
-from regionkit.core.results import ResultStore
 from regionkit.core.testing import GridBackbone, SampleData, check_metric, example_samples
 from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.provenance_tables import trial_provenance
-from regionkit.plugins.ablation.runner import Runner
-from regionkit.plugins.ablation.trial_runner import RunOptions
+from regionkit.plugins.ablation.run_options import RunOptions
+from regionkit.plugins.ablation.trial_runner import TrialRunner
 from regionkit.plugins.caption_metrics.models.agreement import ImageTextCosine
 from regionkit.plugins.caption_metrics.models.configs import ImageTextCosineConfig
 from regionkit.registry.assembly import build
@@ -146,10 +145,8 @@ def plan(tmp_path):
 
 
 def test_an_ablation_hands_it_the_backbone_of_its_option(plan):
-    store = ResultStore(None)
     (trial,) = plan.trials
-    runner = Runner(plan, store, Silent(), RunOptions(device="cpu"))
-    result = runner._trial(trial)
+    result = TrialRunner(plan, RunOptions(device="cpu")).run(trial)
     (row,) = result.metrics
     dataset, judge = build("dataset", "mini"), build("backbone", "mini-clip")
     with torch.inference_mode():
@@ -176,15 +173,3 @@ def test_a_judge_that_does_not_exist_is_a_mistake_of_the_file(tmp_path):
     path.write_text(ABLATION.format(judge="mini-clip").replace(", backbone: mini-clip", ""))
     with pytest.raises(ConfigError, match="backbone"):
         plan_ablation(path)
-
-
-class Silent:
-    """Watches nothing."""
-
-    def start(self, plan, todo): ...
-
-    def trial_started(self, trial): ...
-
-    def trial_finished(self, trial, result): ...
-
-    def stop(self): ...

@@ -1,0 +1,66 @@
+"""Rows of a batch: padding, lengths, and one text a region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from regionkit.core.errors import RegionkitError
+from regionkit.core.features import RegionTokens, RegionViews
+
+
+def compact(embeddings: Tensor, valid: Tensor, *, left: bool = False) -> tuple[Tensor, Tensor]:
+    """Move padding to one end of each row; what is left keeps its order.
+
+    Args:
+        embeddings: (r, t, d).
+        valid: (r, t) False at padding.
+        left: Move it to the left end, and not to the right.
+
+    Returns:
+        The same, cut to the longest row.
+    """
+    if bool(valid.all()):
+        return embeddings, valid
+    order = (valid if left else ~valid).to(torch.uint8).argsort(dim=1, stable=True)
+    embeddings = embeddings.gather(1, order.unsqueeze(-1).expand_as(embeddings))
+    valid = valid.gather(1, order)
+    longest = int(valid.sum(dim=1).max())
+    kept = slice(valid.shape[1] - longest, None) if left else slice(longest)
+    return embeddings[:, kept], valid[:, kept]
+
+
+def check_length(length: int, positions: int, what: str, who: str) -> None:
+    """Check that a sequence fits a model.
+
+    Raises:
+        RegionkitError: It does not.
+    """
+    if length > positions:
+        raise RegionkitError(
+            f"{what} are {length} tokens together, {who} has {positions} positions",
+            "shorten the text or the prompt, take a region encoder or bridge of fewer tokens, "
+            "or train a decoder with more: --set decoder.positions=N",
+        )
+
+
+def inside(ids: Tensor, lengths: Tensor) -> Tensor:
+    """Return (r, s), True on the first ``lengths`` (r,) of each row of ids (r, s)."""
+    return torch.arange(ids.shape[1], device=ids.device) < lengths.unsqueeze(1)
+
+
+def rows_of(tokens: RegionTokens, part: slice | Tensor) -> RegionTokens:
+    """Return some regions of a batch."""
+    return RegionTokens(tokens.tokens[part], tokens.mask[part], tokens.space)
+
+
+def check_pairs(inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> None:
+    """Check that there is one text a region.
+
+    Raises:
+        ValueError: There is not.
+    """
+    if len(inputs) != len(texts):
+        raise ValueError(f"{len(inputs)} regions and {len(texts)} texts: give one text a region")

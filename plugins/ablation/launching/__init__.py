@@ -1,0 +1,1 @@
+"""The launcher ``local``: trials in this process, or in worker processes of this machine."""

@@ -1,0 +1,58 @@
+"""Running out of memory: what counts as that, and how batches shrink until they fit."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+#: How torch says on a CPU, and in older versions on a GPU, that there was no memory left.
+_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an exception means that there was not enough memory."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)
+
+
+def free_memory() -> None:
+    """Give back what a failed attempt left; call it outside of ``except``, whose traceback holds tensors alive."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@dataclass
+class BatchSizes:
+    """How many pictures, and how many regions, fit into memory together, as far as running out of it has taught.
+
+    Attributes:
+        tell: Told once for each limit that shrinks.
+        notes: What was told since the last trial began.
+    """
+
+    tell: Callable[[str], None]
+    notes: list[str] = field(default_factory=list)
+    _limits: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def of(self, what: str, key: str, default: int) -> int:
+        """Return how many ``pictures`` or ``regions`` to give to the model of that key at once."""
+        return min(self._limits.get((what, key), default), default)
+
+    def known(self, what: str, key: str) -> str:
+        """Return a note if the limit of a model was lowered earlier; empty otherwise."""
+        limit = self._limits.get((what, key))
+        return "" if limit is None else f"out of memory: {what} are handled {limit} at a time"
+
+    def shrink(self, what: str, key: str, tried: int) -> int:
+        """Halve a limit after ``tried`` were too many."""
+        half = max(1, tried // 2)
+        self._limits[what, key] = half
+        note = f"out of memory with {tried} {what} at once: going on with {half} at a time"
+        self.notes.append(note)
+        self.tell(note)
+        return half

@@ -1,0 +1,103 @@
+"""What a stage's output depends on, as one digest: equal keys mean equal outputs, in this run, the next, and on disk.
+
+A key digests the key of the stage above, the component with its filled options and weights, the code that runs, and
+where it runs. Keys of what regions become also digest the data; those of pictures' features do not: a picture is known
+by its pixels, so that all tasks and data sets that show it share them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from regionkit.core.spec import PARTS, ComponentSpec
+from regionkit.plugins.ablation.trials import Selection, Trial, digest
+from regionkit.registry import get_registry
+from regionkit.registry.plan import PipelinePlan
+
+#: The stages of a trial, each below the one that it reads from.
+STAGES: tuple[str, ...] = (*PARTS, "metrics")
+#: Modules whose code decides what enters and leaves a stage.
+ENGINE = (
+    "regionkit.registry.assembly",
+    "regionkit.plugins.ablation.batches",
+    "regionkit.plugins.ablation.encoding",
+    "regionkit.plugins.ablation.referring",
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where stages run, as far as it changes the last bits of what they give.
+
+    Attributes:
+        device: Kind of device: ``cpu``, ``cuda``.
+        precision: In which floating-point format outputs are handed on: ``float32`` leaves them as they are.
+    """
+
+    device: str = "cpu"
+    precision: str = "float32"
+
+    @functools.cached_property
+    def words(self) -> tuple[str, ...]:
+        """What enters every key."""
+        return (self.device, self.precision, version("torch"))
+
+
+class StageKeys:
+    """Makes the keys of stages in one place."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._codes: dict[tuple[str, str], str] = {}
+        self._known: dict[str, str] = {}
+
+    def backbone(self, plan: PipelinePlan) -> str:
+        """Return the key of a backbone's features; a picture's own entry adds its pixels."""
+        return self._chain("backbone", plan, "")
+
+    def region_encoder(self, plan: PipelinePlan, selection: Selection) -> str:
+        """Return the key of encoded regions."""
+        return self._chain("region_encoder", plan, self._on(self.backbone(plan), selection))
+
+    def bridge(self, plan: PipelinePlan, selection: Selection) -> str:
+        """Return the key of bridged regions."""
+        return self._chain("bridge", plan, self.region_encoder(plan, selection))
+
+    def of_trial(self, trial: Trial) -> dict[str, str]:
+        """Return the keys of all stages of a trial, in their order; that of its metrics is its id."""
+        plan, selection = trial.combination.plan, trial.selection
+        backbone = self.backbone(plan)
+        encoded = self._chain("region_encoder", plan, self._on(backbone, selection))
+        bridged = self._chain("bridge", plan, encoded)
+        decoded = self._chain("decoder", plan, bridged)
+        return dict(zip(STAGES, (backbone, encoded, bridged, decoded, trial.id), strict=True))
+
+    def _on(self, backbone: str, selection: Selection) -> str:
+        short = f"{backbone} {selection.key}"
+        if short not in self._known:
+            self._known[short] = digest([backbone, selection.key])
+        return self._known[short]
+
+    def _chain(self, kind: str, plan: PipelinePlan, upstream: str) -> str:
+        # A plan's key holds options, ports, weights by content and the corpus that a bridge is fitted to.
+        short = f"{kind} {plan.key(kind)} {upstream}"
+        if short not in self._known:
+            words = (short, self._code(plan.parts[kind].spec), *self.place.words)
+            self._known[short] = hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+        return self._known[short]
+
+    def _code(self, spec: ComponentSpec) -> str:
+        key = (spec.kind, spec.name)
+        if key not in self._codes:
+            self._codes[key] = get_registry().code_version([spec], ENGINE)
+        return self._codes[key]
+
+
+def entry_key(stage: str, *parts: Any) -> str:
+    """Return the name of an entry on disk: a stage's key, and which picture or chunk of samples it is."""
+    return hashlib.sha256(json.dumps([stage, *parts]).encode()).hexdigest()[:40]

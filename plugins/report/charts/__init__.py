@@ -1,0 +1,1 @@
+"""A small writer of plots: marks on a canvas, as SVG and as PDF."""
