@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import shutil
@@ -95,13 +94,19 @@ def sha256_of(path: Path) -> str:
         OSError: It cannot be read.
     """
     status = path.stat()
-    return _sha256(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    # A file is known by its place on the disk: resolving links takes longer than all else of a plan.
+    version = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if version not in _HASHES:
+        if len(_HASHES) >= _MOST_HASHES:
+            _HASHES.clear()
+        with path.open("rb") as stream:
+            _HASHES[version] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return _HASHES[version]
 
 
-@functools.lru_cache(maxsize=4096)
-def _sha256(path: Path, *_version: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+#: Hashes of files by device, inode, size and times.
+_HASHES: dict[tuple[int, ...], str] = {}
+_MOST_HASHES = 4096
 
 
 def is_file(path: Path) -> bool:

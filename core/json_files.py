@@ -1,10 +1,14 @@
-"""JSON files that strangers made: plain or gzip, one value or one a line, and messages that say where one is broken."""
+"""JSON files that strangers made: plain or gzip, one value or one a line, and messages that say where one is broken.
+
+And how values are written so that any file holds them, :func:`dumps`.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
 import json
+import re
 import sys
 import zlib
 from collections.abc import Sequence
@@ -22,6 +26,8 @@ _STEP = 1 << 24
 _GZIP = b"\x1f\x8b"
 #: Characters of a file's name, or of a key, in a message.
 _LONGEST = 200
+#: Half characters, which is what Python makes of the bytes of file names that are no UTF-8.
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,16 @@ def loads(text: str) -> Any:
         return _DECODER.decode(text)
     # With anything behind it, and be it a blank, the text is read once more by what knows about that.
     return value if end == len(text) else _DECODER.decode(text)
+
+
+def dumps(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON with its characters as they are; half ones become escapes, which UTF-8 can hold.
+
+    Raises:
+        ValueError: A number is not finite: JSON has no such numbers.
+    """
+    written = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    return _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", written)
 
 
 def twice(key: str) -> str:

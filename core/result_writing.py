@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -22,10 +22,26 @@ def write_new(cursor: sqlite3.Cursor, result: TrialResult) -> None:
 
 def write_again(cursor: sqlite3.Cursor, result: TrialResult) -> None:
     """Write the scores of a trial in the place of those that its columns had."""
+    columns = [(result.id, metric.metric) for metric in result.metrics]
+    _part_from(cursor, columns)
     for table in ("sample_scores", "sample_statistics", "unjudged", "scores"):
-        columns = [(result.id, metric.metric) for metric in result.metrics]
         cursor.executemany(f"DELETE FROM {table} WHERE trial = ? AND metric = ?", columns)
     _write_metrics(cursor, result)
+
+
+def _part_from(cursor: sqlite3.Cursor, columns: Sequence[tuple[str, str]]) -> None:
+    """Give columns that stay statistics of their own, where they shared those of columns that are to be replaced."""
+    going = {column for _, column in columns}
+    for trial, column in columns:
+        query = "SELECT metric FROM scores WHERE trial = ? AND rows_of = ?"
+        stay = [name for (name,) in cursor.execute(query, (trial, column)).fetchall() if name not in going]
+        for name in stay:
+            cursor.execute(
+                "INSERT INTO sample_statistics SELECT trial, ?, position, numbers FROM sample_statistics "
+                "WHERE trial = ? AND metric = ?",
+                (name, trial, column),
+            )
+            cursor.execute("UPDATE scores SET rows_of = metric WHERE trial = ? AND metric = ?", (trial, name))
 
 
 def _write(cursor: sqlite3.Cursor, result: TrialResult) -> None:

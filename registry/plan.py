@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +28,7 @@ from regionkit.registry.schema import (
 from regionkit.registry.trace import Fault, trace_parts
 from regionkit.registry.weights.index import content_hash
 from regionkit.registry.weights.references import is_reference, locate
+from regionkit.registry.weights.shared_choices import Choices
 
 #: Keys of a pipeline file.
 PIPELINE_KEYS = (*PARTS, "weights", "summary")
@@ -63,19 +63,20 @@ class PipelinePlan:
         return self._keys[kind]
 
     @functools.cached_property
+    def identity(self) -> str:
+        """A digest of all four parts: equal ones are pipelines that do the same."""
+        return hashlib.sha256("".join(self._keys[kind] for kind in PARTS).encode()).hexdigest()[:20]
+
+    @functools.cached_property
     def _keys(self) -> dict[str, str]:
         keys: dict[str, str] = {}
         for kind in PARTS:
             file = self.weights[kind]
-            content = {
-                "part": self.parts[kind].to_dict(),
-                "ports": self.ports[kind],
-                "weights": content_hash(file) if file else "",
-                "corpus": self.fit_corpus.get(kind, ""),
-                "backbone": keys.get("backbone", ""),
-            }
-            text = json.dumps([kind, content], sort_keys=True, default=str)
-            keys[kind] = hashlib.sha256(text.encode()).hexdigest()[:20]
+            content = (
+                *(kind, self.parts[kind].text, *self.ports[kind]),
+                *(content_hash(file) if file else "", self.fit_corpus.get(kind, ""), keys.get("backbone", "")),
+            )
+            keys[kind] = hashlib.sha256("\n".join(content).encode()).hexdigest()[:20]
         return keys
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,6 +131,7 @@ def plan_pipeline(
     where: Where = nowhere,
     problems: list[Problem] | None = None,
     parts: Mapping[str, Part] | None = None,
+    choices: Choices | None = None,
 ) -> PipelinePlan:
     """Decide everything about a pipeline without loading anything.
 
@@ -139,6 +141,7 @@ def plan_pipeline(
         where: Tells where a dotted path was written.
         problems: If given, takes every mistake too, beside the exception.
         parts: Parts of ``data`` that were filled already, by kind: a grid uses most of its parts many times.
+        choices: Choices of weights that were made for other pipelines of the same plan.
 
     Raises:
         ConfigError: All mistakes together: names, options, ports, missing packages, weights.
@@ -153,7 +156,7 @@ def plan_pipeline(
     parts = {kind: replace(part, folder=folder) if folder else part for kind, part in given.items()}
     found += [_missing_problem(error, kind, where) for kind, error in _missing_packages(parts)]
     found += [_missing_code(part, where) for part in parts.values() if missing_module(part.spec)]
-    plan = settle_pipeline(parts, where, found)
+    plan = settle_pipeline(parts, where, found, choices)
     if plan is not None and not found:
         found += _unused_folder(folder, plan.weights, where)
     if found or plan is None:
@@ -164,14 +167,16 @@ def plan_pipeline(
     return plan
 
 
-def settle_pipeline(parts: Mapping[str, Part], where: Where, problems: list[Problem]) -> PipelinePlan | None:
+def settle_pipeline(
+    parts: Mapping[str, Part], where: Where, problems: list[Problem], choices: Choices | None = None
+) -> PipelinePlan | None:
     """Follow the vectors through filled parts and choose their weights; None, and the mistakes, where they do not fit.
 
     Ports of a pipeline with a hole or a wrong option would be guesses: what is wrong with single parts is told first.
     """
     if len(parts) != len(PARTS):
         return None
-    trace = trace_parts(parts)
+    trace = trace_parts(parts, choices)
     found = [_problem(fault, parts, where) for fault in trace.faults]
     problems += found
     if found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any, get_type_hints
@@ -50,6 +51,11 @@ class Part:
     def to_dict(self) -> dict[str, Any]:
         """Return ``{"name": ..., every option, filled}`` in plain values that JSON and YAML can hold."""
         return dict(self._plain)
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The same as one canonical text, for digests."""
+        return json.dumps(self._plain, sort_keys=True, default=str)
 
     @functools.cached_property
     def _plain(self) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from regionkit.core.spec import Port
 from regionkit.core.weights import WeightFile
 from regionkit.registry.ports import Spaces, ends, mismatch, of_weights, resolve, settled, spaces_of, spelled
 from regionkit.registry.schema import Part
-from regionkit.registry.weights.choice import Wanted, choose_bank, choose_weights, settle_backbone
+from regionkit.registry.weights.choice import Wanted, choose_bank
+from regionkit.registry.weights.shared_choices import Choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,19 @@ class Trace:
     faults: list[Fault] = field(default_factory=list)
 
 
-def trace_parts(parts: Mapping[str, Part]) -> Trace:
-    """Follow the vectors through the parts that are there, as far as they can be followed."""
-    return _Tracer(parts).run()
+def trace_parts(parts: Mapping[str, Part], choices: Choices | None = None) -> Trace:
+    """Follow the vectors through the parts that are there, as far as they can be followed.
+
+    Args:
+        parts: The parts by kind.
+        choices: Choices of weights that were made for other pipelines of the same plan.
+    """
+    return _Tracer(parts, choices or Choices()).run()
 
 
 class _Tracer:
-    def __init__(self, parts: Mapping[str, Part]) -> None:
-        self.parts = parts
+    def __init__(self, parts: Mapping[str, Part], choices: Choices) -> None:
+        self.parts, self.choices = parts, choices
         self.trace = Trace()
         self.spaces = Spaces("", "")
         #: What flows at the moment, and the kind that gave it.
@@ -86,7 +92,7 @@ class _Tracer:
         return self.trace
 
     def _backbone(self, part: Part) -> None:
-        part, self.trace.weights["backbone"] = settle_backbone(part)
+        part, self.trace.weights["backbone"] = self.choices.backbone(part)
         self.spaces = spaces_of(part)
         self.trace.text = self.spaces.text
         self._pass(part, None, Port(self.spaces.image))
@@ -96,7 +102,7 @@ class _Tracer:
         reads = resolve(part, own.reads or Port("image"), self.spaces, self.flow)
         if own.reads is None or own.reads.space != "blocks":  # those of the backbone, which hands on two things
             self._check(part, reads)
-        file = self.trace.weights[part.kind] = choose_weights(part, Wanted(reads.space))
+        file = self.trace.weights[part.kind] = self.choices.weights(part, Wanted(reads.space))
         writes = settled(part, own.writes or Port("same"), file.header if file else None, reads, end="writes")
         self._pass(part, reads, resolve(part, writes, self.spaces, reads))
 
@@ -119,7 +125,7 @@ class _Tracer:
         writes = resolve(part, writes, self.spaces, reads)
         if part.kind not in self.trace.weights:
             is_bank = "corpus" in part.spec.needs
-            self.trace.weights[part.kind] = None if is_bank else choose_weights(part, Wanted(reads.space))
+            self.trace.weights[part.kind] = None if is_bank else self.choices.weights(part, Wanted(reads.space))
         self.trace.unbridged = part.spec.relabels and reads.space != writes.space
         # A bridge that reads any number of tokens and says nothing of its own passes on as many.
         self._pass(part, reads, replace(writes, many=writes.many or (self.flow.many and reads.many)))
@@ -130,7 +136,7 @@ class _Tracer:
         if reads.form == "tokens" and self.flow.form == "views":
             self._check(part, reads)
         elif reads.space == "weights" and reads.form == "tokens":
-            file = choose_weights(part, Wanted(self.flow.space, self.trace.corruption))
+            file = self.choices.weights(part, Wanted(self.flow.space, self.trace.corruption))
             self.trace.weights[part.kind] = file
             reads = replace(reads, space=self._trained_space(part, file))
         elif of_weights(reads):
@@ -140,7 +146,7 @@ class _Tracer:
         self._check(part, reads)
         if part.kind not in self.trace.weights:
             wanted = Wanted("" if reads.form == "views" else reads.space)
-            self.trace.weights[part.kind] = choose_weights(part, wanted)
+            self.trace.weights[part.kind] = self.choices.weights(part, wanted)
         self.trace.ports[part.kind] = (spelled(reads), "")
 
     def _trained_space(self, part: Part, file: WeightFile | None) -> str:
@@ -154,7 +160,7 @@ class _Tracer:
     def _own_space(self, part: Part, reads: Port, wanted: str) -> Port:
         """Return what a decoder with a space of its own reads: its weights say it, and name it for themselves."""
         if "decoder" not in self.trace.weights:
-            self.trace.weights[part.kind] = choose_weights(part, Wanted(wanted, self.trace.corruption))
+            self.trace.weights[part.kind] = self.choices.weights(part, Wanted(wanted, self.trace.corruption))
         file = self.trace.weights[part.kind]
         if file is not None and not file.says_space:
             return replace(reads, space=self._trained_space(part, file))
@@ -162,7 +168,7 @@ class _Tracer:
 
     def _ports_of_weights(self, part: Part, reads: Port, writes: Port) -> tuple[Port, Port]:
         """Return the ports of a bridge that were decided when it was trained, or are decided by its decoder."""
-        file = choose_weights(part, Wanted(self.flow.space))
+        file = self.choices.weights(part, Wanted(self.flow.space))
         self.trace.weights[part.kind] = file
         trained = file.header if file else None
         if trained is None and writes.space == "weights":

@@ -22,6 +22,8 @@ _MOST_WORKERS = 8
 if "REGIONKIT_CACHE" not in os.environ:
     os.environ["REGIONKIT_CACHE"] = tempfile.mkdtemp(prefix="regionkit-tests-")
     atexit.register(shutil.rmtree, os.environ["REGIONKIT_CACHE"], ignore_errors=True)
+# What fits on a line must not depend on the terminal that tests are started from.
+os.environ.pop("COLUMNS", None)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

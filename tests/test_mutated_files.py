@@ -201,7 +201,7 @@ def _keys() -> list[tuple[int, int, int, str]]:
 KEYS = _keys()
 
 
-@settings(max_examples=80, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(KEYS), st.data())
 def test_a_misspelt_key_is_told_at_its_line_with_what_was_meant(
     place: Path, key: tuple[int, int, int, str], data: st.DataObject

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from regionkit.core.contracts import Decoder, Sample
-from regionkit.core.errors import RegionkitError
+from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.core.features import Caption
 from regionkit.plugins.ablation.asking import Batch, Inputs, Prompts, by_prompt, together
 from regionkit.plugins.ablation.batches import joined
 from regionkit.plugins.ablation.memory import Encoded
-from regionkit.plugins.ablation.out_of_memory import BatchSizes, free_memory, is_out_of_memory
+from regionkit.plugins.ablation.out_of_memory import BatchSizes, free_memory, is_out_of_memory, single_region
 from regionkit.plugins.ablation.referring import Candidates, expression_scores, picked
 from regionkit.plugins.ablation.trials import Selection
 
+#: Answers for some regions: their positions, what the decoder reads of them, and what it is asked.
+Step = Callable[[tuple[int, ...], Inputs, str | None], None]
 #: Regions that are handed to a decoder together; it cuts them into batches of its own.
 ROWS_TOGETHER = 1024
 
@@ -57,7 +59,6 @@ class Answering:
         self.selection, self.spread, self.decoder = selection, spread, decoder
         self.key, self.sizes, self.strict = key, sizes, strict
         self._prompts: dict[int, str | None] | None = None
-        self._refused: dict[int, RegionkitError] = {}
         self.refers = any(sample.candidates for sample in selection.truth)
         self._mentions = any(sample.mentioned for sample in selection.truth)
         self.scores: dict[int, float] = {}
@@ -102,17 +103,26 @@ class Answering:
                 kept = range(start, min(start + ROWS_TOGETHER, len(batch.positions)))
                 whole = len(kept) == len(batch.positions)
                 inputs = batch.inputs if whole else picked(batch.inputs, kept)
-                self._decode(tuple(batch.positions[at] for at in kept), inputs, batch.prompt)
+                self._each(tuple(batch.positions[at] for at in kept), inputs, batch.prompt, self._caption)
 
-    def _decode(self, positions: tuple[int, ...], inputs: Inputs, prompt: str | None) -> None:
-        """Write captions; where that fails, those of fewer regions, so that only the bad ones fail."""
+    def _caption(self, positions: tuple[int, ...], inputs: Inputs, prompt: str | None) -> None:
+        written = self.decoder.generate(inputs, prompt, self.selection.task.generation)
+        self.answers.captions.update(zip(positions, written, strict=True))
+
+    def _score(self, positions: tuple[int, ...], inputs: Inputs, prompt: str | None) -> None:
+        chosen = [self.spread.samples[position] for position in positions]
+        found = expression_scores(self.decoder, inputs, chosen, prompt)
+        self.scores |= dict(zip(positions, found, strict=True))
+
+    def _each(self, positions: tuple[int, ...], inputs: Inputs, prompt: str | None, do: Step) -> None:
+        """Answer for some regions; where that fails, for fewer of them, so that only the bad ones fail."""
         size = self.sizes.of("regions", self.key, len(positions))
         if size < len(positions):
-            self._in_parts(positions, inputs, prompt, size)
+            self._in_parts(positions, inputs, prompt, do, size)
             return
         full = False
         try:
-            written = self.decoder.generate(inputs, prompt, self.selection.task.generation)
+            do(positions, inputs, prompt)
         except RegionkitError as error:
             if len(positions) == 1:
                 self._note(error, positions)
@@ -122,35 +132,27 @@ class Answering:
             if not is_out_of_memory(error):
                 raise
             if len(positions) == 1:
-                raise
+                self._note(RunFailed(single_region(error)), positions)
+                return
             full = True
         else:
-            self.answers.captions.update(zip(positions, written, strict=True))
             return
         if full:
             free_memory()
             size = self.sizes.shrink("regions", self.key, len(positions))
-        self._in_parts(positions, inputs, prompt, size)
+        self._in_parts(positions, inputs, prompt, do, size)
 
-    def _in_parts(self, positions: tuple[int, ...], inputs: Inputs, prompt: str | None, size: int) -> None:
+    def _in_parts(self, positions: tuple[int, ...], inputs: Inputs, prompt: str | None, do: Step, size: int) -> None:
         for start in range(0, len(positions), size):
             kept = range(start, min(start + size, len(positions)))
-            self._decode(tuple(positions[at] for at in kept), picked(inputs, kept), prompt)
+            self._each(tuple(positions[at] for at in kept), picked(inputs, kept), prompt, do)
 
     def _refer(self, batches: Sequence[tuple[tuple[int, ...], Inputs]]) -> None:
         """Score the expression of each sample on its candidates; a candidate that fails is out of the running."""
         prompts = self._all_prompts(self.spread.samples)
         for whole in batches:
             for positions, inputs, prompt in by_prompt(*whole, prompts):
-                chosen = [self.spread.samples[position] for position in positions]
-                try:
-                    found = expression_scores(self.decoder, inputs, chosen, prompt)
-                except RegionkitError as error:
-                    if self.strict:
-                        raise
-                    self._region_errors.update(dict.fromkeys(positions, str(error)))
-                else:
-                    self.scores |= dict(zip(positions, found, strict=True))
+                self._each(positions, inputs, prompt, self._score)
 
     def _all_prompts(self, samples: Sequence[Sample]) -> dict[int, str | None]:
         """Return the prompt of every sample, or of every region of a referring task; those that have none are noted."""
@@ -172,5 +174,6 @@ class Answering:
     def _note(self, error: RegionkitError, positions: Sequence[int]) -> None:
         if self.strict:
             raise error
+        reasons = self._region_errors if self.refers else self.answers.errors
         for position in positions:
-            self.answers.errors.setdefault(position, str(error))
+            reasons.setdefault(position, str(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from regionkit.core.statistics import LEVEL
+from regionkit.core.statistics import DRAWS, LEVEL
 from regionkit.plugins.ablation.verdicts import Verdict
 from regionkit.registry.commands.tables import markdown_table
 
@@ -113,9 +113,10 @@ def claims_markdown(verdicts: Sequence[Verdict], correction: str) -> str:
     how = (
         "Matched trials are compared sample by sample, pooled over the seeds; axes that are not named are averaged. "
         "Metrics whose corpus value is no mean over samples, such as BLEU, are compared by it. "
-        "p: two-sided paired permutation test, 10,000 sign flips, all samples of a scene flipped together; interval: "
-        "bootstrap over scenes; effect: the difference in standard deviations over scenes (Cohen's d_z). "
-        f"A claim holds at {decides} < 0.05 and the stated direction; it fails where the opposite shows so, and is "
-        "not shown where neither does. One with must: false is recorded: the outcome does not change the exit status."
+        f"p: two-sided paired permutation test, at most {DRAWS:,} draws, all samples of a scene change sides together; "
+        "interval: bootstrap over scenes; effect: the difference in standard deviations over scenes (Cohen's d_z). "
+        f"A claim holds at {decides} < {LEVEL} and the stated direction; it fails where the opposite shows so, and is "
+        "not shown where neither does. One that is within a tolerance is decided by its interval instead. "
+        "One with must: false is recorded: the outcome does not change the exit status."
     )
     return f"# Claims\n\n{claims_table(verdicts)}\n\n{how}\n\n{correction}\n"

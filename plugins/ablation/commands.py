@@ -161,9 +161,9 @@ def _asked(context: click.Context, options: dict[str, Any]) -> tuple[list[str], 
     if named and all("@" in task for task in tasks):
         raise click.UsageError("--on is the data set of --task, and no task there lacks one")
     asked = data + [task if "@" in task else f"{task}@{options['on']}" for task in tasks]
-    return list(
-        dict.fromkeys(asked)
-    ) if tasks else asked, "--data" if not tasks else "--task" if not data else "--data, --task"
+    if not tasks:
+        return asked, "--data"
+    return list(dict.fromkeys(asked)), "--data, --task" if data else "--task"
 
 
 def _words(text: str) -> list[str]:
@@ -303,6 +303,7 @@ def as_json(
 ) -> dict[str, Any]:
     """Return everything that the tables say in plain values."""
     from regionkit.plugins.ablation.analysis.analyse import without_times
+    from regionkit.plugins.ablation.plan_output import refused_json
     from regionkit.plugins.ablation.provenance_tables import trial_provenance
     from regionkit.plugins.ablation.robustness import robustness_curves
     from regionkit.plugins.ablation.tables import trial_record
@@ -315,7 +316,7 @@ def as_json(
         "out": str(folder) if folder else None,
         "axes": plan.axes,
         "trials": trials,
-        "refused": _refused(plan),
+        "refused": refused_json(plan),
         "excluded": plan.excluded,
         "metrics": dict(plan.own) if plan.own is not None else [ref.label for ref in plan.metrics],
         "left_out": [dict(zip(("data", "metric", "reason"), one, strict=True)) for one in plan.left_out],
@@ -330,9 +331,3 @@ def as_json(
         "unjudged": {trial: store.unjudged(trial) for trial in summary.unjudged},
         "disclaimers": plan.disclaimers,
     }
-
-
-def _refused(plan: AblationPlan) -> list[dict[str, Any]]:
-    return [
-        {"axes": dict(one.labels), "data": one.data, "trials": one.count, "reason": one.reason} for one in plan.refused
-    ]

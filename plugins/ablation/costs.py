@@ -20,6 +20,7 @@ from regionkit.core.files import write_text
 from regionkit.core.spec import PARTS, Space
 from regionkit.plugins.ablation.clock import StageClock
 from regionkit.registry.plan import PipelinePlan
+from regionkit.registry.weights.index import files_of
 
 #: The weight of the newest run in a running mean.
 _NEWEST = 0.5
@@ -90,15 +91,24 @@ class Costs:
         A network works about twice its number of weights for each of its tokens: those of a picture, or those that are
         written. What has no weights takes next to no time.
         """
-        file = plan.weights[kind]
-        size = 0
-        with suppress(OSError):
-            size = file.path.stat().st_size if file is not None else 0
+        size = weight_bytes(plan, kind)
         space = plan.ports[kind][1]
         width = Space.parse(space).dim if _SPACE.fullmatch(space) else 0
         tokens = _TOKENS.get(kind, 0)
         seconds = 2 * size / _BYTES * tokens / _RATE.get(device, _RATE["cpu"]) + _LEAST
         return Cost(seconds, _BYTES * width * (tokens if kind == "backbone" else 1))
+
+
+def weight_bytes(plan: PipelinePlan, kind: str) -> int:
+    """Return the bytes of a part's weights on disk, those of a folder together; 0 without any, or if they are gone."""
+    file = plan.weights[kind]
+    if file is None:
+        return 0
+    size = 0
+    for named in file.files.values() or [file.path]:
+        with suppress(OSError):  # building says in better words that they are gone
+            size += sum(one.stat().st_size for one in files_of(named))
+    return size
 
 
 def _numbers(stored: Mapping[str, Any]) -> Iterator[tuple[str, Cost]]:

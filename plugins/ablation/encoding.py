@@ -14,14 +14,26 @@ from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.core.features import Features, RegionTokens, RegionViews, Scene
 from regionkit.core.regions import Regions
 from regionkit.plugins.ablation.batches import IMAGES_PER_BATCH, batches_of_one_grid
+from regionkit.plugins.ablation.cache.entries import Precision
+from regionkit.plugins.ablation.cache.rounding import rounded
 from regionkit.plugins.ablation.cache.stage_cache import StageCache
 from regionkit.plugins.ablation.clock import StageClock
 from regionkit.plugins.ablation.memory import Encoded, FeatureStore, cat_features, nbytes
 from regionkit.plugins.ablation.models import Models
-from regionkit.plugins.ablation.out_of_memory import BatchSizes, free_memory, is_out_of_memory
+from regionkit.plugins.ablation.out_of_memory import (
+    BatchSizes,
+    first_line,
+    free_memory,
+    is_out_of_memory,
+    single_region,
+)
 from regionkit.plugins.ablation.stage_keys import entry_key
 from regionkit.plugins.ablation.trials import Selection
 from regionkit.registry.plan import PipelinePlan
+
+#: Pictures by their keys, and some of them with the positions of the regions that are encoded in them.
+Pictures = Sequence[tuple[str, Image.Image]]
+Side = tuple[Pictures, list[int]]
 
 #: What writing and reading a picture's features back costs: seconds a picture, and bytes a second. Features that are
 #: computed faster than five times that are not worth the disk (a GPU that needs a millisecond a picture).
@@ -85,12 +97,20 @@ class FeatureSource:
         clock: Counts the seconds.
         sizes: How many pictures fit.
         device: Where features go.
+        precision: In which they are handed on, whether or not there is a cache.
     """
 
     def __init__(
-        self, store: FeatureStore, cache: StageCache | None, clock: StageClock, sizes: BatchSizes, device: str
+        self,
+        store: FeatureStore,
+        cache: StageCache | None,
+        clock: StageClock,
+        sizes: BatchSizes,
+        device: str,
+        precision: Precision = "float32",
     ) -> None:
-        self.store, self.cache, self.clock, self.sizes, self.device = store, cache, clock, sizes, device
+        self.store, self.cache, self.clock, self.sizes = store, cache, clock, sizes
+        self.device, self.precision = device, precision
         self.stage, self.source = "", ""
 
     def enter(self, stage: str, source: str, wanted: frozenset[str]) -> None:
@@ -159,23 +179,21 @@ class FeatureSource:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            said = str(error)
+            said = first_line(error)
         free_memory()
         if len(images) == 1:
-            raise RunFailed(f"out of memory: the backbone cannot take a single picture: {said.splitlines()[0]}")
+            raise RunFailed(f"out of memory: the backbone cannot take a single picture: {said}")
         self.sizes.shrink("pictures", self.stage, len(images))
         return None
 
     def _written(self, features: Features, key: str, seconds: float) -> Features:
         """Write the features of a picture if reading them back is much faster than computing them."""
-        if self.cache is None or not key:
-            return features
         tensors = {"patches": features.patches, "cls": features.cls, "attention": features.attention}
         kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-        if seconds > _WORTH * (_ENTRY_SECONDS + nbytes(features) / _ENTRY_RATE):
+        if self.cache is not None and seconds > _WORTH * (_ENTRY_SECONDS + nbytes(features) / _ENTRY_RATE):
             with self.clock.stage("cache"):
                 self.cache.put(key, kept, {"stage": "backbone", "key": self.stage, "seconds": seconds})
-        back = self.cache.rounded(kept)
+        back = rounded(kept, self.precision)
         return replace(features, patches=back["patches"], cls=back.get("cls"), attention=back.get("attention"))
 
 
@@ -237,11 +255,13 @@ class Encoder:
             else:
                 yield image_id, image
 
-    def _batch(
-        self, batch: Sequence[tuple[str, Image.Image]], positions: dict[str, list[int]], result: Encoded
-    ) -> None:
+    def _batch(self, batch: Pictures, positions: dict[str, list[int]], result: Encoded) -> None:
         """Encode the regions of some pictures; where that fails, fewer of them, so that only the bad ones fail."""
         chosen = [position for image_id, _ in batch for position in positions[image_id]]
+        sizes, key = self.features.sizes, self.plan.key("region_encoder")
+        if sizes.of("regions", key, len(chosen)) < len(chosen):
+            self._parts(_halves(batch, positions, chosen), positions, result)
+            return
         full = False
         try:
             result.batches.append((tuple(chosen), self._tokens(batch, chosen)))
@@ -249,39 +269,28 @@ class Encoder:
             if len(chosen) == 1:
                 self._note(error, chosen, result)
                 return
-            parts = [([one], [position]) for one in batch for position in positions[one[0]]]
+            parts: list[Side] = [([one], [position]) for one in batch for position in positions[one[0]]]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             full = True
-            parts = self._halves(batch, positions, chosen)
-            if not parts:
-                note = f"out of memory with a single region: {str(error).splitlines()[0]}"
-                self._note(RunFailed(note), chosen, result)
+            if len(chosen) == 1:
+                self._note(RunFailed(single_region(error)), chosen, result)
+                return
+            parts = _halves(batch, positions, chosen)
         else:
             return
         if full:
             free_memory()
+            sizes.shrink("regions", key, len(chosen))
+        self._parts(parts, positions, result)
+
+    def _parts(self, parts: Sequence[Side], positions: dict[str, list[int]], result: Encoded) -> None:
         for images, kept in parts:
             among = set(kept)
             self._batch(images, {name: [at for at in positions[name] if at in among] for name, _ in images}, result)
 
-    def _halves(
-        self, batch: Sequence[tuple[str, Image.Image]], positions: dict[str, list[int]], chosen: list[int]
-    ) -> list[tuple[list[tuple[str, Image.Image]], list[int]]]:
-        """Cut a batch that did not fit into two: by pictures, and of a single picture by regions."""
-        if len(chosen) == 1:
-            return []
-        key = self.plan.key("region_encoder")
-        self.features.sizes.shrink("regions", key, len(chosen))
-        if len(batch) > 1:
-            half = len(batch) // 2
-            sides = (list(batch[:half]), list(batch[half:]))
-            return [(side, [at for name, _ in side for at in positions[name]]) for side in sides]
-        half = len(chosen) // 2
-        return [(list(batch), chosen[:half]), (list(batch), chosen[half:])]
-
-    def _tokens(self, batch: Sequence[tuple[str, Image.Image]], chosen: Sequence[int]) -> RegionTokens | RegionViews:
+    def _tokens(self, batch: Pictures, chosen: Sequence[int]) -> RegionTokens | RegionViews:
         ids = [image_id for image_id, _ in batch]
         scene = SharedScene([image for _, image in batch], self.models.backbone(self.plan), ids, self.features)
         index = {image_id: at for at, image_id in enumerate(ids)}
@@ -296,24 +305,45 @@ class Encoder:
         return encoded
 
     def _bridged(self, positions: tuple[int, ...], tokens: RegionTokens, result: Encoded) -> None:
+        sizes, key = self.features.sizes, self.plan.key("bridge")
+        size = sizes.of("regions", key, len(positions))
+        if size < len(positions):
+            self._bridged_parts(positions, tokens, size, result)
+            return
+        full = False
         try:
             result.batches.append((positions, self.models.bridge(self.plan).bridge(tokens)))
         except RegionkitError as error:
             if len(positions) == 1:
                 self._note(error, positions, result)
                 return
-            parts = [[at] for at in range(len(positions))]
+            size = 1
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            half = len(positions) // 2
-            parts = [list(range(half)), list(range(half, len(positions)))]
-            if not half:
-                self._note(RunFailed("out of memory with a single region in the bridge"), positions, result)
+            if len(positions) == 1:
+                self._note(RunFailed(single_region(error)), positions, result)
                 return
-            self.features.sizes.shrink("regions", self.plan.key("bridge"), len(positions))
+            full = True
         else:
             return
-        for part in parts:
-            one = replace(tokens, tokens=tokens.tokens[part], mask=tokens.mask[part])
-            self._bridged(tuple(positions[at] for at in part), one, result)
+        if full:
+            free_memory()
+            size = sizes.shrink("regions", key, len(positions))
+        self._bridged_parts(positions, tokens, size, result)
+
+    def _bridged_parts(self, positions: tuple[int, ...], tokens: RegionTokens, size: int, result: Encoded) -> None:
+        for start in range(0, len(positions), size):
+            kept = slice(start, start + size)
+            one = replace(tokens, tokens=tokens.tokens[kept], mask=tokens.mask[kept])
+            self._bridged(positions[kept], one, result)
+
+
+def _halves(batch: Pictures, positions: dict[str, list[int]], chosen: list[int]) -> list[Side]:
+    """Cut a batch of several regions into two: by pictures, and of a single picture by regions."""
+    if len(batch) > 1:
+        half = len(batch) // 2
+        sides = (batch[:half], batch[half:])
+        return [(side, [at for name, _ in side for at in positions[name]]) for side in sides]
+    half = len(chosen) // 2
+    return [(batch, chosen[:half]), (batch, chosen[half:])]

@@ -79,11 +79,6 @@ class Parts:
     rows: Floats
     pool: Pool | None
 
-    @property
-    def evidence(self) -> Evidence | None:
-        """The value as corpus values of samples; None where the metric is not installed."""
-        return None if self.pool is None else Evidence(self.rows, self.pool)
-
     def taken(self, places: Sequence[int]) -> Parts:
         """Return the parts of some samples, by their places."""
         chosen = [self.samples[at] for at in places], [self.images[at] for at in places]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,15 @@ import torch
 from torch import Tensor
 
 from regionkit.core.features import Features, RegionTokens, RegionViews
+from regionkit.plugins.ablation.cache.entries import Precision
+from regionkit.plugins.ablation.cache.rounding import rounded
 from regionkit.plugins.ablation.cache.stage_cache import StageCache
 from regionkit.plugins.ablation.clock import StageClock
 from regionkit.plugins.ablation.stage_keys import entry_key
 
 ImageKey = tuple[str, str]
+#: Positions of regions, and what they became.
+Batch = tuple[tuple[int, ...], RegionTokens | RegionViews]
 
 
 @dataclass
@@ -27,7 +31,7 @@ class Encoded:
         seconds: What making it took, by stage, those above included; what they shared with others is not in it.
     """
 
-    batches: list[tuple[tuple[int, ...], RegionTokens | RegionViews]] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
     errors: dict[int, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -124,7 +128,7 @@ class ChunkStore:
             entry = self.cache.get(key, self.device)
         if entry is None:
             return None
-        found = _from_tensors(entry.tensors, entry.about)
+        found = Encoded(_from_tensors(entry.tensors, entry.about["spaces"]), {}, dict(entry.about["seconds_of"]))
         for name, seconds in found.seconds.items():
             self.clock.saved[name] += seconds
         self._hold(key, found, on_disk=True)
@@ -160,22 +164,23 @@ def _to_tensors(encoded: Encoded) -> tuple[dict[str, Tensor], list[str]]:
     return tensors, spaces
 
 
-def _from_tensors(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Encoded:
-    found = Encoded(seconds=dict(about["seconds_of"]))
-    for at, space in enumerate(about["spaces"]):
+def _from_tensors(tensors: Mapping[str, Tensor], spaces: Sequence[str]) -> list[Batch]:
+    found: list[Batch] = []
+    for at, space in enumerate(spaces):
         positions = tuple(tensors[f"{at}.positions"].tolist())
-        found.batches.append((positions, RegionTokens(tensors[f"{at}.tokens"], tensors[f"{at}.mask"], space)))
+        found.append((positions, RegionTokens(tensors[f"{at}.tokens"], tensors[f"{at}.mask"], space)))
     return found
 
 
-def rounded(encoded: Encoded, through: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]) -> Encoded:
-    """Return what comes back from a cache that rounds: a run gives the same whether or not an entry is there."""
-    batches: list[tuple[tuple[int, ...], RegionTokens | RegionViews]] = []
-    for positions, inputs in encoded.batches:
-        if isinstance(inputs, RegionTokens):
-            inputs = RegionTokens(through({"tokens": inputs.tokens})["tokens"], inputs.mask, inputs.space)
-        batches.append((positions, inputs))
-    return Encoded(batches, encoded.errors, encoded.seconds)
+def in_precision(encoded: Encoded, precision: Precision) -> Encoded:
+    """Return tokens as they come out of a cache of a precision: a run gives the same whether or not an entry is there.
+
+    They are rounded all or none, as the entry of a chunk is.
+    """
+    if precision == "float32":
+        return encoded
+    tensors, spaces = _to_tensors(encoded)
+    return Encoded(_from_tensors(rounded(tensors, precision), spaces), encoded.errors, encoded.seconds)
 
 
 def cat_features(parts: Sequence[Features]) -> Features:

@@ -6,13 +6,13 @@ import os
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from contextlib import nullcontext
-from pathlib import Path
 
 import torch
 
 from regionkit.core.contracts import Backbone, Component, Decoder, GapBridge, RegionEncoder
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.clock import StageClock
+from regionkit.plugins.ablation.costs import weight_bytes
 from regionkit.plugins.ablation.out_of_memory import free_memory
 from regionkit.registry.assembly import build_planned, pick_device
 from regionkit.registry.packages import require_packages
@@ -37,12 +37,19 @@ class Models:
 
     def __init__(self, device: str = "auto", limit: int | None = None) -> None:
         self.device = pick_device(device)
-        self.limit = _memory(self.device) if limit is None else limit
+        self._limit = limit
         self._held: OrderedDict[str, Component] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self._wanted: Counter[str] = Counter()
         #: Counts the seconds of building; None for nobody.
         self.clock: StageClock | None = None
+
+    @property
+    def limit(self) -> int:
+        """Bytes that parts may take together; asking a GPU for its size opens it, so only who builds asks."""
+        if self._limit is None:
+            self._limit = _memory(self.device)
+        return self._limit
 
     def expect(self, plans: Iterable[PipelinePlan]) -> None:
         """Say which pipelines come, one for each trial; what none of them needs is let go."""
@@ -98,7 +105,8 @@ class Models:
             require_packages(plan.parts[kind].spec)
             # Parts are built around their backbone: an encoder between its blocks, a decoder with its tokenizer.
             built = {} if kind == "backbone" else {"backbone": self.backbone(plan)}
-            self._make_room(_expected(plan, kind), keep=plan.key("backbone"))
+            # A part takes about as much memory as its weights take on disk.
+            self._make_room(weight_bytes(plan, kind), keep=plan.key("backbone"))
             with self.clock.stage("build") if self.clock is not None else nullcontext():
                 component = build_planned(plan, kind, built, self.device)
             self._held[key], self._sizes[key] = component, _nbytes(component)
@@ -128,22 +136,6 @@ def _nbytes(component: Component) -> int:
         return 0
     tensors = {id(one): one for one in [*component.parameters(), *component.buffers()]}.values()
     return sum(one.numel() * one.element_size() for one in tensors)
-
-
-def _expected(plan: PipelinePlan, kind: str) -> int:
-    """Return about how large a part will be: as large as its weights on disk."""
-    file = plan.weights[kind]
-    paths = [] if file is None else list(file.files.values()) or [file.path]
-    return sum(_size_of(path) for path in paths)
-
-
-def _size_of(path: Path) -> int:
-    try:
-        if path.is_dir():
-            return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
-        return path.stat().st_size
-    except OSError:  # it is gone: building says so in better words
-        return 0
 
 
 def _memory(device: torch.device) -> int:

@@ -19,6 +19,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or what it is: Python's own MemoryError says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def single_region(error: BaseException) -> str:
+    """Say why a sample has no answer where not even it alone fits."""
+    return f"out of memory with a single region: {first_line(error)}"
+
+
 def free_memory() -> None:
     """Give back what a failed attempt left; call it outside of ``except``, whose traceback holds tensors alive."""
     gc.collect()

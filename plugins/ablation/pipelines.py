@@ -15,6 +15,7 @@ from regionkit.plugins.ablation.trials import AblationPlan, Combination, Refused
 from regionkit.plugins.ablation.words import text
 from regionkit.registry.plan import plan_pipeline
 from regionkit.registry.schema import Part, fill
+from regionkit.registry.weights.shared_choices import Choices
 
 
 class PipelinePlanner:
@@ -25,6 +26,7 @@ class PipelinePlanner:
         self._line = mistakes.document.line
         #: Mistakes of parts that were checked already, by their options and where those stand.
         self._fills: dict[str, tuple[Part | None, list[Problem]]] = {}
+        self._choices = Choices()
         #: Mistakes by the place in the file that is to blame, and the places of parts that are right.
         self._faults: dict[str, list[Problem]] = {}
         self._sound: set[str] = set()
@@ -48,7 +50,7 @@ class PipelinePlanner:
                 if problems:
                     raise ConfigError(problems)
                 filled = {kind: part for kind, (part, _) in fills.items() if part is not None}
-                pipeline = plan_pipeline(parts, where=self._where(origin), parts=filled)
+                pipeline = plan_pipeline(parts, where=self._where(origin), parts=filled, choices=self._choices)
             except ConfigError as error:
                 plan.refused.append(Refused(labels, names, "", _reason(error.problems), count))
             else:

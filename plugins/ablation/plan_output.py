@@ -80,17 +80,21 @@ def _device(name: str) -> str:
 
 def plan_json(plan: AblationPlan, forest: StageForest, done: set[str]) -> dict[str, Any]:
     """Return the plan in plain values."""
-    refused = [
-        {"axes": dict(one.labels), "data": one.data, "trials": one.count, "reason": one.reason} for one in plan.refused
-    ]
     return {
         "name": plan.name,
         "trials": [{**planned_trial(trial, plan.axes), "done": trial.id in done} for trial in plan.trials],
-        "refused": refused,
+        "refused": refused_json(plan),
         "excluded": plan.excluded,
         "mistakes": [str(problem) for problem in plan.mistakes],
         "stages": forest_json(forest),
     }
+
+
+def refused_json(plan: AblationPlan) -> list[dict[str, Any]]:
+    """Return what cannot run, and why, in plain values."""
+    return [
+        {"axes": dict(one.labels), "data": one.data, "trials": one.count, "reason": one.reason} for one in plan.refused
+    ]
 
 
 def forest_text(forest: StageForest, device: str) -> str:

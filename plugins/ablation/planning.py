@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from regionkit.core.contracts import Corpus
 from regionkit.core.errors import ConfigError
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.claims import ClaimCheck, check_names
@@ -15,6 +16,7 @@ from regionkit.plugins.ablation.mistakes import Mistakes
 from regionkit.plugins.ablation.pipelines import PipelinePlanner
 from regionkit.plugins.ablation.samples import SampleReader
 from regionkit.plugins.ablation.spec import AblationSpec, SpecReader
+from regionkit.plugins.ablation.stage_keys import texts_digest
 from regionkit.plugins.ablation.trials import (
     AblationPlan,
     Combination,
@@ -25,13 +27,14 @@ from regionkit.plugins.ablation.trials import (
 )
 from regionkit.plugins.ablation.words import counted
 from regionkit.registry import get_registry
-from regionkit.registry.assembly import build
 from regionkit.registry.document import Document, check_reader, read_document
 from regionkit.registry.metrics import MetricRef
+from regionkit.registry.plan import PipelinePlan
 
 #: Modules of this plugin that decide what a trial gives.
 _DECIDING = (
-    "answering", "asking", "batches", "encoding", "memory", "referring", "samples", "stages", "trial_runner", "trials",
+    "answering", "asking", "batches", "cache.rounding", "encoding", "memory", "referring", "samples", "stages",
+    "trial_runner", "trials",
 )  # fmt: skip
 #: Packages beside core and those of a trial's parts whose code decides what a trial gives.
 #: How results are shown, judged against claims and analysed has no say in them: a finished run stays finished.
@@ -104,7 +107,7 @@ class Planner:
         self.document = document
         self.mistakes = Mistakes(document)
         self._exclusion = Exclusion(())
-        self._codes: dict[frozenset[str], str] = {}
+        self._codes: dict[tuple[str, ...], str] = {}
         self._texts: dict[str, str] = {}
         self._digests: dict[tuple[str, int], tuple[Any, str]] = {}
         self._judges: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -193,43 +196,47 @@ class Planner:
             return
         judges = plan.metrics if plan.own is None else plan.metrics_of(selection)
         config = self._config(combination, selection, judges)
-        trial = Trial(self._id(config), combination, selection, config)
+        trial = Trial(self._id(config, combination.plan), combination, selection, config)
         if trial.id in self._ids:
             plan.repeated += 1
         else:
             self._ids.add(trial.id)
             plan.trials.append(trial)
 
-    def _id(self, config: Mapping[str, Any]) -> str:
+    def _id(self, config: Mapping[str, Any], plan: PipelinePlan) -> str:
         """Return a digest of a trial's configuration; what trials share of it is digested once."""
-        parts = {}
+        parts = {"pipeline": plan.identity}
         for name, value in config.items():
             key = (name, id(value))
-            if key not in self._digests:
+            if name not in parts and key not in self._digests:
                 self._digests[key] = (value, digest(value))  # held, so that its place in memory stays its own
-            parts[name] = self._digests[key][1]
-        return digest(parts)
+            parts.setdefault(name, self._digests[key][1] if key in self._digests else "")
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def _config(self, combination: Combination, selection: Selection, metrics: Sequence[MetricRef]) -> dict[str, Any]:
-        registry = get_registry()
-        used = [*combination.plan.parts.values(), selection.part]
-        used += [selection.task_part] if selection.task_part is not None else []
-        corpora = [registry.find("corpus", name) for name in combination.plan.fit_corpus.values()]
-        judges = [spec for metric in metrics for spec in metric.specs]
-        specs = {f"{spec.kind}/{spec.name}": spec for spec in (*(part.spec for part in used), *judges, *corpora)}
         texts = [self._texts_of(name) for name in combination.plan.fit_corpus.values()]
         precision = selection.settings.precision
-        key = frozenset(specs)
-        if key not in self._codes:
-            self._codes[key] = registry.code_version(specs.values(), RUNNER_PACKAGES)
         return {
             "pipeline": combination.plan.to_dict(),
             "data": selection.record,
             "metrics": self._judging(metrics),
-            "code": self._codes[key],
+            "code": self._code(combination.plan, selection, metrics),
             **({"texts": texts} if any(texts) else {}),
             **({"cache_precision": precision} if precision != "float32" else {}),
         }
+
+    def _code(self, plan: PipelinePlan, selection: Selection, metrics: Sequence[MetricRef]) -> str:
+        """Return the version of the code that a trial runs."""
+        used = (*(part.name for part in plan.parts.values()), *plan.fit_corpus.values())
+        key = (*used, str(id(selection)), *(metric.label for metric in metrics))
+        if key not in self._codes:
+            registry = get_registry()
+            specs = [part.spec for part in (*plan.parts.values(), selection.part, selection.task_part) if part]
+            specs += [registry.find("corpus", name) for name in plan.fit_corpus.values()]
+            specs += [spec for metric in metrics for spec in metric.specs]
+            every = {(spec.kind, spec.name): spec for spec in specs}
+            self._codes[key] = registry.code_version(every.values(), RUNNER_PACKAGES)
+        return self._codes[key]
 
     def _judging(self, metrics: Sequence[MetricRef]) -> dict[str, Any]:
         key = tuple(metric.label for metric in metrics)
@@ -238,9 +245,6 @@ class Planner:
         return self._judges[key]
 
     def _texts_of(self, corpus: str) -> str:
-        """Return a digest of the sentences that a bank is made of; those of generated corpora follow from the code."""
         if corpus not in self._texts:
-            built = build("corpus", corpus)
-            assert isinstance(built, Corpus)
-            self._texts[corpus] = "" if built.generated else digest(list(built.texts()))
+            self._texts[corpus] = texts_digest(corpus)
         return self._texts[corpus]

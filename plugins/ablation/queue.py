@@ -157,9 +157,10 @@ class Queue(QueueFile):
 
     def take(self, worker: str, group: str = "") -> Lease | None:
         """Lease an item to a worker: one of a group, else one of a group that nobody works on, else any."""
-        lease = self.do(lambda db: self._take(db, worker, group))
-        if lease is not None:
-            self._held[lease.id] = worker
+        with self._lock:  # the thread that beats may have to enter what is held anew at any time
+            lease = self.do(lambda db: self._take(db, worker, group))
+            if lease is not None:
+                self._held[lease.id] = worker
         return lease
 
     def _take(self, db: sqlite3.Connection, worker: str, group: str) -> Lease | None:
@@ -178,14 +179,16 @@ class Queue(QueueFile):
 
     def end(self, item: str, state: str) -> None:
         """Note that an item is ``done``, whoever has it, or ``failed``, unless another has it by now."""
-        self._held.pop(item, None)
+        with self._lock:
+            self._held.pop(item, None)
         ours = "" if state == "done" else " AND state != 'done' AND session IN ('', ?)"
         query = f"UPDATE items SET state = ?, session = '', worker = '' WHERE id = ?{ours}"
         self.do(lambda db: db.execute(query, (state, item, *([str(self.me)] if ours else []))))
 
     def lose(self, item: str, reason: str) -> int:
         """Put back an item whose worker is gone; return how many attempts have ended like that."""
-        self._held.pop(item, None)
+        with self._lock:
+            self._held.pop(item, None)
 
         def lose(db: sqlite3.Connection) -> int:
             db.execute(f"UPDATE items SET {_LOST} WHERE id = ? AND session = ?", (reason, item, str(self.me)))
@@ -196,7 +199,8 @@ class Queue(QueueFile):
 
     def leave(self, worker: str) -> None:
         """Give back what a worker of this process has: its item, and its device."""
-        self._held = {one: holder for one, holder in self._held.items() if holder != worker}
+        with self._lock:
+            self._held = {one: holder for one, holder in self._held.items() if holder != worker}
 
         def leave(db: sqlite3.Connection) -> None:
             who = str(self.me), worker

@@ -13,6 +13,7 @@ from regionkit.core.perturbing import Perturbation
 from regionkit.core.results import ResultStore, SampleRow, TrialResult
 from regionkit.core.spec import PARTS
 from regionkit.core.tasks import Task
+from regionkit.plugins.ablation.cache.entries import Precision
 from regionkit.plugins.ablation.data_refs import DataRef
 from regionkit.plugins.ablation.run_options import RunOptions
 from regionkit.plugins.ablation.spec import AblationSpec, Settings
@@ -98,14 +99,13 @@ class Rerunner:
         self._selections: dict[str, Selection] = {}
 
     def run(self, trials: Sequence[RunTrial]) -> Iterator[Rerun]:
-        """Run trials again, those with the same metrics together; one that cannot be run says why."""
+        """Run trials again, those with the same metrics and precision together; one that cannot be run says why."""
         groups: dict[str, list[tuple[RunTrial, TrialResult]]] = {}
         for trial in trials:
             recorded = self._store.recorded(trial.id)
             assert recorded is not None
-            groups.setdefault(json.dumps(recorded.config.get("metrics", {}), sort_keys=True), []).append(
-                (trial, recorded)
-            )
+            words = recorded.config.get("metrics", {}), _precision(recorded)
+            groups.setdefault(json.dumps(words, sort_keys=True), []).append((trial, recorded))
         for group in groups.values():
             yield from self._group(group)
 
@@ -118,7 +118,7 @@ class Rerunner:
             except RegionkitError as error:
                 planned.append((trial, recorded, Rerun(trial, len(recorded.samples), error=str(error))))
         todo = [made for _, _, made in planned if isinstance(made, Trial)]
-        runner = TrialRunner(_ablation(metrics, todo), self._options)
+        runner = TrialRunner(_ablation(metrics, todo, _precision(group[0][1])), self._options)
         try:
             runner.expect(todo)
             for trial, recorded, made in planned:
@@ -157,9 +157,15 @@ class Rerunner:
         return self._selections[key]
 
 
-def _ablation(metrics: Sequence[MetricRef], trials: Sequence[Trial]) -> AblationPlan:
+def _precision(recorded: TrialResult) -> Precision:
+    """Return the precision in which outputs of stages were handed on."""
+    return "float16" if recorded.config.get("cache_precision") == "float16" else "float32"
+
+
+def _ablation(metrics: Sequence[MetricRef], trials: Sequence[Trial], precision: Precision) -> AblationPlan:
     """Return the plan of trials that one set of metrics judges."""
-    return AblationPlan("rerun", AblationSpec(), list(PARTS), list(metrics), trials=list(trials))
+    spec = AblationSpec(settings=Settings(precision=precision))
+    return AblationPlan("rerun", spec, list(PARTS), list(metrics), trials=list(trials))
 
 
 def _selection(stored: Mapping[str, Any]) -> Selection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,7 @@ def rerun(context: click.Context, /, run: str, trials: tuple[str, ...], **option
     Ends with status 0 where everything is identical, and with 1 where something is not or could not be run.
     """
     from regionkit.core.errors import DataError
+    from regionkit.core.json_files import dumps
     from regionkit.plugins.ablation.rerun import Rerunner
     from regionkit.plugins.ablation.run_options import RunOptions
     from regionkit.registry.assembly import pick_device
@@ -56,7 +56,7 @@ def rerun(context: click.Context, /, run: str, trials: tuple[str, ...], **option
             if not options["as_json"]:
                 _print(one, in_full=len(chosen) == 1)
     if options["as_json"]:
-        click.echo(json.dumps(_as_json(folder, found, versions), indent=2, ensure_ascii=False))
+        click.echo(dumps(_as_json(folder, found, versions), indent=2))
     else:
         _sum_up(found, versions)
     context.exit(0 if all(one.identical for one in found) else 1)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regionkit.core.cache import cache_folder
+from regionkit.plugins.ablation.cache.space import LIMIT
+from regionkit.plugins.ablation.cache.upkeep import stage_folder
 
 #: Bytes of features that are held for later trials.
 FEATURE_BYTES = 1 << 30
-#: Bytes of the cache on disk.
-CACHE_BYTES = 20 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class RunOptions:
     threads: int = 0
     model_bytes: int | None = None
     cache: Path | None = None
-    cache_bytes: int = CACHE_BYTES
+    cache_bytes: int = LIMIT
 
 
 def run_options(given: Mapping[str, Any]) -> RunOptions:
@@ -44,6 +43,6 @@ def run_options(given: Mapping[str, Any]) -> RunOptions:
         feature_bytes=given["feature_memory"] << 20,
         threads=given["threads"],
         model_bytes=None if models is None else models << 20,
-        cache=cache_folder() / "stages" if given["use_cache"] else None,
+        cache=stage_folder() if given["use_cache"] else None,
         cache_bytes=given["cache_limit"] << 20,
     )

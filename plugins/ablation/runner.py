@@ -58,6 +58,11 @@ class Place:
         return default if self.launcher is None else getattr(self.launcher.config, name, default)
 
     @property
+    def lease(self) -> float:
+        """Seconds of silence after which others take what a process of this run has."""
+        return float(self.option("lease", LEASE))
+
+    @property
     def journal(self) -> Journal:
         """How SQLite writes here."""
         asked: Journal = self.option("journal", "auto")
@@ -137,8 +142,7 @@ class Runner:
         if place is None:
             queue = Queue(None)
         else:
-            lease = float(place.option("lease", LEASE))
-            queue = Queue(place.folder / QUEUE, tell, journal=place.journal, lease=lease)
+            queue = Queue(place.folder / QUEUE, tell, journal=place.journal, lease=place.lease)
         try:
             others = queue.enter(items_of(todo), self.store.done, again=place is None or place.document is not None)
             if others:
@@ -173,8 +177,11 @@ class Runner:
     def _launcher(self) -> Launcher:
         """Return who runs trials; what takes part in another's run does it in this process, as does one in memory."""
         place = self.place
-        if place is None or place.document is None or place.launcher is None:
-            return Local(LocalConfig(share_device=place is not None and place.share_device))
+        if place is None:
+            return Local(LocalConfig())
+        if place.document is None or place.launcher is None:
+            # It beats as often as the lease of the run asks for, which is that of its queue.
+            return Local(LocalConfig(share_device=place.share_device, lease=place.lease))
         launcher = build_part(place.launcher, BuildContext())
         assert isinstance(launcher, Launcher)
         return launcher
@@ -210,7 +217,9 @@ class Runner:
             again = [ref for ref in refs if lost.keys() & set(ref.columns(trial.selection.dataset))]
             rows = self.store.captions(trial.id)
             captions = [None if row.caption is None else Caption(row.caption, 0.0) for row in rows]
-            metrics, _ = self._trials.judge(trial, captions, {}, again)
+            metrics, reasons = self._trials.judge(trial, captions, {}, again)
+            for reason in reasons:
+                self.progress.tell(f"trial {trial.id} keeps the scores that it had: {reason}")
             label, seed = trial.selection.ref.label, trial.selection.seed
             self.store.judge_again(
                 TrialResult(trial.id, label, seed, trial.config, "done", "", tuple(rows), metrics, {})

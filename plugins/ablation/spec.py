@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 from regionkit.core.errors import Problem, did_you_mean
 from regionkit.core.spec import PARTS
+from regionkit.plugins.ablation.cache.entries import Precision
 from regionkit.plugins.ablation.claims import Claim, parse_claim
 from regionkit.plugins.ablation.data_refs import DataRef, read_data
 from regionkit.plugins.ablation.perturbations import read_perturbations
@@ -31,7 +32,6 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
 MOST_PIPELINES, MOST_TRIALS = 10_000, 100_000
 
 Where = Callable[[str], str]
-Precision = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ class Settings:
         limit: Most images of a data set; None for all.
         split: Split of the data sets; empty for each one's own default.
         on_error: ``record`` notes a trial or sample that fails and goes on, ``stop`` ends the run there.
-        precision: How outputs of stages lie on disk: ``float16`` takes half the room and rounds, so it is part of what
-            a trial is.
+        precision: How outputs of stages are handed on, and lie on disk: ``float16`` takes half the room and rounds, so
+            it is part of what a trial is, also where nothing is kept.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -244,7 +244,7 @@ class SpecReader:
             axes.append(Axis(name, tuple(expanded)))
         return axes
 
-    def _is_axis(self, name: str, path: str) -> bool:
+    def _is_axis(self, name: str, path: str, words: Sequence[str] = PARTS) -> bool:
         if name.partition(".")[0] in PARTS and all(name.split(".")):
             return True
         hint = {"seed": "list evaluation seeds under seeds:", "data": "list data sets under data:"}.get(
@@ -253,7 +253,7 @@ class SpecReader:
         self.problem(
             path,
             f"'{name}' is no axis",
-            hint or did_you_mean(name.partition(".")[0], PARTS),
+            hint or did_you_mean(name.partition(".")[0], words),
             f"axes are parts ({', '.join(PARTS)}) or their options, such as bridge.temperature",
         )
         return False
@@ -288,9 +288,11 @@ class SpecReader:
             self.problem(path, "a pattern maps axes to values", "for example {region_encoder: whole, data: 'point@*'}")
             return {}
         patterns = {str(name): tuple(text(value) for value in as_list(values)) for name, values in entry.items()}
-        known = {"data", "seed"}
+        known = ("data", "seed")
         return {
-            name: values for name, values in patterns.items() if name in known or self._is_axis(name, f"{path}.{name}")
+            name: values
+            for name, values in patterns.items()
+            if name in known or self._is_axis(name, f"{path}.{name}", (*PARTS, *known))
         }
 
     def _claim(self, entry: Any, path: str) -> Claim | None:

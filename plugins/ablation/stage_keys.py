@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from regionkit.core.spec import PARTS, ComponentSpec
+from regionkit.core.contracts import Corpus
+from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.trials import Selection, Trial, digest
 from regionkit.registry import get_registry
+from regionkit.registry.assembly import build
 from regionkit.registry.plan import PipelinePlan
 
 #: The stages of a trial, each below the one that it reads from.
@@ -25,8 +27,11 @@ STAGES: tuple[str, ...] = (*PARTS, "metrics")
 ENGINE = (
     "regionkit.registry.assembly",
     "regionkit.plugins.ablation.batches",
+    "regionkit.plugins.ablation.cache.rounding",
     "regionkit.plugins.ablation.encoding",
+    "regionkit.plugins.ablation.memory",
     "regionkit.plugins.ablation.referring",
+    "regionkit.plugins.ablation.trials",
 )
 
 
@@ -53,7 +58,8 @@ class StageKeys:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._codes: dict[tuple[str, str], str] = {}
+        self._codes: dict[tuple[str, ...], str] = {}
+        self._texts: dict[str, str] = {}
         self._known: dict[str, str] = {}
 
     def backbone(self, plan: PipelinePlan) -> str:
@@ -80,22 +86,45 @@ class StageKeys:
     def _on(self, backbone: str, selection: Selection) -> str:
         short = f"{backbone} {selection.key}"
         if short not in self._known:
-            self._known[short] = digest([backbone, selection.key])
+            # A fingerprint is of the data alone: which samples a task leaves out, and what it asks, its code decides.
+            parts = [selection.part, *([selection.task_part] if selection.task_part is not None else [])]
+            code = self._code(*((part.spec.kind, part.name) for part in parts))
+            self._known[short] = digest([backbone, selection.key, code])
         return self._known[short]
 
     def _chain(self, kind: str, plan: PipelinePlan, upstream: str) -> str:
-        # A plan's key holds options, ports, weights by content and the corpus that a bridge is fitted to.
+        # A plan's key holds options, ports, weights by content and the name of the corpus that a bridge is fitted to.
         short = f"{kind} {plan.key(kind)} {upstream}"
         if short not in self._known:
-            words = (short, self._code(plan.parts[kind].spec), *self.place.words)
+            corpora = [plan.fit_corpus[kind]] if plan.fit_corpus.get(kind) else []
+            code = self._code((kind, plan.parts[kind].name), *(("corpus", name) for name in corpora))
+            words = (short, code, *map(self._texts_of, corpora), *self.place.words)
             self._known[short] = hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
         return self._known[short]
 
-    def _code(self, spec: ComponentSpec) -> str:
-        key = (spec.kind, spec.name)
+    def _code(self, *used: tuple[str, str]) -> str:
+        """Return the version of the code of components: kinds and names."""
+        key = tuple(f"{kind}/{name}" for kind, name in used)
         if key not in self._codes:
-            self._codes[key] = get_registry().code_version([spec], ENGINE)
+            registry = get_registry()
+            self._codes[key] = registry.code_version([registry.find(kind, name) for kind, name in used], ENGINE)
         return self._codes[key]
+
+    def _texts_of(self, corpus: str) -> str:
+        if corpus not in self._texts:
+            self._texts[corpus] = texts_digest(corpus)
+        return self._texts[corpus]
+
+
+def texts_digest(corpus: str) -> str:
+    """Return a digest of the sentences that a bank is made of; empty where they follow from the code.
+
+    Raises:
+        RegionkitError: They cannot be read.
+    """
+    built = build("corpus", corpus)
+    assert isinstance(built, Corpus)
+    return "" if built.generated else digest(list(built.texts()))
 
 
 def entry_key(stage: str, *parts: Any) -> str:

@@ -18,10 +18,11 @@ from regionkit.core.errors import RegionkitError
 from regionkit.core.features import Caption
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.answering import ROWS_TOGETHER, Answering, Answers
+from regionkit.plugins.ablation.cache.entries import Precision
 from regionkit.plugins.ablation.cache.stage_cache import StageCache
 from regionkit.plugins.ablation.clock import Observe, StageClock
 from regionkit.plugins.ablation.encoding import Chunk, Encoder, FeatureSource, chunks_of
-from regionkit.plugins.ablation.memory import ChunkStore, Encoded, FeatureStore, rounded
+from regionkit.plugins.ablation.memory import ChunkStore, Encoded, FeatureStore, in_precision
 from regionkit.plugins.ablation.models import Models
 from regionkit.plugins.ablation.out_of_memory import BatchSizes
 from regionkit.plugins.ablation.referring import Candidates
@@ -61,6 +62,7 @@ class StageTree:
         cache: The cache on disk; None for none.
         limit: Bytes of features, and of tokens that lie on disk too, to hold in memory.
         observe: Told of every stage that ends: name, seconds, information.
+        precision: In which outputs of stages are handed on, whether or not there is a cache; the cache has the same.
         strict: Let an error of a single sample through instead of noting it.
         tell: Told what a user should know at once.
     """
@@ -72,20 +74,21 @@ class StageTree:
         limit: int,
         observe: Observe,
         *,
+        precision: Precision = "float32",
         strict: bool = False,
         tell: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.models, self.cache, self.strict = models, cache, strict
-        self.keys = StageKeys(Place(models.device.type, cache.precision if cache is not None else "float32"))
+        self.models, self.cache, self.precision, self.strict = models, cache, precision, strict
+        self.keys = StageKeys(Place(models.device.type, precision))
         self.clock = StageClock(observe)
         self.sizes = BatchSizes(tell)
         device = str(models.device)
-        self._features = FeatureSource(FeatureStore(limit), cache, self.clock, self.sizes, device)
+        self._features = FeatureSource(FeatureStore(limit), cache, self.clock, self.sizes, device, precision)
         self._chunks = ChunkStore(cache, limit, self.clock, device)
         self._place: tuple[str, int] = ("", 0)
         self._spread: Candidates | None = None
         self._cut: list[Chunk] = []
-        self._precision = ""
+        self._difference = ""
 
     @torch.inference_mode()
     def answers(self, trial: Trial, part: tuple[int, int] = (0, 1)) -> Shard:
@@ -109,9 +112,7 @@ class StageTree:
             owners = {self._spread.owner[at] for chunk in chunks for kept in chunk.images.values() for at in kept}
             among = sorted(owners)
             found: Answers = answering.finish(among)
-        self._precision = ""
-        if self.cache is not None and self.cache.precision != "float32" and part[0] == 0:
-            self._precision = self._rounding(trial, found)
+        self._difference = self._rounding(trial, found) if self.precision != "float32" and part[0] == 0 else ""
         return Shard(tuple(among), found.captions, found.errors)
 
     def notes(self, trial: Trial) -> tuple[str, ...]:
@@ -119,17 +120,17 @@ class StageTree:
         plan = trial.combination.plan
         known = [self.sizes.known("pictures", self.keys.backbone(plan))]
         known += [self.sizes.known("regions", plan.key(kind)) for kind in PARTS[1:]]
-        return tuple(dict.fromkeys([*self.sizes.notes, *(note for note in [self._precision, *known] if note)]))
+        return tuple(dict.fromkeys([*self.sizes.notes, *(note for note in [self._difference, *known] if note)]))
 
     def _rounding(self, trial: Trial, found: Answers) -> str:
         """Say how many captions of a few pictures are others because outputs of stages were rounded on their way.
 
-        The pictures go through all stages once more, without any cache.
+        The pictures go through all stages once more, without any cache; what that takes is no part of the trial's time.
         """
         selection, plan = trial.selection, trial.combination.plan
         assert self._spread is not None
         few = Chunk(0, dict(list(self._cut[0].images.items())[:_COMPARED]))
-        fresh = FeatureSource(FeatureStore(0), None, self.clock, self.sizes, str(self.models.device))
+        fresh = FeatureSource(FeatureStore(0), None, StageClock(_unheard), self.sizes, str(self.models.device))
         fresh.enter(self.keys.backbone(plan), selection.source, frozenset())
         encoder = Encoder(selection, self._spread.samples, plan, self.models, fresh, self._note)
         decoder = self.models.decoder(plan)
@@ -139,7 +140,7 @@ class StageTree:
         exact = answering.finish(owners).captions
         apart = sum(exact[at].text != found.captions[at].text for at in exact if at in found.captions)
         return (
-            f"cache in {self.keys.place.precision}: {apart} of {len(exact)} captions of the first {len(few.images)} "
+            f"cache in {self.precision}: {apart} of {len(exact)} captions of the first {len(few.images)} "
             "pictures differ from those of float32"
         )
 
@@ -209,8 +210,7 @@ class StageTree:
         if made.views:
             return made
         self.clock.bytes[kind] += made.nbytes
-        if self.cache is not None:
-            made = rounded(made, self.cache.rounded)
+        made = in_precision(made, self.precision)
         self._chunks.put(stage, chunk.number, made, self._about(kind, stage, trial))
         return made
 
@@ -223,6 +223,10 @@ class StageTree:
         if self.strict:
             raise error
         result.errors.update(dict.fromkeys(positions, str(error)))
+
+
+def _unheard(name: str, seconds: float, info: dict[str, Any]) -> None:
+    """Tell nobody of a stage."""
 
 
 def _label(trial: Trial) -> str:

@@ -144,14 +144,15 @@ class ForestBuilder:
             # Features serve all tasks that look at the same pictures.
             first = kind == "backbone"
             key = f"{keys[kind]} {selection.source} {selection.seed}" if first else keys[kind]
+            units = pictures if first else regions
             run = node.runs.get(key)
             if run is None:
-                units = pictures if first else regions
-                run = node.runs[key] = StageRun(key, "" if first else selection.ref.label, selection.seed, units)
-            run.units = max(run.units, pictures if first else regions)
-            known = self.costs.of(plan, kind, self.keys.place.device)
-            cost = known if known is not None else self.costs.guess(plan, kind, self.keys.place.device)
-            run.seconds, run.nbytes, run.measured = cost.seconds * run.units, cost.nbytes * run.units, known is not None
+                run = node.runs[key] = StageRun(key, "" if first else selection.ref.label, selection.seed, 0)
+            if units > run.units:
+                known = self.costs.of(plan, kind, self.keys.place.device)
+                cost = known if known is not None else self.costs.guess(plan, kind, self.keys.place.device)
+                run.seconds, run.nbytes, run.measured = cost.seconds * units, cost.nbytes * units, known is not None
+                run.units = units
             run.trials.append(trial.id)
             level = node.below
             self._forest.naive += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import traceback
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from regionkit.core.contracts import Score, column
+from regionkit.core.contracts import Sample, Score, column
 from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.core.features import Caption
 from regionkit.core.regions import area_of
@@ -20,12 +21,12 @@ from regionkit.core.results import MetricRow, SampleRow, TrialResult
 from regionkit.core.scores import check_score
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.cache.stage_cache import StageCache
-from regionkit.plugins.ablation.costs import Costs
+from regionkit.plugins.ablation.costs import Costs, weight_bytes
 from regionkit.plugins.ablation.models import Models
-from regionkit.plugins.ablation.out_of_memory import free_memory, is_out_of_memory
+from regionkit.plugins.ablation.out_of_memory import first_line, free_memory, is_out_of_memory
 from regionkit.plugins.ablation.run_options import RunOptions
 from regionkit.plugins.ablation.stages import Shard, StageTree
-from regionkit.plugins.ablation.trials import AblationPlan, Trial
+from regionkit.plugins.ablation.trials import AblationPlan, Selection, Trial
 from regionkit.registry import get_registry
 from regionkit.registry.metrics import MetricRef
 from regionkit.registry.plan import PipelinePlan
@@ -33,7 +34,6 @@ from regionkit.registry.weights.index import content_hash
 
 #: Backbones and decoders with smaller weight files than this run on one CPU thread: see :func:`choose_threads`.
 SMALL_BYTES = 20_000_000
-
 
 Found = TypeVar("Found")
 
@@ -53,12 +53,20 @@ class TrialRunner:
         self.plan, self.options = plan, options
         self.models = Models(options.device, options.model_bytes)
         self.cache = None
+        precision = plan.spec.settings.precision
         if options.cache is not None:
-            precision = plan.spec.settings.precision
             self.cache = StageCache(options.cache, limit=options.cache_bytes, precision=precision, tell=tell)
         self._strict = plan.spec.settings.on_error == "stop"
         observe = get_registry().finished
-        self._tree = StageTree(self.models, self.cache, options.feature_bytes, observe, strict=self._strict, tell=tell)
+        self._tree = StageTree(
+            self.models,
+            self.cache,
+            options.feature_bytes,
+            observe,
+            precision=precision,
+            strict=self._strict,
+            tell=tell,
+        )
         self._costs = Costs.read()
         self._threads = torch.get_num_threads()
 
@@ -147,7 +155,7 @@ class TrialRunner:
             if self._strict:
                 raise
             out = is_out_of_memory(error)
-            reason = f"out of memory: {str(error).splitlines()[0]}" if out else fault(error)
+            reason = f"out of memory: {first_line(error)}" if out else fault(error)
         if out:
             free_memory()
         return None, reason
@@ -175,17 +183,28 @@ class TrialRunner:
         found: list[MetricRow] = []
         reasons = []
         for ref in self.plan.metrics_of(selection) if refs is None else refs:
-            try:
-                with self._tree.clock.stage("metric", metric=ref.label, samples=len(pairs)):
-                    metric = ref.build(selection.dataset)
-                    metric.expect(selection.truth)
-                    metric.update_from(samples, said)
-                    score = metric.compute()
-                parts = (score.parts or {"": score}).items()
-                found += [_metric_row(ref, part, one, metric.higher_is_better, len(pairs)) for part, one in parts]
-            except RegionkitError as error:
-                reasons.append(str(error))
+            rows, reason = self._try(functools.partial(self._score, ref, selection, samples, said))
+            if rows is None:
+                reasons.append(reason)
+            else:
+                found += rows
         return tuple(found), reasons
+
+    def _score(
+        self, ref: MetricRef, selection: Selection, samples: Sequence[Sample], captions: Sequence[Caption]
+    ) -> list[MetricRow]:
+        """Score captions by one metric.
+
+        Raises:
+            RegionkitError: It cannot.
+        """
+        with self._tree.clock.stage("metric", metric=ref.label, samples=len(samples)):
+            metric = ref.build(selection.dataset)
+            metric.expect(selection.truth)
+            metric.update_from(samples, captions)
+            score = metric.compute()
+        parts = (score.parts or {"": score}).items()
+        return [_metric_row(ref, part, one, metric.higher_is_better, len(samples)) for part, one in parts]
 
 
 def fault(error: Exception) -> str:
@@ -265,6 +284,6 @@ def choose_threads(plan: PipelinePlan, available: int) -> int:
     with one thread, 17 s to 49 s with two). The rule depends on the weights alone and never on a timing, since the
     number of threads changes the last bits of sums, and a run that is resumed must end like one that never stopped.
     """
-    files = [plan.weights["backbone"], plan.weights["decoder"]]
-    small = all(file is not None and file.path.stat().st_size < SMALL_BYTES for file in files)
+    kinds = ("backbone", "decoder")
+    small = all(plan.weights[kind] is not None and weight_bytes(plan, kind) < SMALL_BYTES for kind in kinds)
     return 1 if small else available

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,11 +201,7 @@ def told_by(store: ResultStore, trial: str) -> TrialResult | None:
     found = store.recorded(trial)
     if found is None:
         return None
-    metrics = tuple(MetricRow(name, *score, None) for name, score in store.scores(trial).items())
-    return TrialResult(
-        found.id, found.data, found.seed, found.config, found.status, found.reason, found.samples, metrics,
-        found.seconds, found.notes,
-    )  # fmt: skip
+    return replace(found, metrics=tuple(MetricRow(name, *score, None) for name, score in store.scores(trial).items()))
 
 
 def _died(attempts: int, reason: str) -> str:

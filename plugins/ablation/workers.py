@@ -28,14 +28,23 @@ class TrialWorker:
     """
 
     def __init__(self, plan: AblationPlan, trials: TrialRunner, expected: Sequence[Trial]) -> None:
-        self._trials = trials
+        self._trials, self._expected = trials, expected
         self._by_id = {trial.id: trial for trial in plan.trials}
-        trials.expect(expected)
+        self._backbone = ""
         trials.prepare(expected)
 
     def run(self, item: str, parts: Any = None) -> TrialResult | Shard:
         """Do a trial, or one of its shares, or put a trial's shares together: see ``shards``."""
-        return do_item(self._trials, self._by_id[Share.parse(item).trial], item, parts)
+        trial = self._by_id[Share.parse(item).trial]
+        self._enter(trial.combination.plan.key("backbone"))
+        return do_item(self._trials, trial, item, parts)
+
+    def _enter(self, backbone: str) -> None:
+        """Let go of models of another backbone: others do the trials that are left of it, so none is ever its last."""
+        if backbone != self._backbone:
+            self._backbone = backbone
+            same = [trial for trial in self._expected if trial.combination.plan.key("backbone") == backbone]
+            self._trials.expect(same)
 
     def close(self) -> None:
         """Let go of models."""

@@ -77,9 +77,10 @@ def _claim(claim: Mapping[str, Any]) -> list[str]:
 
 
 def claim_text(claim: Mapping[str, Any]) -> str:
-    """Return what is claimed, and for which pipelines."""
+    """Return what is claimed, with its tolerance, and for which pipelines."""
     where = where_text(claim)
-    return f"{claim['say']}, where {where}" if where else str(claim["say"])
+    said = f"{claim['say']} (within {claim['within']:g})" if claim["within"] else str(claim["say"])
+    return f"{said}, where {where}" if where else said
 
 
 def where_text(claim: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from regionkit.plugins.report.charts.canvas import Canvas
 from regionkit.plugins.report.charts.svg import to_svg
@@ -37,7 +38,7 @@ class Figure:
     table: Table
     remark: str = ""
 
-    @property
+    @cached_property
     def svg(self) -> str:
         """The plot as SVG."""
         return to_svg(self.canvas, self.name, self.title, self.description)
@@ -47,8 +48,8 @@ class Figure:
 SECTIONS = {
     "main-effects": (
         "Main effects",
-        "The mean over all pipelines that share a level. Bars are 95 % intervals; p: permutation test of whether the "
-        "axis matters at all, corrected for the number of tests.",
+        "The mean of each level over pipelines that agree in all other axes and have every level. Bars are 95 % "
+        "intervals; p: permutation test of whether the axis matters at all, corrected for the number of tests.",
     ),
     "leave-one-out": (
         "Leave one out",
@@ -56,8 +57,9 @@ SECTIONS = {
     ),
     "interactions": (
         "Interactions",
-        "Means of all pairs of levels. The smaller number and the colour say by how much a pair is better (orange) or "
-        "worse (blue) than the two effects together explain. The strongest are drawn.",
+        "Means of all pairs of levels. The smaller number and the colour say by how much a mean is higher (orange) or "
+        "lower (blue) than the two effects together explain. The strongest are drawn, where they "
+        "have few enough levels.",
     ),
     "pareto": (
         "Quality against time",

@@ -25,6 +25,8 @@ MOST_FIGURES = 400
 #: Lines without a name in a plot, points of a plot that are not on the front, and rows of the table below a plot: a run
 #: of thousands of pipelines has all of them in ``results.csv``.
 MOST_FAINT, MOST_POINTS, MOST_LISTED = 40, 500, 200
+#: Rows, and columns, of an interaction that is drawn: in more of them nothing can be read.
+MOST_SIDE = 40
 
 
 def figures(found: Evidence) -> tuple[list[Figure], int]:
@@ -60,7 +62,8 @@ def _parts(entries: Iterable[Mapping[str, Any]], key: str, data: str, name: str)
     if key == "main_effects":
         return [here] if here else []
     if key == "interactions":
-        return sorted(here, key=lambda one: -(one["strength"] or 0.0))[:MOST_HEATS]
+        readable = [one for one in here if max(map(len, one["labels"])) <= MOST_SIDE]
+        return sorted(readable, key=lambda one: -(one["strength"] or 0.0))[:MOST_HEATS]
     return here
 
 

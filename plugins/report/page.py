@@ -103,6 +103,8 @@ def reading(found: Evidence, lines: Sequence[Line]) -> list[str]:
             "One that is recorded has no say in whether the run passes. "
             "d: the difference in standard deviations over scenes."
         )
+    if any(one["within"] for one in found["claims"]):
+        told.append("A claim within a tolerance is decided by its interval: it holds where all of that keeps to it.")
     return told
 
 

@@ -85,7 +85,12 @@ def _row(trials: Sequence[str], store: ResultStore) -> dict[str, Any]:
         "trials": list(trials),
         "samples": sum(one[2] for one in held),
         "failed": sum(one[3] for one in held),
-        "values": {name: {"mean": statistics.fmean(found), "seeds": len(found)} for name, found in values.items()},
+        # Other seeds are other scenes: a mean over those that went well would be of another thing.
+        "values": {
+            name: {"mean": statistics.fmean(found), "seeds": len(found)}
+            for name, found in values.items()
+            if len(found) == len(trials)
+        },
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from regionkit.core.statistics import LEVEL
+
 #: Half characters, characters that no XML may hold, and those that reorder what stands around them.
 _UNFIT = re.compile("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 _REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
@@ -16,6 +18,8 @@ NOTHING = "–"
 
 def clean(text: str) -> str:
     """Return a text that UTF-8 and XML can hold, and that cannot turn around the text beside it."""
+    if text.isprintable():  # none of those is, and looking is much faster than replacing
+        return text
     return _REORDERING.sub(_UNKNOWN, _UNFIT.sub(_UNKNOWN, text))
 
 
@@ -43,7 +47,11 @@ def p_value(p: float | None) -> str:
     """Return a p; very small ones as a bound, since draws cannot tell them apart."""
     if p is None:
         return NOTHING
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    if p < 0.001:
+        return "< 0.001"
+    shown = f"{p:.3f}"
+    # On which side of the level it lies decides: three digits must not hide it.
+    return f"{p:.4f}" if float(shown) == LEVEL else shown
 
 
 def interval(low: float | None, high: float | None, *, sign: bool = False) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from regionkit.core.errors import DataError, UnknownName, did_you_mean
 from regionkit.core.signatures import differences
-from regionkit.core.statistics import LEVEL, Comparison, Evidence, Seeds, compare_evidence, over_seeds
+from regionkit.core.statistics import LEVEL, Comparison, Evidence, Seeds, compare_evidence, holm, over_seeds
 from regionkit.plugins.scoring.runs import Measured, Run
 from regionkit.plugins.scoring.words import listed, short
 
@@ -264,10 +264,6 @@ def _changes(name: str, first: Sequence[Run], second: Sequence[Run]) -> Iterator
 
 
 def _corrected(found: Sequence[ColumnResult]) -> list[ColumnResult]:
-    """Add what Holm's method makes of the p values (Scandinavian Journal of Statistics 6, 1979)."""
-    told = sorted((one.comparison.p, at) for at, one in enumerate(found) if one.comparison is not None)
-    corrected, largest = dict[int, float](), 0.0
-    for rank, (p, at) in enumerate(told):
-        largest = max(largest, min(1.0, p * (len(told) - rank)))
-        corrected[at] = largest
-    return [replace(one, corrected=corrected.get(at)) for at, one in enumerate(found)]
+    """Add what Holm's method makes of the p values."""
+    family = holm([None if one.comparison is None else one.comparison.p for one in found])
+    return [replace(one, corrected=p) for one, p in zip(found, family, strict=True)]

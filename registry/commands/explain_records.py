@@ -155,7 +155,7 @@ def _said_patches(found: Explanation) -> str:
             f"{patches.inside:.0%} of the weight inside the region, which is {patches.area:.0%} of the patches"
         )
     if patches.of_region is not None:
-        words.append(f"without the region the caption loses {patches.of_region:.2f} nats")
+        words.append(f"without the region the caption loses {_rounded(patches.of_region):.2f} nats")
     if patches.influence is not None:
         ranked = [cell for cell in _ranked(found)[:_SHOWN] if abs(patches.influence[cell]) >= _LEAST]
         places = [(*_corner(found, cell), patches.influence[cell]) for cell in ranked]
@@ -200,7 +200,12 @@ def _largest(losses: NDArray[np.float64]) -> list[int]:
 
 
 def _signed(value: float) -> str:
-    return "nothing is left without it" if math.isnan(value) else f"{value:+.2f}"
+    return "nothing is left without it" if math.isnan(value) else f"{_rounded(value):+.2f}"
+
+
+def _rounded(value: float) -> float:
+    """Return a number of two decimals, of which zero has no sign: it would say a direction, and there is none."""
+    return round(float(value), 2) + 0.0
 
 
 def _table(values: NDArray[np.float64] | None) -> list[list[float | None]] | None:

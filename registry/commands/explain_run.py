@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regionkit.core.errors import DataError, RegionkitError, RunFailed, closest
+from regionkit.core.json_files import dumps
 from regionkit.registry.commands.outputs import save_picture, writing
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _list(store: ResultStore, beginning: str, *, as_json: bool) -> None:
 
     counts = {name: count for name, count in store.sample_counts().items() if name.startswith(beginning)}
     if as_json:
-        click.echo(json.dumps(counts, indent=2, ensure_ascii=False))
+        click.echo(dumps(counts, indent=2))
         return
     click.echo(text_table(("sample", "trials"), [(name, str(count)) for name, count in counts.items()]))
 
@@ -245,7 +246,7 @@ def _write(
 
     told = {"version": VERSION, "run": source, "sample": sample, "trials": [trial_record(one) for one in explained]}
     told |= {"more": more} if more else {}
-    text = json.dumps(told, indent=2, ensure_ascii=False)
+    text = dumps(told, indent=2)
     # Files first: who pipes what is printed into `head` gets them, too.
     folder = out is not None and not out.suffix
     if out is not None and (folder or out.suffix == ".json"):

@@ -218,6 +218,7 @@ def test_a_single_file_is_a_plugin_too(check, write):
     assert statuses(result.output)["corpus lone-texts", "sentences"] == ("ok", "")
 
 
+@pytest.mark.slow  # as continuous integration does
 def test_an_installed_plugin_is_checked_by_name_and_component_by_component(check):
     result = check("caption_metrics", "--component", "noun-f1", "--json")
     assert result.exit_code == 0, result.output

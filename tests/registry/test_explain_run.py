@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +15,7 @@ from PIL import Image
 
 from regionkit.core.results import DATABASE, ResultStore
 from regionkit.registry.cli import root
+from regionkit.registry.commands.explain_records import sentences
 from regionkit.registry.run_folders import labels_of, trials_of
 
 FILE = """\
@@ -279,3 +283,18 @@ def test_trials_are_told_apart_by_parts_and_by_options_that_differ():
         "c": {"bridge": "none"},
         "d": {},
     }
+
+
+def test_a_folder_whose_name_is_no_utf8_has_its_json(run, tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/run \xff"))
+    shutil.copytree(run, folder)
+    result = invoke(folder, SAMPLE, "--trial", trial(run, bridge="memory"), "--out", tmp_path / "told.json", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "told.json").read_text(encoding="utf-8"))["run"] == str(folder)
+    assert json.loads(result.stdout)["run"] == str(folder)
+
+
+def test_an_influence_that_is_rounded_to_nothing_has_no_sign():
+    patches = SimpleNamespace(inside=None, influence=None, of_region=-0.001)
+    found = SimpleNamespace(patches=patches, texts=(), texts_influence=None, tokens=(), notes={})
+    assert sentences(found) == ["patches: without the region the caption loses 0.00 nats"]

@@ -79,9 +79,8 @@ def test_installed_it_is_a_plugin_like_any_other(project, written, kind):
 
 
 # Each takes seconds; all of them are made in .ci/run too.
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[] if kind == "region_encoder" else [pytest.mark.slow]) for kind in PATTERNS]
-)
+@pytest.mark.slow  # what continuous integration does with the real commands, in a step of its own
+@pytest.mark.parametrize("kind", PATTERNS)
 def test_it_passes_check_plugin_unchanged(project, written, kind):
     result = project.run("check-plugin", str(written[kind]))
     assert result.exit_code == 0, result.output
@@ -156,6 +155,7 @@ def test_empty_folder_is_filled(project):
     assert Path("empty/pyproject.toml").is_file()
 
 
+@pytest.mark.slow  # likewise
 def test_its_own_tests_pass_unchanged(own_tests):
     """The last one here: its process was started with the first."""
     output, _ = own_tests.communicate(timeout=120)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -389,7 +390,7 @@ def test_a_file_of_the_hash_that_its_component_pins_is_read_and_hashed_once(rele
     monkeypatch.setattr(hashlib, "file_digest", lambda file, name: (hashed.append(file.name), real(file, name))[1])
     plan()
     plan()
-    assert [str(name) for name in hashed] == [str(path)]
+    assert [Path(name).resolve() for name in hashed] == [path.resolve()]
     save_file({"project": torch.zeros(6, 2)}, path)
     assert "has another hash than was asked for" in refusal()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from regionkit.core.json_files import dumps
 from regionkit.core.results import ResultStore
 from regionkit.core.statistics import LEVEL, holm, over_seeds
 from regionkit.plugins.ablation.analysis.changes import leave_one_out
@@ -82,15 +82,11 @@ def analysis_json(analysis: Analysis) -> str:
     lines = []
     for key, value in analysis.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            written = "[\n  " + ",\n  ".join(_plain(one) for one in value) + "\n ]"
+            written = "[\n  " + ",\n  ".join(dumps(one) for one in value) + "\n ]"
         else:
-            written = _plain(value)
-        lines.append(f" {json.dumps(key)}: {written}")
+            written = dumps(value)
+        lines.append(f" {dumps(key)}: {written}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def _plain(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def without_times(analysis: Analysis) -> Analysis:

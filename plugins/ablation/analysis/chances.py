@@ -41,13 +41,12 @@ def p_of_levels(values: Floats, seed: int = 0) -> float | None:
         return None
     centred = values - values.mean(1, keepdims=True)
     random, draws = np.random.default_rng(seed), draws_for(scenes, levels)
-    turned = [np.roll(centred, places, 1) for places in range(levels)]
     found = []
     for size in _pieces(draws, scenes):
         places = random.integers(0, levels, size=(size, scenes))
         sums = np.zeros((size, levels))
-        for at, rows in enumerate(turned):
-            sums += (places == at) @ rows
+        for turn in range(levels):  # each made when it is needed: all of a thousand levels are gigabytes
+            sums += (places == turn) @ np.roll(centred, turn, 1)
         found.append((sums**2).sum(1))
     return share_of(np.concatenate(found), float((centred.sum(0) ** 2).sum()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -82,17 +83,15 @@ def match(rows: Sequence[Row], axes: Sequence[str], others: Sequence[str]) -> Ma
         setting = (*(labels[axis] for axis in others), str(row.seeds))
         settings.setdefault(setting, {}).setdefault(tuple(labels[axis] for axis in axes), []).append(at)
     every = [list(dict.fromkeys(row.labels[axis] for row in rows)) for axis in axes]
-    kept = [list(labels) for labels in every]
+    kept = _Kept(settings, every)
     best: tuple[int, list[list[str]], list[Level]] = (0, [], [])
-    while all(len(labels) > 1 for labels in kept):
-        wanted = list(product(*kept))
-        whole = [setting for setting, held in settings.items() if all(level in held for level in wanted)]
-        size = sum(len(settings[setting][level]) for setting in whole for level in wanted)
+    while all(len(counts) > 1 for counts in kept.counts):
+        whole, size = kept.whole()
         if size > best[0]:
-            best = (size, [list(labels) for labels in kept], whole)
+            best = (size, [list(counts) for counts in kept.counts], whole)
         if len(whole) == len(settings):
             break
-        _drop(kept, settings)
+        kept.drop()
     if not best[0]:
         return None
     levels, whole = tuple(best[1]), best[2]
@@ -101,16 +100,48 @@ def match(rows: Sequence[Row], axes: Sequence[str], others: Sequence[str]) -> Ma
     return Matched(levels, left_out, cells)
 
 
-def _drop(kept: list[list[str]], settings: dict[Level, dict[Level, list[int]]]) -> None:
-    """Leave out the label that fills the smallest share of its combinations; of equals, the last of the file."""
-    found: list[tuple[float, int, int]] = []
-    for axis, labels in enumerate(kept):
-        counts = dict.fromkeys(labels, 0)
-        for held in settings.values():
-            for level in held:
-                if all(one in known for one, known in zip(level, kept, strict=True)):
-                    counts[level[axis]] += 1
-        rest = max(1, int(np.prod([len(other) for at, other in enumerate(kept) if at != axis])))
-        found += [(counts[label] / rest, -axis, -at) for at, label in enumerate(labels)]
-    _, axis, at = min(found)
-    del kept[-axis][-at]
+class _Kept:
+    """The labels that are still compared, and what every setting has of their combinations.
+
+    What a label takes with it is subtracted once: grids of ten thousand rows with holes lose hundreds of labels.
+
+    Args:
+        settings: By setting, the places of its rows by level.
+        labels: For each axis under study its labels, in the order of the file.
+    """
+
+    def __init__(self, settings: dict[Level, dict[Level, list[int]]], labels: Sequence[Sequence[str]]) -> None:
+        #: For each axis how many combinations each of its labels has, over all settings.
+        self.counts: list[dict[str, int]] = [dict.fromkeys(of, 0) for of in labels]
+        self._combinations = dict.fromkeys(settings, 0)
+        self._rows = dict.fromkeys(settings, 0)
+        self._having: dict[tuple[int, str], list[tuple[Level, Level, int]]] = {}
+        for setting, held in settings.items():
+            for level, rows in held.items():
+                self._add(setting, level, len(rows))
+                for axis, label in enumerate(level):
+                    self._having.setdefault((axis, label), []).append((setting, level, len(rows)))
+
+    def whole(self) -> tuple[list[Level], int]:
+        """Return the settings that have all combinations of labels, and how many rows those are."""
+        wanted = math.prod(map(len, self.counts))
+        found = [setting for setting, number in self._combinations.items() if number == wanted]
+        return found, sum(self._rows[setting] for setting in found)
+
+    def drop(self) -> None:
+        """Leave out the label that fills the smallest share of its combinations; of equals, the last of the file."""
+        shares: list[tuple[float, int, int, str]] = []
+        for axis, counts in enumerate(self.counts):
+            rest = math.prod(len(other) for at, other in enumerate(self.counts) if at != axis)
+            shares += [(counts[label] / rest, -axis, -at, label) for at, label in enumerate(counts)]
+        _, axis, _, label = min(shares)
+        for setting, level, rows in self._having[-axis, label]:
+            if all(one in counts for one, counts in zip(level, self.counts, strict=True)):
+                self._add(setting, level, rows, -1)
+        del self.counts[-axis][label]
+
+    def _add(self, setting: Level, level: Level, rows: int, sign: int = 1) -> None:
+        self._combinations[setting] += sign
+        self._rows[setting] += sign * rows
+        for label, counts in zip(level, self.counts, strict=True):
+            counts[label] += sign

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from regionkit.plugins.ablation.cache.entries import Precision
+
 #: Dtypes that half precision makes smaller. bfloat16 is as small already, and has a range that float16 has not.
 _ROUNDED = (torch.float32, torch.float64)
 
@@ -24,6 +26,16 @@ def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         if tensor.dtype in _ROUNDED and bool((found[name].isinf() & ~tensor.isinf()).any()):
             return None
     return found
+
+
+def rounded(tensors: Mapping[str, Tensor], precision: Precision) -> dict[str, Tensor]:
+    """Return tensors as they come out of a cache of that precision, on their devices.
+
+    In float32 they stay as they are. In float16 those of float32 and float64 are rounded, unless a value of any of them
+    is beyond 65504: then all stay as they are.
+    """
+    half = halved(tensors) if precision == "float16" else None
+    return dict(tensors) if half is None else widened(half, dtypes_before(tensors))
 
 
 def widened(tensors: Mapping[str, Tensor], dtypes: Mapping[str, str]) -> dict[str, Tensor]:

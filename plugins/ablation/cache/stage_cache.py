@@ -25,7 +25,7 @@ from regionkit.plugins.ablation.cache.entries import (
     read_entry,
     sealed,
 )
-from regionkit.plugins.ablation.cache.rounding import dtypes_before, halved, widened
+from regionkit.plugins.ablation.cache.rounding import dtypes_before, halved, rounded, widened
 from regionkit.plugins.ablation.cache.sizes import human
 from regionkit.plugins.ablation.cache.space import LIMIT, NoRoom, Space
 
@@ -165,13 +165,8 @@ class StageCache:
             return 0
 
     def rounded(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return tensors as :meth:`get` would after :meth:`put`, on their devices.
-
-        In float32 they stay as they are. In float16 those of float32 and float64 are rounded, unless a value of any of
-        them is beyond 65504: such an entry is kept as it is.
-        """
-        half = halved(tensors) if self.precision == "float16" else None
-        return dict(tensors) if half is None else widened(half, dtypes_before(tensors))
+        """Return tensors as :meth:`get` would after :meth:`put`, on their devices."""
+        return rounded(tensors, self.precision)
 
     def _place(self, key: str) -> Path:
         return place_of(self.folder, key, self.precision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import ablation_fakes
 import pytest
 import torch
 import worker_fakes
+from worker_fakes import processes
 
 from regionkit.plugins.ablation.launching import children
 from regionkit.registry import registry as registry_module
@@ -40,3 +42,9 @@ def quick_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("regionkit.registry.registry.Registry.code_version", lambda *_: "fixed")
     monkeypatch.setattr(children, "spawn", worker_fakes.spawn)
     monkeypatch.setenv("REGIONKIT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def others() -> list[int]:
+    """Processes that other tests have left running before this one, such as multiprocessing's tracker."""
+    return processes(os.getpid())

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from click.testing import CliRunner
 
+from regionkit.core.errors import FeatureError
 from regionkit.core.features import RegionTokens, RegionViews
 from regionkit.core.results import ResultStore
+from regionkit.core.tasks import Task
 from regionkit.core.testing import WordDecoder, example_referring, picture
+from regionkit.plugins.ablation.answering import Answering
+from regionkit.plugins.ablation.memory import Encoded
+from regionkit.plugins.ablation.out_of_memory import BatchSizes
 from regionkit.plugins.ablation.referring import Candidates, expression_scores
 from regionkit.registry.assembly import build
 from regionkit.registry.cli import root
@@ -63,6 +69,28 @@ def test_each_candidate_counts_with_the_wording_that_suits_it_best():
     assert found == [-shortest, 1 - shortest, 2 - shortest]
     views = RegionViews(tuple(picture((16, 16), seed) for seed in range(3)))
     assert expression_scores(Wordings("words[4]", ["a"]), views, samples) == [-shortest] * 3
+
+
+@pytest.mark.parametrize("error", [FeatureError("no such candidate"), MemoryError()], ids=["fault", "memory"])
+def test_a_candidate_that_fails_is_out_of_the_running_alone(error):
+    samples = example_referring(4)
+
+    class Picky(WordDecoder):
+        def score(self, inputs, texts, prompt=None):
+            if bool((inputs.tokens[:, 0, 0] == 7).any()):
+                raise error
+            return inputs.tokens[:, 0, 0]
+
+    said: list[str] = []
+    spread = Candidates.of(samples)
+    selection = SimpleNamespace(truth=samples, samples=samples, task=Task())
+    answering = Answering(selection, spread, Picky("words[4]", ["a"]), "key", BatchSizes(said.append))
+    tokens = RegionTokens.single(torch.arange(12.0).unsqueeze(1).repeat(1, 4), "words[4]")
+    answering.take([Encoded([(tuple(range(12)), tokens)])])
+    assert answering.scores == {at: float(at) for at in range(12) if at != 7}
+    found = answering.finish(range(4))
+    assert [found.captions[at].text for at in range(4)] == ["2", "2", "2", "2"]
+    assert bool(said) == isinstance(error, MemoryError)
 
 
 def test_an_ablation_answers_referring_tasks_and_captions_others(tmp_path):

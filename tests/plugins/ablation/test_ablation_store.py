@@ -146,6 +146,23 @@ def test_statistics_are_kept_once_and_samples_without_a_judgement_with_their_rea
         assert store.unjudged("t1") == {"bleu-1": reasons, "bleu-2": reasons}
 
 
+def test_a_metric_that_is_judged_again_takes_no_other_ones_statistics_along():
+    rows = np.array([[1.0, 2.0], [0.0, 0.0]])
+    lost = {1: "the judge said nothing"}
+    first = MetricRow("clair", 0.5, "s", True, (0.5, float("nan")), rows, lost, "clair", "")
+    other = replace(first, metric="other", component="other", statistics=rows.copy())
+    again = replace(first, per_sample=(0.5, 0.25), statistics=np.array([[1.0, 2.0], [3.0, 4.0]]), unjudged={})
+    with ResultStore(None) as store:
+        store.save(replace(RESULT, metrics=(first, other)))
+        store.judge_again(replace(RESULT, metrics=(again,)))
+        held = {
+            column: [row.tolist() for _, row in store.sample_statistics("t1", column).values()]
+            for column in ("clair", "other")
+        }
+        assert held == {"clair": [[1.0, 2.0], [3.0, 4.0]], "other": rows.tolist()}
+        assert store.unjudged("t1") == {"other": {"s3": "the judge said nothing"}}
+
+
 @pytest.mark.parametrize(
     ("score", "words"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -313,6 +314,19 @@ def test_who_had_no_answer_is_asked_again_and_captions_are_not_written_again(tmp
         assert store.unjudged(trial.id) == {}
         assert len(store.sample_scores(trial.id, "t-picky")) == 8
         assert len(store.sample_scores(trial.id, "t-lengths")) == 8
+
+
+def test_a_fault_while_judging_again_is_told_and_ends_no_run(tmp_path, monkeypatch):
+    text = "data: [quiz@t-pairs]\nmetrics: [t-picky, t-lengths]\nlimit: 2\n"
+    ablate(tmp_path, text, status=1)
+
+    def compute(*_):
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(Picky, "compute", compute)
+    again = ablate(tmp_path, text + "seeds: [0, 1]\n", status=1)
+    assert re.search(r"trial \w+ keeps the scores that it had: ZeroDivisionError: nobody foresaw this", again.output)
+    assert "1 trial ran, 1 were done before" in again.stdout
 
 
 def test_a_metric_that_fails_takes_no_other_with_it_and_runs_again(tmp_path, monkeypatch):

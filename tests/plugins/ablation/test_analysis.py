@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from regionkit.plugins.ablation import commands
 from regionkit.plugins.ablation.analysis.analyse import analyse, analysis_json, without_times
 from regionkit.plugins.ablation.analysis.text import markdown_parts, terminal_lines
 from regionkit.plugins.ablation.planning import plan_ablation
+from regionkit.plugins.ablation.tables import write_reports
 from regionkit.plugins.ablation.verdicts import judge_claims
 
 #: Made-up scenes: their own part of a value, and how much of the interaction shows in each.
@@ -232,6 +235,18 @@ def test_perturbed_regions_are_curves_and_have_no_part_in_effects():
         value = clean["values"]["noun-f1"]["mean"]
         assert (one["amounts"], one["values"]) == ([0.0, 0.1, 0.2], pytest.approx([value, value - 1, value - 2]))
         assert one["area"] == pytest.approx(value - 1)
+
+
+def test_half_characters_of_names_do_not_keep_an_analysis_from_being_written(tmp_path):
+    """A folder whose name is no UTF-8 stands in the command; a run must not end in a traceback for it."""
+    plan = plan_of()
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/run \xff \xe9"))
+    folder.mkdir()
+    found = analyse(plan, saved(plan, crossed), [], folder)
+    write_reports(folder, plan, saved(plan, crossed), [], found)
+    read = json.loads((folder / "analysis.json").read_text(encoding="utf-8"))
+    assert read["command"].endswith("run \udcff \udce9'")
+    assert read["rows"] == found["rows"]
 
 
 def test_equal_results_give_equal_bytes_and_times_stand_apart():

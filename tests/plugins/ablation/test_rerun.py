@@ -85,6 +85,24 @@ def test_a_trial_comes_out_as_it_was(run):
     assert ablation_fakes.FORWARDS, "it was run, and not looked up"
 
 
+def test_a_trial_that_was_rounded_is_rounded_again(tmp_path, monkeypatch):
+    seen = []
+    inner = ablation_fakes.Nearest.generate
+
+    def generate(self, inputs, *args, **kwargs):
+        seen.append(inputs.tokens.clone())
+        return inner(self, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(ablation_fakes.Nearest, "generate", generate)
+    monkeypatch.setenv("REGIONKIT_CACHE", str(tmp_path / "cache"))
+    text = "data: [box@t-colours]\nmetrics: [noun-f1]\ncache_precision: float16\n"
+    text += "grid: {bridge: [{name: t-shift, amount: 0.1234567}]}\n"
+    CliRunner().invoke(commands.ablate, [str(write(tmp_path, text)), "--out", str(tmp_path / "run")])
+    then, seen[:] = seen[0], []
+    assert told(tmp_path / "run")["identical"] is True
+    assert seen[0].equal(then)
+
+
 def test_all_trials_come_out_as_they_were_a_line_each(run):
     result = invoke(run)
     assert result.exit_code == 0, result.output

@@ -13,7 +13,10 @@ import pytest
 import torch
 from ablation_fakes import write
 
-from regionkit.core.features import Features
+from regionkit.core.features import Features, RegionTokens
+from regionkit.plugins.ablation.cache.stage_cache import StageCache
+from regionkit.plugins.ablation.clock import StageClock
+from regionkit.plugins.ablation.memory import ChunkStore, Encoded, in_precision
 from regionkit.plugins.ablation.models import Models
 from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.run_options import RunOptions
@@ -125,6 +128,50 @@ def test_a_cache_that_rounds_says_how_many_captions_differ(tmp_path):
     assert not exact.keys() & results.keys()  # a rounded trial is another trial
 
 
+def test_a_trial_rounds_whether_or_not_there_is_a_cache(tmp_path, monkeypatch):
+    """Precision is part of what a trial is, and a cache is not."""
+    seen: list[torch.Tensor] = []
+    inner = ablation_fakes.Nearest.generate
+
+    def generate(self, inputs, *args, **kwargs):
+        seen.append(inputs.tokens.clone())
+        return inner(self, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(ablation_fakes.Nearest, "generate", generate)
+    text = ONE + "cache_precision: float16\ngrid: {bridge: [{name: t-shift, amount: 0.1234567}]}\n"
+    given = {}
+    for cache in (None, tmp_path / "cache"):
+        seen.clear()
+        given[cache] = run(tmp_path, text, cache=cache)[1], seen[0]
+    assert torch.equal(*(tokens for _, tokens in given.values()))
+    assert torch.equal(given[None][1], given[None][1].half().float())
+    (plain, cached) = ([result.notes for result in results.values()] for results, _ in given.values())
+    assert plain == cached
+
+
+def test_what_comparing_precisions_takes_is_no_part_of_a_trial(tmp_path):
+    plan = plan_ablation(write(tmp_path, ONE + "cache_precision: float16\n"))
+    runner = TrialRunner(plan, RunOptions(device="cpu"))
+    assert "cache in float16" in runner.shard(plan.trials[0]).notes[0]
+    units = runner._tree.clock.units
+    assert (units["data"], units["backbone"], units["region_encoder"]) == (6, 6, 24)
+    runner.close()
+
+
+@pytest.mark.parametrize("large", [pytest.param(1.0, id="rounded"), pytest.param(1e5, id="kept-whole")])
+def test_a_chunk_is_rounded_as_its_entry_is(tmp_path, large):
+    """One value that has no place in float16 keeps the whole entry as it is, and so what a fresh run hands on."""
+    tokens = [RegionTokens.single(torch.tensor([[0.1, large]]), "a[2]"), RegionTokens.single(torch.rand(2, 2), "a[2]")]
+    chunk = Encoded([((0,), tokens[0]), ((1, 2), tokens[1])])
+    store = ChunkStore(StageCache(tmp_path, precision="float16"), 0, StageClock(lambda *_: None), "cpu")
+    store.put("0" * 16, 0, chunk, {})
+    read, fresh = store.get("0" * 16, 0), in_precision(chunk, "float16")
+    assert [positions for positions, _ in read.batches] == [positions for positions, _ in fresh.batches]
+    for (_, one), (_, other) in zip(read.batches, fresh.batches, strict=True):
+        assert torch.equal(one.tokens, other.tokens)
+        assert torch.equal(one.mask, other.mask)
+
+
 def test_failed_samples_are_not_kept_on_disk(tmp_path, counted):
     text = GRID.replace("[box@t-colours]", "[{task: box, name: t-colours, broken: true}]")
     results = run(tmp_path, text, cache=tmp_path / "cache")[1]
@@ -172,6 +219,74 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, monkeypatch, cls, 
     assert said[0].startswith(f"out of memory with {exploding.tried[0]} {what} at once: going on with ")
     (result,) = results.values()
     assert said[0] in result.notes
+
+
+@pytest.mark.parametrize(
+    ("cls", "method"),
+    [
+        pytest.param(ablation_fakes.Pool, "encode", id="region-encoder"),
+        pytest.param(ablation_fakes.Shift, "bridge", id="bridge"),
+    ],
+)
+def test_a_limit_that_memory_taught_holds_for_later_pictures(tmp_path, monkeypatch, cls, method):
+    inner = getattr(cls, method)
+    tried: list[int] = []
+
+    def outer(model, *given):
+        count = len(given[-1].items) if cls is ablation_fakes.Pool else len(given[-1])
+        tried.append(count)
+        if count > 40:
+            raise MemoryError  # Python's own says nothing
+        return inner(model, *given)
+
+    monkeypatch.setattr(cls, method, outer)
+    said: list[str] = []
+    text = "\ndata: [{task: box, name: t-colours, scenes: 96}]\nmetrics: [noun-f1]\n"  # three chunks
+    (result,) = run(tmp_path, text, said.append)[1].values()
+    assert (result.status, result.failed) == ("done", 0)
+    assert [size for size in tried if size > 40] == [128, 64]
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize("method", ["encode", "bridge", "generate"])
+def test_a_region_for_which_there_is_no_memory_costs_no_other(tmp_path, monkeypatch, method):
+    cls = {"encode": ablation_fakes.Pool, "bridge": ablation_fakes.Shift, "generate": ablation_fakes.Nearest}[method]
+    inner = getattr(cls, method)
+    reached = []
+
+    def outer(model, *given, **more):
+        things = given[1].items if method == "encode" else given[0]
+        reached.append(len(things))
+        if len(things) > 1 or reached.count(1) == 3:
+            raise MemoryError
+        return inner(model, *given, **more)
+
+    monkeypatch.setattr(cls, method, outer)
+    (result,) = run(tmp_path, ONE)[1].values()
+    assert (result.status, result.failed) == ("done", 1)
+    assert [row.error for row in result.samples if row.caption is None] == [
+        "out of memory with a single region: MemoryError"
+    ]
+
+
+def test_a_trial_that_memory_ends_outside_of_batches_says_so(tmp_path, monkeypatch):
+    def build(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("regionkit.plugins.ablation.models.build_planned", build)
+    (result,) = run(tmp_path, ONE)[1].values()
+    assert (result.status, result.reason) == ("failed", "out of memory: MemoryError")
+
+
+def test_a_metric_that_fails_in_an_unforeseen_way_takes_no_other_along(tmp_path, monkeypatch):
+    def compute(self):
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(ablation_fakes.Lengths, "compute", compute)
+    (result,) = run(tmp_path, ONE.replace("[noun-f1]", "[t-lengths, noun-f1]"))[1].values()
+    assert [row.metric for row in result.metrics] == ["noun-f1"]
+    assert result.status == "failed"
+    assert result.reason.startswith("ZeroDivisionError: nobody foresaw this (test_stage_tree.py, line ")
 
 
 def test_a_trial_for_which_nothing_fits_fails_and_the_next_one_runs(tmp_path, monkeypatch):

@@ -18,16 +18,21 @@ from worker_fakes import GRID, SLOW, Fork, ablate, content, join, processes, rep
 from regionkit.core.errors import DataError, RegionkitError, RunFailed
 from regionkit.core.results import ResultStore
 from regionkit.plugins.ablation.display import LiveTable
+from regionkit.plugins.ablation.launching.local import Local
 from regionkit.plugins.ablation.planning import plan_ablation
+from regionkit.plugins.ablation.progress import Progress
 from regionkit.plugins.ablation.queue import QUEUE, Queue
 from regionkit.plugins.ablation.run_folder import ABLATION, read_ablation
+from regionkit.plugins.ablation.run_options import RunOptions
+from regionkit.plugins.ablation.runner import Place, Runner
 from regionkit.plugins.ablation.trial_work import items_of
 from regionkit.plugins.ablation.worker_command import choose_device
+from regionkit.registry.schema import fill
 
 pytestmark = pytest.mark.usefixtures("quick_workers")
 
 
-def test_workers_give_what_one_process_gives(tmp_path):
+def test_workers_give_what_one_process_gives(tmp_path, others):
     file = write(tmp_path, GRID)
     alone = ablate(file, tmp_path / "alone")
     several = ablate(file, tmp_path / "several", "--workers", 2)
@@ -36,7 +41,7 @@ def test_workers_give_what_one_process_gives(tmp_path):
     assert reports(tmp_path / "alone") == reports(tmp_path / "several")
     assert "16 trials ran, 0 were done before" in several.stdout
     assert sorted(path.name for path in (tmp_path / "several" / "logs").iterdir()) == ["worker-1.log", "worker-2.log"]
-    assert processes(os.getpid()) == [], "no process is left behind"
+    assert processes(os.getpid(), others) == [], "no process is left behind"
 
 
 @pytest.mark.slow  # torch is imported twice
@@ -140,6 +145,19 @@ def test_a_worker_that_need_not_wait_ends_while_others_are_at_work(begun):
     result = join(out, "--no-wait")
     assert (result.exit_code, "15 trials ran here, 0 failed" in result.output) == (0, True)
     assert held not in statuses(out)
+
+
+def test_a_worker_that_joins_beats_as_often_as_the_lease_of_the_run_asks(begun, monkeypatch):
+    """One that beat every ten seconds in a run whose lease is five would be taken for dead again and again."""
+    out, _ = begun
+    launcher = fill("launcher", {"name": "local", "lease": 5})
+    place = Place(out, None, launcher)
+    plan = plan_ablation(read_ablation(out).document)
+    joined = []
+    monkeypatch.setattr(Local, "launch", lambda self, work, device: joined.append(self.config.lease))
+    with ResultStore(out / "results.sqlite") as store:
+        Runner(plan, store, Progress(), RunOptions("cpu"), place).run()
+    assert joined == [5.0]
 
 
 def test_a_trial_that_was_the_end_of_every_worker_has_failed_at_last(begun):

@@ -25,7 +25,7 @@ from regionkit.plugins.ablation.trial_work import items_of
 pytestmark = pytest.mark.usefixtures("quick_workers")
 
 
-def test_a_trial_that_hangs_has_failed_and_the_others_go_on(tmp_path, monkeypatch):
+def test_a_trial_that_hangs_has_failed_and_the_others_go_on(tmp_path, monkeypatch, others):
     bridge = ablation_fakes.Shift.bridge
     monkeypatch.setattr(
         ablation_fakes.Shift,
@@ -41,7 +41,7 @@ def test_a_trial_that_hangs_has_failed_and_the_others_go_on(tmp_path, monkeypatc
     )
     assert "failed: took longer than 1 s; raise launcher.time_limit" in result.output
     assert sorted(statuses(out).values()) == ["done", "done", "done", "failed"]
-    assert processes(os.getpid()) == []
+    assert processes(os.getpid(), others) == []
 
 
 def test_a_trial_that_eats_memory_has_failed(tmp_path, monkeypatch):
@@ -98,7 +98,7 @@ def test_a_trial_that_raises_has_failed(tmp_path, monkeypatch):
     assert "ZeroDivisionError: no shift today" in result.output
 
 
-def test_workers_that_never_start_end_the_run_with_what_they_said(tmp_path, monkeypatch):
+def test_workers_that_never_start_end_the_run_with_what_they_said(tmp_path, monkeypatch, others):
     def broken(handle, log):
         return Fork(lambda: sys.stderr.write("libcuda.so is not there\n") and 3, log)
 
@@ -107,14 +107,14 @@ def test_workers_that_never_start_end_the_run_with_what_they_said(tmp_path, monk
     assert "3 workers in a row ended before their first trial: worker-" in error.message
     assert "ended with status 3" in error.message
     assert error.hints == ("the last lines that it wrote:", "libcuda.so is not there")
-    assert processes(os.getpid()) == []
+    assert processes(os.getpid(), others) == []
 
 
-def test_a_run_that_stops_at_the_first_error_stops_its_workers(tmp_path):
+def test_a_run_that_stops_at_the_first_error_stops_its_workers(tmp_path, others):
     file = write(tmp_path, GRID.replace("[0.0, 0.1, 0.2]", "[-1.0, 0.1]") + "on_error: stop\n")
     error = ablate(file, tmp_path / "out", "--workers", 2, fails=RunFailed)
     assert "on_error is stop: the shift is negative" in error.message
-    assert processes(os.getpid()) == []
+    assert processes(os.getpid(), others) == []
     with closing(Queue(tmp_path / "out" / QUEUE)) as queue:
         assert queue.others() == []
 

@@ -165,9 +165,10 @@ def content(out):
         return {name: database.execute(f"SELECT * FROM {name} ORDER BY 1, 2, 3").fetchall() for name in names}
 
 
-def processes(parent):
+def processes(parent, but=()):
+    """Return the children of a process, but for those that were there before."""
     found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(one) for one in found]
+    return [int(one) for one in found if int(one) not in but]
 
 
 def table(shown):

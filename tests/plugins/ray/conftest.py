@@ -20,12 +20,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     variables = {name for name in os.environ if name.startswith("RAY_")}
     made = []
+    others = below(os.getpid())  # of other tests
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # actors import fakes from there
         make = cluster_module._temporary
         patch.setattr(cluster_module, "_temporary", lambda: made.append(make()) or made[-1])
         with connected(RayConfig(address="local"), 3):
-            started = below(os.getpid())
+            started = {one: words for one, words in below(os.getpid()).items() if one not in others}
             assert any("raylet" in words for words in started.values())
             yield
     assert gone(started), started

@@ -1,0 +1,32 @@
+"""Choices of weights that many pipelines share."""
+
+from __future__ import annotations
+
+from regionkit.core.weights import WeightFile
+from regionkit.registry.schema import Part
+from regionkit.registry.weights.choice import Wanted, choose_weights, settle_backbone
+
+
+class Choices:
+    """Choices of weights that are made once for all pipelines of a plan that use the very same part.
+
+    A grid of thousands of pipelines has a handful of different backbones and decoders.
+    """
+
+    def __init__(self) -> None:
+        # Parts are held beside what was chosen, so that the place in memory that names one stays its own.
+        self._weights: dict[tuple[int, Wanted], tuple[Part, WeightFile | None]] = {}
+        self._backbones: dict[int, tuple[Part, tuple[Part, WeightFile | None]]] = {}
+
+    def weights(self, part: Part, wanted: Wanted) -> WeightFile | None:
+        """Return what :func:`choose_weights` does, and raise what it raises."""
+        key = (id(part), wanted)
+        if key not in self._weights:
+            self._weights[key] = (part, choose_weights(part, wanted))
+        return self._weights[key][1]
+
+    def backbone(self, part: Part) -> tuple[Part, WeightFile | None]:
+        """Return what :func:`settle_backbone` does, and raise what it raises."""
+        if id(part) not in self._backbones:
+            self._backbones[id(part)] = (part, settle_backbone(part))
+        return self._backbones[id(part)][1]
