@@ -7,13 +7,16 @@ and whatever comes after it, runs through any of them.
 from __future__ import annotations
 
 import importlib
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from regionkit.core.contracts import Component
+from regionkit.core.errors import RegionkitError
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +173,30 @@ class Launcher(Component, ABC):
         Raises:
             RunFailed: The run stopped before its end.
         """
+
+
+@contextmanager
+def beating(work: Work, owners: Callable[[], Iterable[str]], lease: float) -> Iterator[None]:
+    """Give signs of life of owners from a thread, also while the main one is busy with a trial or a result.
+
+    Args:
+        work: What they work at.
+        owners: Returns who they are at the moment.
+        lease: Seconds after which silence is taken for death.
+    """
+    ended = threading.Event()
+    seconds = min(max(lease / 6, 0.2), 10.0)
+
+    def beat() -> None:
+        while not ended.wait(seconds):
+            for owner in owners():
+                with suppress(RegionkitError):  # whatever it is, the main thread meets it too, and can tell it
+                    work.beat(owner)
+
+    thread = threading.Thread(target=beat, name="regionkit-beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

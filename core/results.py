@@ -87,7 +87,10 @@ class ResultStore:
         hint = "move the file away, or choose another folder with --out"
         if read_only and self._path is not None and _log(self._path).exists():
             hint = "the run was stopped there: copy its whole folder to a place that can be written to, and read that"
-        return DataError(f"{self._path}: the results cannot be read: {error}", hint)
+        said = str(error).encode("ascii", "backslashreplace").decode()  # a damaged page speaks in any bytes
+        whole = isinstance(error, sqlite3.OperationalError) or self._path is None
+        save = "" if whole else f"what can be saved of it: sqlite3 {self._path} .recover | sqlite3 mended.sqlite"
+        return DataError(f"{self._path}: the results cannot be read: {said}", hint, save)
 
     def _rows(self, query: str, *values: str) -> list[Any]:
         """Return the rows of a query; a damaged file is named."""
@@ -227,6 +230,15 @@ class ResultStore:
     def holders(self, sample: str) -> list[str]:
         """Return the ids of the trials that hold a sample."""
         return [row[0] for row in self._rows("SELECT DISTINCT trial FROM samples WHERE sample = ?", sample)]
+
+    def scores_of(self, sample: str) -> list[tuple[str, str, float, bool]]:
+        """Return (trial, metric, value, higher is better) for every score of a sample."""
+        query = (
+            "SELECT v.trial, v.metric, v.value, c.higher_is_better FROM samples s JOIN sample_scores v "
+            "ON v.trial = s.trial AND v.position = s.position JOIN scores c "
+            "ON c.trial = v.trial AND c.metric = v.metric WHERE s.sample = ? ORDER BY v.trial, v.metric"
+        )
+        return [(row[0], row[1], row[2], bool(row[3])) for row in self._rows(query, sample)]
 
     def sample_counts(self) -> dict[str, int]:
         """Return how many trials hold each sample, by its id, in alphabetical order."""

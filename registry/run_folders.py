@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from regionkit.core.files import is_file, is_folder
 from regionkit.core.results import DATABASE, ResultStore
 from regionkit.core.spec import PARTS
 
+#: Where an ablation says what its trials are planned from.
+ABLATION = "ablation.json"
 #: Trials that a message lists.
 _SHOWN = 20
 
@@ -71,6 +74,29 @@ def open_run(folder: Path) -> ResultStore:
             f"a run folder holds {DATABASE}; `toolkit ablate` writes one, and `toolkit run --out DIR`",
         )
     return ResultStore(folder / DATABASE, read_only=True)
+
+
+def load_plugins_of(folder: Path) -> None:
+    """Load the local plugins that a run was planned with, so that its parts, metrics and data are there again.
+
+    A folder that does not say so, or no longer can, has none: results can be read without.
+
+    Raises:
+        ConfigError: The user has not allowed it, or a plugin is missing, broken or brings what is there already.
+    """
+    from regionkit.registry.discovery.local_plugins import load_local_plugins
+    from regionkit.registry.document import Document
+
+    path = folder / ABLATION
+    try:
+        if not is_file(path):
+            return
+        content = json.loads(path.read_text(encoding="utf-8"))
+        plugins, place = [str(one) for one in content["plugins"]], Path(content["place"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return
+    if plugins:
+        load_local_plugins(plugins, Document(path, {}, {}, folder.name), place)
 
 
 def trials_of(store: ResultStore) -> list[RunTrial]:

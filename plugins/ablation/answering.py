@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from regionkit.core.contracts import Decoder, Sample
-from regionkit.core.errors import RegionkitError, RunFailed
+from regionkit.core.errors import RegionkitError
 from regionkit.core.features import Caption
 from regionkit.plugins.ablation.asking import Batch, Inputs, Prompts, by_prompt, together
 from regionkit.plugins.ablation.batches import joined
 from regionkit.plugins.ablation.memory import Encoded
-from regionkit.plugins.ablation.out_of_memory import BatchSizes, free_memory, is_out_of_memory, single_region
+from regionkit.plugins.ablation.out_of_memory import BatchSizes, each_that_fits
 from regionkit.plugins.ablation.referring import Candidates, expression_scores, picked
 from regionkit.plugins.ablation.trials import Selection
 
@@ -116,36 +116,15 @@ class Answering:
 
     def _each(self, positions: tuple[int, ...], inputs: Inputs, prompt: str | None, do: Step) -> None:
         """Answer for some regions; where that fails, for fewer of them, so that only the bad ones fail."""
-        size = self.sizes.of("regions", self.key, len(positions))
-        if size < len(positions):
-            self._in_parts(positions, inputs, prompt, do, size)
-            return
-        full = False
-        try:
-            do(positions, inputs, prompt)
-        except RegionkitError as error:
-            if len(positions) == 1:
-                self._note(error, positions)
-                return
-            size = 1
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(positions) == 1:
-                self._note(RunFailed(single_region(error)), positions)
-                return
-            full = True
-        else:
-            return
-        if full:
-            free_memory()
-            size = self.sizes.shrink("regions", self.key, len(positions))
-        self._in_parts(positions, inputs, prompt, do, size)
 
-    def _in_parts(self, positions: tuple[int, ...], inputs: Inputs, prompt: str | None, do: Step, size: int) -> None:
-        for start in range(0, len(positions), size):
-            kept = range(start, min(start + size, len(positions)))
-            self._each(tuple(positions[at] for at in kept), picked(inputs, kept), prompt, do)
+        def some(rows: Sequence[int]) -> None:
+            given = inputs if len(rows) == len(positions) else picked(inputs, rows)
+            do(tuple(positions[row] for row in rows), given, prompt)
+
+        def fail(error: RegionkitError, row: int) -> None:
+            self._note(error, [positions[row]])
+
+        each_that_fits(range(len(positions)), some, fail, self.sizes, self.key)
 
     def _refer(self, batches: Sequence[tuple[tuple[int, ...], Inputs]]) -> None:
         """Score the expression of each sample on its candidates; a candidate that fails is out of the running."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from regionkit.plugins.ablation.trials import AblationPlan
     from regionkit.plugins.ablation.verdicts import Verdict
     from regionkit.registry.document import Document
+
+
+#: Most notes on trials that the terminal shows.
+_MOST_NOTES = 8
 
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,7 +184,7 @@ def execute(
     from regionkit.plugins.ablation.analysis.analyse import analyse
     from regionkit.plugins.ablation.run_options import run_options
     from regionkit.plugins.ablation.runner import Place, Runner
-    from regionkit.plugins.ablation.signals import ending_on_sigterm
+    from regionkit.plugins.ablation.signals import GOES_ON, ending_on_sigterm
     from regionkit.plugins.ablation.tables import write_reports
     from regionkit.plugins.ablation.verdicts import judge_claims
     from regionkit.registry import get_registry
@@ -189,7 +194,7 @@ def execute(
     settings = run_options(options)
     place = Place(folder, document, plan.spec.launcher) if folder else None
     with (
-        ending_on_sigterm(),
+        ending_on_sigterm(GOES_ON if folder else ""),
         ResultStore(folder / DATABASE if folder else None, journal=place.journal if place else "auto") as store,
     ):
         try:
@@ -255,6 +260,7 @@ def show_results(
         click.echo("\nTrials that cannot run:\n" + tables.refused_table(plan))
     for sentence in plan.disclaimers:
         click.echo(f"\n{sentence}")
+    show_notes(plan, store)
     show_failures(store, summary)
     undone = [verdict for verdict in verdicts if not verdict.ok]
     if undone:
@@ -270,6 +276,17 @@ def show_results(
             click.echo(f"To read, and to send: {page}")
     else:
         click.echo("\nnothing was kept; add --out DIR")
+
+
+def show_notes(plan: AblationPlan, store: ResultStore) -> None:
+    """Print what a reader has to know of how trials ran, each sentence once."""
+    from regionkit.plugins.ablation.words import counted
+
+    notes = Counter(note for trial in plan.trials for note in store.notes(trial.id))
+    for note, count in notes.most_common(_MOST_NOTES):
+        click.echo(f"\n{counted(count, 'trial')}: {note}")
+    if len(notes) > _MOST_NOTES:
+        click.echo(f"and {len(notes) - _MOST_NOTES} other notes; see report.html")
 
 
 def show_failures(store: ResultStore, summary: Summary) -> None:

@@ -22,11 +22,13 @@ from regionkit.plugins.ablation.memory import Encoded, FeatureStore, cat_feature
 from regionkit.plugins.ablation.models import Models
 from regionkit.plugins.ablation.out_of_memory import (
     BatchSizes,
+    each_that_fits,
     first_line,
     free_memory,
     is_out_of_memory,
     single_region,
 )
+from regionkit.plugins.ablation.referring import picked
 from regionkit.plugins.ablation.stage_keys import entry_key
 from regionkit.plugins.ablation.trials import Selection
 from regionkit.registry.plan import PipelinePlan
@@ -111,11 +113,11 @@ class FeatureSource:
     ) -> None:
         self.store, self.cache, self.clock, self.sizes = store, cache, clock, sizes
         self.device, self.precision = device, precision
-        self.stage, self.source = "", ""
+        self.stage, self.backbone, self.source = "", "", ""
 
-    def enter(self, stage: str, source: str, wanted: frozenset[str]) -> None:
-        """Say whose features come next: the backbone's stage key, where pictures come from, and which."""
-        self.stage, self.source = stage, source
+    def enter(self, stage: str, backbone: str, source: str, wanted: frozenset[str]) -> None:
+        """Say whose features come next: the backbone's stage key and name, where pictures come from, and which."""
+        self.stage, self.backbone, self.source = stage, backbone, source
         self.store.enter(stage, frozenset((source, image) for image in wanted))
 
     def of(self, images: Sequence[Image.Image], ids: Sequence[str], backbone: Backbone) -> Features:
@@ -192,7 +194,8 @@ class FeatureSource:
         kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         if self.cache is not None and seconds > _WORTH * (_ENTRY_SECONDS + nbytes(features) / _ENTRY_RATE):
             with self.clock.stage("cache"):
-                self.cache.put(key, kept, {"stage": "backbone", "key": self.stage, "seconds": seconds})
+                about = {"stage": "backbone", "component": self.backbone, "key": self.stage, "seconds": seconds}
+                self.cache.put(key, kept, about)
         back = rounded(kept, self.precision)
         return replace(features, patches=back["patches"], cls=back.get("cls"), attention=back.get("attention"))
 
@@ -305,38 +308,15 @@ class Encoder:
         return encoded
 
     def _bridged(self, positions: tuple[int, ...], tokens: RegionTokens, result: Encoded) -> None:
-        sizes, key = self.features.sizes, self.plan.key("bridge")
-        size = sizes.of("regions", key, len(positions))
-        if size < len(positions):
-            self._bridged_parts(positions, tokens, size, result)
-            return
-        full = False
-        try:
-            result.batches.append((positions, self.models.bridge(self.plan).bridge(tokens)))
-        except RegionkitError as error:
-            if len(positions) == 1:
-                self._note(error, positions, result)
-                return
-            size = 1
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(positions) == 1:
-                self._note(RunFailed(single_region(error)), positions, result)
-                return
-            full = True
-        else:
-            return
-        if full:
-            free_memory()
-            size = sizes.shrink("regions", key, len(positions))
-        self._bridged_parts(positions, tokens, size, result)
+        def do(rows: Sequence[int]) -> None:
+            given = tokens if len(rows) == len(positions) else picked(tokens, rows)
+            assert isinstance(given, RegionTokens)
+            result.batches.append((tuple(positions[row] for row in rows), self.models.bridge(self.plan).bridge(given)))
 
-    def _bridged_parts(self, positions: tuple[int, ...], tokens: RegionTokens, size: int, result: Encoded) -> None:
-        for start in range(0, len(positions), size):
-            kept = slice(start, start + size)
-            one = replace(tokens, tokens=tokens.tokens[kept], mask=tokens.mask[kept])
-            self._bridged(positions[kept], one, result)
+        def fail(error: RegionkitError, row: int) -> None:
+            self._note(error, [positions[row]], result)
+
+        each_that_fits(range(len(positions)), do, fail, self.features.sizes, self.plan.key("bridge"))
 
 
 def _halves(batch: Pictures, positions: dict[str, list[int]], chosen: list[int]) -> list[Side]:

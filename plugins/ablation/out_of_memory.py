@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
+
+from regionkit.core.errors import RegionkitError, RunFailed
 
 #: How torch says on a CPU, and in older versions on a GPU, that there was no memory left.
 _WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
@@ -66,3 +68,41 @@ class BatchSizes:
         self.notes.append(note)
         self.tell(note)
         return half
+
+
+def each_that_fits(
+    rows: Sequence[int],
+    do: Callable[[Sequence[int]], None],
+    fail: Callable[[RegionkitError, int], None],
+    sizes: BatchSizes,
+    key: str,
+) -> None:
+    """Do something with regions together; where that fails, with fewer of them, so that only the bad ones fail.
+
+    Args:
+        rows: The regions, by numbers of the caller's own.
+        do: Does it with some of them.
+        fail: Told of a region with which it cannot be done, not even alone.
+        sizes: How many fit, as far as it is known.
+        key: Of the model.
+    """
+    size = sizes.of("regions", key, len(rows))
+    full = False
+    if size >= len(rows):
+        try:
+            return do(rows)
+        except RegionkitError as error:
+            if len(rows) == 1:
+                return fail(error, rows[0])
+            size = 1
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(rows) == 1:
+                return fail(RunFailed(single_region(error)), rows[0])
+            full = True
+    if full:
+        free_memory()
+        size = sizes.shrink("regions", key, len(rows))
+    for start in range(0, len(rows), size):
+        each_that_fits(rows[start : start + size], do, fail, sizes, key)

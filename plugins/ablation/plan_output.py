@@ -63,7 +63,8 @@ def show_plan(plan: AblationPlan, folder: Path, options: Mapping[str, Any]) -> N
         click.echo(f"\n{LEGEND}")
     if plan.refused:
         click.echo("\nTrials that cannot run:\n" + refused_table(plan))
-    click.echo("\nStages, each under the one that it reads from:\n" + forest_text(forest, device))
+    stages = forest_text(forest, device, cache=settings.cache is not None)
+    click.echo(f"\nStages, each under the one that it reads from:\n{stages}")
     data = ", ".join(dict.fromkeys(trial.selection.ref.label for trial in plan.trials))
     seeds = ", ".join(map(str, plan.spec.settings.seeds))
     sizes = [counted(len(plan.trials), "trial"), f"{sum(trial.id in done for trial in plan.trials)} done in {folder}"]
@@ -97,17 +98,17 @@ def refused_json(plan: AblationPlan) -> list[dict[str, Any]]:
     ]
 
 
-def forest_text(forest: StageForest, device: str) -> str:
+def forest_text(forest: StageForest, device: str, *, cache: bool = True) -> str:
     """Return the tree, what it comes to, and what it may cost on a kind of device."""
     nodes = list(forest.nodes())
     if len(nodes) <= _MOST_LINES:
         lines = [_line(depth, node) for depth, node in nodes]
     else:
         lines = [_summary(forest, kind) for kind in PARTS]
-    return "\n".join([*_aligned(lines), "", *totals(forest, device)])
+    return "\n".join([*_aligned(lines), "", *totals(forest, device, cache=cache)])
 
 
-def totals(forest: StageForest, device: str) -> list[str]:
+def totals(forest: StageForest, device: str, *, cache: bool = True) -> list[str]:
     """Return sentences on how many stages run, how long they may take, and how much they may write."""
     states = Counter(run.state for run in forest.runs())
     told = ", ".join(f"{states[state]} {_STATE_WORDS[state]}" for state in STATES if states[state])
@@ -115,7 +116,7 @@ def totals(forest: StageForest, device: str) -> list[str]:
     if states["runs"]:
         seconds, _ = estimate(forest)
         lines.append(f"time: about {_duration(seconds)} on {device}{_guessed(forest)}")
-        lines.append(f"cache: about {human(int(disk_bytes(forest)))} to write")
+        lines.append(f"cache: at most about {human(int(disk_bytes(forest)))} to write" if cache else "cache: off")
     return lines
 
 

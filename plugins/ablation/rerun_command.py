@@ -30,6 +30,8 @@ def rerun(context: click.Context, /, run: str, trials: tuple[str, ...], **option
     and scores are compared exactly. What has changed since is named: code, weights, data, versions of packages. Nothing
     is written into the run, and nothing is taken from the cache.
 
+    A run whose file brought plugins needs --allow-local-plugins.
+
     Ends with status 0 where everything is identical, and with 1 where something is not or could not be run.
     """
     from regionkit.core.errors import DataError
@@ -38,7 +40,7 @@ def rerun(context: click.Context, /, run: str, trials: tuple[str, ...], **option
     from regionkit.plugins.ablation.run_options import RunOptions
     from regionkit.registry.assembly import pick_device
     from regionkit.registry.recorded_changes import version_changes
-    from regionkit.registry.run_folders import choose_trials, open_run, split_trial, trials_of
+    from regionkit.registry.run_folders import choose_trials, load_plugins_of, open_run, split_trial, trials_of
 
     pick_device(options["device"])
     folder, named = split_trial(run)
@@ -49,6 +51,7 @@ def rerun(context: click.Context, /, run: str, trials: tuple[str, ...], **option
             raise DataError(f"{folder}: no trial of this run has ended", "run it again, it goes on where it stopped")
         beginnings = [*([named] if named else []), *trials]
         chosen = choose_trials(folder, everything, beginnings) if beginnings else everything
+        load_plugins_of(folder)
         versions = version_changes(folder)
         found: list[Rerun] = []
         for one in Rerunner(store, settings, scores=options["scores"]).run(chosen):

@@ -13,12 +13,12 @@ from regionkit.core.errors import DataError, RunFailed
 from regionkit.core.files import write_text
 from regionkit.plugins.ablation.run_options import RunOptions
 from regionkit.plugins.ablation.trials import AblationPlan, digest
-from regionkit.registry import get_registry
+from regionkit.registry import get_registry, run_folders
 from regionkit.registry.document import Document
 from regionkit.registry.values import plain
 
 #: Name of the file.
-ABLATION = "ablation.json"
+ABLATION = run_folders.ABLATION
 _VERSION = 1
 
 

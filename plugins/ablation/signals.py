@@ -9,13 +9,21 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+import click
+
 #: Exit status of a command that SIGTERM ended, as shells have it.
 TERMINATED = 143
+#: What is said when a run is stopped whose folder keeps what has ended.
+GOES_ON = "stopped; the same command goes on where it stopped"
 
 
 @contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit, which ends a run as Ctrl-C does: leases are given back, workers end."""
+def ending_on_sigterm(said: str = "") -> Iterator[None]:
+    """Turn SIGTERM into SystemExit, which ends a run as Ctrl-C does: leases are given back, workers end.
+
+    Args:
+        said: Printed when either has ended it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -26,5 +34,9 @@ def ending_on_sigterm() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except (KeyboardInterrupt, SystemExit) as ended:
+        if said and (isinstance(ended, KeyboardInterrupt) or ended.code == TERMINATED):
+            click.echo(said, err=True)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -131,7 +131,7 @@ class StageTree:
         assert self._spread is not None
         few = Chunk(0, dict(list(self._cut[0].images.items())[:_COMPARED]))
         fresh = FeatureSource(FeatureStore(0), None, StageClock(_unheard), self.sizes, str(self.models.device))
-        fresh.enter(self.keys.backbone(plan), selection.source, frozenset())
+        fresh.enter(self.keys.backbone(plan), plan.parts["backbone"].name, selection.source, frozenset())
         encoder = Encoder(selection, self._spread.samples, plan, self.models, fresh, self._note)
         decoder = self.models.decoder(plan)
         answering = Answering(selection, self._spread, decoder, plan.key("decoder"), self.sizes)
@@ -155,7 +155,8 @@ class StageTree:
         self._place = place
         self._chunks.clear()
         images = (name for chunk in self._cut for name in chunk.images)
-        self._features.enter(backbone, selection.source, frozenset(images))
+        name = trial.combination.plan.parts["backbone"].name
+        self._features.enter(backbone, name, selection.source, frozenset(images))
 
     def _share(self, part: tuple[int, int]) -> list[Chunk]:
         number, count = part

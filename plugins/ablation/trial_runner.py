@@ -152,8 +152,8 @@ class TrialRunner:
         except RegionkitError as error:
             reason = str(error)
         except Exception as error:  # a part of a stranger may raise anything
-            if self._strict:
-                raise
+            if self._strict:  # the run ends here, so there is room for all of it; a worker's goes to its log
+                traceback.print_exc()
             out = is_out_of_memory(error)
             reason = f"out of memory: {first_line(error)}" if out else fault(error)
         if out:

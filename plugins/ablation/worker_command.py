@@ -34,7 +34,7 @@ def worker(context: click.Context, /, run: Path, device: str, share_device: bool
     from regionkit.plugins.ablation.commands import progress_on
     from regionkit.plugins.ablation.run_folder import check_same, read_ablation
     from regionkit.plugins.ablation.runner import Place, Runner
-    from regionkit.plugins.ablation.signals import ending_on_sigterm
+    from regionkit.plugins.ablation.signals import GOES_ON, ending_on_sigterm
     from regionkit.plugins.ablation.words import counted
     from regionkit.plugins.ablation.workers import plan_recorded
     from regionkit.registry.schema import fill
@@ -47,7 +47,7 @@ def worker(context: click.Context, /, run: Path, device: str, share_device: bool
     check_same(recorded.facts, plan, "this worker")
     launcher = fill("launcher", recorded.launcher) if recorded.launcher else None
     place = Place(folder, None, launcher, wait, share_device)
-    with ending_on_sigterm():
+    with ending_on_sigterm(GOES_ON):
         chosen = choose_device(place, device)
         with ResultStore(folder / DATABASE, journal=place.journal) as store:
             summary = Runner(plan, store, progress_on(quiet=quiet), recorded.run_options(chosen), place).run()

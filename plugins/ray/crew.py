@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from regionkit.core.errors import RegionkitError, RunFailed
-from regionkit.core.launching import Item, Work
+from regionkit.core.errors import RunFailed
+from regionkit.core.launching import Item, Work, beating
 from regionkit.plugins.ray.actors import Actor, Opened, Refused
+from regionkit.plugins.ray.cluster import Cluster
 from regionkit.plugins.ray.configs import RayConfig
 
 #: Seconds between two looks at work that others have, and may lose.
 _LOOK = 0.5
+#: Seconds without any worker after which the user is told of it, and those until it is told again.
+_SILENT, _AGAIN = 15.0, 60.0
+_GO_ON = "run the same command again to go on: what is done is kept"
 #: Environment variables with these beginnings hold for the workers as they do here.
 _OURS = ("REGIONKIT_", "HF_")
 
@@ -65,28 +67,31 @@ class Crew:
 
     Args:
         work: The work.
-        ray: The package, connected to a cluster.
+        cluster: Where they work.
         place: What each worker is given.
         config: The launcher's options.
     """
 
-    def __init__(self, work: Work, ray: Any, place: Place, config: RayConfig) -> None:
-        self._work, self._ray, self._place, self._config = work, ray, place, config
+    def __init__(self, work: Work, cluster: Cluster, place: Place, config: RayConfig) -> None:
+        self._work, self._cluster, self._place, self._config = work, cluster, place, config
+        self._ray = cluster.ray
         self._seats: list[Seat] = []
         self._name = f"ray-{socket.gethostname()}-{os.getpid()}"
         self._hired = 0
         self._last_death = ""
         self._progress = time.monotonic()
+        self._silent_until = _SILENT
 
     def run(self, workers: int) -> None:
         """Work until no item remains.
 
         Raises:
-            RunFailed: The work is to stop, a worker cannot be made, or all have died.
+            RunFailed: The work is to stop, a worker cannot be made, or all have died, or the cluster has.
         """
         self._seats = [self._hire() for _ in range(workers)]
-        with self._beating():
+        with beating(self._work, lambda: [seat.owner for seat in list(self._seats)], self._config.lease):
             while self._work.remaining():
+                self._check_cluster()
                 for seat in self._seats:
                     if seat.state == "ready" and seat.call is None:
                         self._hand_out(seat)
@@ -174,8 +179,9 @@ class Crew:
         """Give the item of a dead worker back, and ask for another worker.
 
         Raises:
-            RunFailed: The work is to stop here, or this was the last worker.
+            RunFailed: The work is to stop here, or this was the last worker, or its cluster has died.
         """
+        self._check_cluster()
         self._last_death = reason = f"the worker on {seat.host or 'the cluster'} died: {_cause(error)}"
         deaths = seat.deaths + 1
         again = deaths <= self._config.max_restarts
@@ -189,7 +195,7 @@ class Crew:
         if not self._seats and self._work.remaining():
             raise RunFailed(
                 f"launcher 'ray' has no worker left: {reason}",
-                "run the same command again to go on: what is done is kept",
+                _GO_ON,
             )
 
     def _end_late(self) -> None:
@@ -217,36 +223,25 @@ class Crew:
         with suppress(Exception):  # a cluster that is gone has no workers, and that is not what a run ends with
             self._ray.kill(seat.actor)
 
-    @contextmanager
-    def _beating(self) -> Iterator[None]:
-        """Say that the workers are alive, also while this process is busy with a result."""
-        ended = threading.Event()
-        seconds = min(max(self._config.lease / 6, 0.2), 10.0)
+    def _check_cluster(self) -> None:
+        """Give up with a cluster that was started here: nobody brings it back.
 
-        def beat() -> None:
-            while not ended.wait(seconds):
-                for seat in list(self._seats):
-                    with suppress(RegionkitError):  # what hinders this hinders the next result, and is told there
-                        self._work.beat(seat.owner)
-
-        thread = threading.Thread(target=beat, name="regionkit-ray-beats", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        Raises:
+            RunFailed: It has died.
+        """
+        if death := self._cluster.death():
+            raise RunFailed(f"launcher 'ray': the cluster that this run started has died: {death}", _GO_ON)
 
     def _check_progress(self) -> None:
-        """Give up where no worker gets a place.
+        """Give up where no worker gets a place, and tell of it before.
 
         Raises:
             RunFailed: None has for a long time.
         """
         now, limit = time.monotonic(), self._config.start_timeout
         if any(seat.state == "ready" for seat in self._seats):
-            self._progress = now
-        elif now - self._progress > limit:
+            self._progress, self._silent_until = now, _SILENT
+        elif (waited := now - self._progress) > limit:
             place = self._place
             each = f"{place.cpus} CPU" + (f" and {place.gpus:g} GPU" if place.gpus else "")
             raise RunFailed(
@@ -254,6 +249,9 @@ class Crew:
                 *([f"before that, {self._last_death}"] if self._last_death else []),
                 "look at the cluster with: ray status",
             )
+        elif waited > self._silent_until:
+            self._silent_until = waited + _AGAIN
+            self._work.tell(f"ray: no worker has a place in the cluster; waiting for one, {limit - waited:.0f} s more")
 
 
 def _cause(error: Exception) -> str:

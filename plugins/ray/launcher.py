@@ -42,7 +42,7 @@ class RayLauncher(Launcher):
             if shared is work:
                 workers = min(workers, work.remaining())
             _tell(work, place, cluster, workers)
-            crew = Crew(shared, cluster.ray, place, config)
+            crew = Crew(shared, cluster, place, config)
             try:
                 crew.run(workers)
             finally:

@@ -112,7 +112,9 @@ class ExplainCommand(RegionCommand):
     "Of a run: a picture, a .json, or a folder for both.",
 )
 @click.option("--trial", "trials", multiple=True, metavar="TRIAL", help="Of a run: this trial alone; repeatable.")
-@click.option("--most", type=click.IntRange(1), default=MOST, show_default=True, help="Of a run: most trials.")
+@click.option(
+    "--most", type=click.IntRange(1), default=MOST, show_default=True, help="Of a run: most trials, best first."
+)
 @click.option(
     "--texts", type=click.IntRange(1, 50), default=8, show_default=True, help="Of a run: texts of the memory to name."
 )
@@ -128,7 +130,9 @@ def explain(context: click.Context, /, source: str, sample: str | None, **option
 
     RUN is a folder of `toolkit ablate` or `toolkit run --out`, or RUN#TRIAL; SAMPLE is the id of a sample, or a
     beginning that no other has. For every trial that has it: which patches, which texts of the memory and which tokens
-    made the caption, and whether it is still the same.
+    made the caption, and whether it is still the same. Trials come in the order of their scores of this very sample, by
+    the first column, in alphabetical order, that judges samples; the best is first. A run whose file brought plugins
+    needs --allow-local-plugins.
     """
     from regionkit.registry.run_folders import is_run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ def explain_run(source: str, sample: str | None, options: Mapping[str, Any]) -> 
         DataError: There is no such run, trial or sample.
         RunFailed: No trial could be explained.
     """
-    from regionkit.registry.run_folders import choose_trials, open_run, split_trial, trials_of
+    from regionkit.registry.run_folders import choose_trials, load_plugins_of, open_run, split_trial, trials_of
 
     out = options["out"]
     _check_out(out)
@@ -104,9 +105,12 @@ def explain_run(source: str, sample: str | None, options: Mapping[str, Any]) -> 
         lacking = [one for one in chosen if one.id not in holders]
         if beginnings and lacking:
             raise DataError(f"{folder}: trial {lacking[0].id} has no sample '{sample}'; it is of {lacking[0].data}")
+        load_plugins_of(folder)
+        holding, column = (holding, "") if beginnings else best_first(store, holding, sample)
         explained = list(_explained(store, holding[: options["most"]], sample, options))
     left = len(holding) - len(explained)
-    more = f"{left} more trials hold this sample: name them with --trial, or raise --most" if left else ""
+    better = f", none with a better {column}" if column else ""
+    more = f"{left} more trials hold this sample{better}: name them with --trial, or raise --most" if left else ""
     _write(out, sample, explained, source, more, as_json=options["as_json"])
     if all(one.explanation is None for one in explained):
         raise RunFailed(f"'{sample}' could not be explained: {explained[0].error}")
@@ -146,6 +150,24 @@ def find_sample(folder: Path, store: ResultStore, word: str, trials: Sequence[Ru
     close = closest(word, known) or list(known)[:_SHOWN]
     meant = "did you mean" if closest(word, known) else "samples are called like"
     raise DataError(f"{folder}: no sample '{word}' in this run", f"{meant}: {', '.join(close)}", hint)
+
+
+def best_first(store: ResultStore, trials: Sequence[RunTrial], sample: str) -> tuple[list[RunTrial], str]:
+    """Put the trials first that did best on a sample, by the first column that judges it.
+
+    Args:
+        store: The results.
+        trials: The trials; equals stay in their order, and those without a score come last.
+        sample: Id of the sample.
+
+    Returns:
+        The trials and the column; as they were, and empty, where nothing judges the sample.
+    """
+    ids = {one.id for one in trials}
+    scores = [row for row in store.scores_of(sample) if row[0] in ids]
+    column = min((row[1] for row in scores), default="")
+    worth = {trial: value if higher else -value for trial, metric, value, higher in scores if metric == column}
+    return sorted(trials, key=lambda one: -worth.get(one.id, -math.inf)), column
 
 
 def _list(store: ResultStore, beginning: str, *, as_json: bool) -> None:

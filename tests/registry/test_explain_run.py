@@ -16,6 +16,7 @@ from PIL import Image
 from regionkit.core.results import DATABASE, ResultStore
 from regionkit.registry.cli import root
 from regionkit.registry.commands.explain_records import sentences
+from regionkit.registry.commands.explain_run import best_first
 from regionkit.registry.run_folders import labels_of, trials_of
 
 FILE = """\
@@ -66,7 +67,8 @@ def trial(run, **labels):
 
 @pytest.fixture(scope="module")
 def everything(run):
-    return explained(run, SAMPLE)
+    found = explained(run, SAMPLE)
+    return {**found, "trials": sorted(found["trials"], key=lambda one: [*one["labels"].values()])}
 
 
 def test_every_trial_of_the_sample_is_explained_by_default(everything):
@@ -157,7 +159,34 @@ def test_samples_are_listed_and_named_by_their_beginnings(run):
 def test_most_trials_are_a_limit_with_a_sentence(run):
     found = explained(run, SAMPLE, "--most", 1)
     assert len(found["trials"]) == 1
-    assert found["more"] == "3 more trials hold this sample: name them with --trial, or raise --most"
+    assert found["more"] == (
+        "3 more trials hold this sample, none with a better noun-f1: name them with --trial, or raise --most"
+    )
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_the_best_trials_of_the_sample_come_first(run, tmp_path, higher):
+    shutil.copytree(run, tmp_path / "copy")
+    with ResultStore(run / DATABASE, read_only=True) as store:
+        names = [one.id for one in trials_of(store) if one.data == "box@mini"]
+    with sqlite3.connect(tmp_path / "copy" / DATABASE) as database:
+        database.execute("UPDATE scores SET higher_is_better = ?", (higher,))
+        for name, value in zip(names, (0.5, 0.25, 1.0, 0.5), strict=True):
+            database.execute("UPDATE sample_scores SET value = ? WHERE trial = ? AND position = 0", (value, name))
+        database.execute("DELETE FROM sample_scores WHERE trial = ?", (names[0],))
+    database.close()
+    with ResultStore(tmp_path / "copy" / DATABASE, read_only=True) as store:
+        trials = [one for one in trials_of(store) if one.data == "box@mini"]
+        found, column = best_first(store, trials, SAMPLE)
+        assert column == "noun-f1"
+        order = [2, 3, 1, 0] if higher else [1, 3, 2, 0]
+        assert [one.id for one in found] == [names[at] for at in order]
+        assert best_first(store, trials, "nothing") == (trials, "")
+    (first,) = explained(tmp_path / "copy", SAMPLE, "--most", 1)["trials"]
+    assert first["trial"] == names[order[0]]
+    chosen = explained(tmp_path / "copy", SAMPLE, "--trial", names[0], "--trial", names[2], "--most", 1)
+    assert [one["trial"] for one in chosen["trials"]] == [names[0]], "those that are named stay in their order"
+    assert chosen["more"].startswith("1 more trials hold this sample: ")
 
 
 def test_trials_that_are_not_there_or_lack_the_sample_are_told_of(run):

@@ -16,6 +16,7 @@ from regionkit.core.spec import ComponentSpec
 from regionkit.core.weights import WeightFile
 from regionkit.plugins.ablation.trials import AblationPlan, Trial
 from regionkit.registry import get_registry
+from regionkit.registry.discovery.local_plugins import FLAG
 from regionkit.registry.discovery.owners import installed_version
 from regionkit.registry.document import VERSION, Document
 from regionkit.registry.provenance import component_record
@@ -91,6 +92,7 @@ def command_of(plan: AblationPlan, folder: Path | None) -> str:
         words = ["toolkit", "ablate", str(document.path)]
         for path in _overridden(document):
             words += ["--set", f"{path}={_flow(_value_at(document.data, path))}"]
+    words += [FLAG] if get_registry().local_files else []
     words += ["--out", str(folder)] if folder is not None else []
     return shlex.join(words)
 

@@ -24,6 +24,7 @@ _OTHERS = {
     "data": "indexes and splits of data sets",
     "judges": "replies of judges, which may have cost money",
     "spice": "parsed captions of the metric SPICE",
+    "stage-costs.json": "what stages cost here, for the estimates of --plan",
 }
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
-from regionkit.core.errors import RegionkitError
-from regionkit.core.launching import Launcher, Work
+from regionkit.core.launching import Launcher, Work, beating
 from regionkit.plugins.ablation.launching.configs import LocalConfig
 from regionkit.plugins.ablation.launching.pool import Limits, Pool
 
@@ -38,7 +34,7 @@ class Local(Launcher):
         if not count and limits.any:
             work.tell("time and memory of trials are limited, so they run in a worker process: launcher.workers is 1")
             count = 1
-        with beating(work, min(max(config.lease / 6, 0.2), 10.0)):
+        with beating(work, lambda: ["main"], config.lease):
             if not count:
                 run_here(work, devices, share=config.share_device)
                 return
@@ -87,25 +83,6 @@ def _claim(work: Work, owner: str, devices: list[str], share: bool) -> str | Non
         if not work.remaining():
             return None
         time.sleep(PAUSE)
-
-
-@contextmanager
-def beating(work: Work, seconds: float) -> Iterator[None]:
-    """Give signs of life from a thread of its own while a trial holds up the main one."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(seconds):
-            with suppress(RegionkitError):  # whatever it is, the main thread meets it too, and can tell it
-                work.beat("main")
-
-    thread = threading.Thread(target=beat, name="regionkit-beat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def devices_of(name: str) -> list[str]:

@@ -95,7 +95,13 @@ def test_list_as_json(filled):
 
 
 def test_list_what_else_the_toolkit_keeps(filled):
-    for name, size in (("banks/a.safetensors", 3000), ("judges/x.jsonl", 10), ("judges/deep/y", 5), ("odd", 7)):
+    for name, size in (
+        ("banks/a.safetensors", 3000),
+        ("judges/x.jsonl", 10),
+        ("judges/deep/y", 5),
+        ("odd", 7),
+        ("stage-costs.json", 4),
+    ):
         path = filled.parent / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * size)
@@ -106,14 +112,16 @@ def test_list_what_else_the_toolkit_keeps(filled):
         ("judges", 2, 15),
         ("loop", 0, 0),
         ("odd", 1, 7),
+        ("stage-costs.json", 1, 4),
     ]
     text = call("list").stdout
     assert f"Also in {filled.parent}, and left alone by clear:" in text
-    assert [line.split()[:4] for line in text.splitlines()[-4:-2]] == [
+    assert [line.split()[:4] for line in text.splitlines()[-5:-3]] == [
         ["banks", "2.9", "KiB", "1"],
         ["judges", "15", "B", "2"],
     ]
-    assert text.splitlines()[-1].split() == ["odd", "7", "B", "1", "not", "known"]
+    assert text.splitlines()[-2].split() == ["odd", "7", "B", "1", "not", "known"]
+    assert text.splitlines()[-1].endswith("what stages cost here, for the estimates of --plan")
 
 
 def test_an_empty_cache(home):

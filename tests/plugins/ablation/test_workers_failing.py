@@ -119,6 +119,19 @@ def test_a_run_that_stops_at_the_first_error_stops_its_workers(tmp_path, others)
         assert queue.others() == []
 
 
+def test_a_fault_of_the_code_stops_a_run_with_its_place_and_all_of_it_in_the_log(tmp_path, monkeypatch):
+    def crash(self, tokens):
+        raise ZeroDivisionError("no shift today\nnor tomorrow")
+
+    monkeypatch.setattr(ablation_fakes.Shift, "bridge", crash)
+    file = write(tmp_path, GRID + "on_error: stop\n")
+    error = ablate(file, tmp_path / "out", "--workers", 1, fails=RunFailed)
+    assert "on_error is stop: ZeroDivisionError: no shift today nor tomorrow (test_workers_failing.py, line " in str(
+        error
+    )
+    assert "Traceback (most recent call last)" in (tmp_path / "out" / "logs" / "worker-1.log").read_text()
+
+
 ENDS = [pytest.param("SIGTERM", 143, id="sigterm"), pytest.param("SIGINT", 130, id="ctrl-c")]
 
 
@@ -139,6 +152,7 @@ def test_a_run_that_is_told_to_end_ends_its_workers(tmp_path, number, status):
     assert parent.wait() == status, (tmp_path / "log").read_text()
     assert [pid for pid in helpers if process_start(pid) is not None] == []
     assert leased(out) == []
+    assert "\nstopped; the same command goes on where it stopped\n" in (tmp_path / "log").read_text()
     assert (out / "results.md").exists()
     assert ablate(file, out, *SLOW).exit_code == 0
 
@@ -163,6 +177,7 @@ def test_a_worker_that_is_told_to_end_gives_its_trial_back(tmp_path, number, sta
         assert helper.wait() == status, (tmp_path / "log").read_text()
         assert queue.others() == []
         assert leased(out) == []
+    assert (tmp_path / "log").read_text().startswith("stopped; the same command goes on where it stopped\n")
 
 
 def test_a_run_that_stops_at_the_first_error_stops_workers_of_other_shells(tmp_path):

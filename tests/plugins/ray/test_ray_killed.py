@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -102,3 +104,24 @@ def test_a_run_that_is_ended_leaves_nothing_behind_and_goes_on_where_it_was(fold
     assert local.communicate(timeout=250)
     assert local.returncode == 0
     assert (folder / "ray" / "results.csv").read_bytes() == (folder / "local" / "results.csv").read_bytes()
+
+
+@pytest.mark.parametrize("part", ["raylet/raylet ", "gcs_server ", "DashboardAgent"], ids=["raylet", "head", "agent"])
+def test_a_cluster_of_its_own_that_dies_ends_the_run_and_leaves_nothing_behind(folder, start, monkeypatch, part):
+    temporary = Path(tempfile.mkdtemp(prefix="rk-t-", dir="/tmp"))  # short: names of sockets are
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    run = start(folder, "--out", str(folder / "ray"), *ON_RAY)
+    wait_for(folder, 2, run)
+    processes = below(run.pid)
+    assert list(temporary.glob("rk-ray-*"))
+    (victim,) = (one for one, words in processes.items() if part in words and "ray::RayWorker" not in words)
+    os.kill(victim, signal.SIGKILL)
+    out, said = run.communicate(timeout=30)
+    assert run.returncode == 1, said
+    assert re.search(r"launcher 'ray': the cluster that this run started has died: its process '\w+' ", said)
+    assert "run the same command again to go on: what is done is kept" in said
+    assert "(raylet)" not in out + said
+    assert gone([*processes, run.pid]), processes
+    assert not list(temporary.glob("rk-ray-*"))
+    assert len(finished(folder)) >= 2
+    shutil.rmtree(temporary)
