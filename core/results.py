@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import Any, Self
 
 import numpy as np
@@ -84,13 +85,15 @@ class ResultStore:
             )
 
     def _unreadable(self, error: Exception, *, read_only: bool = False) -> DataError:
-        hint = "move the file away, or choose another folder with --out"
+        hints = ["move the file away, or choose another folder with --out"]
         if read_only and self._path is not None and _log(self._path).exists():
-            hint = "the run was stopped there: copy its whole folder to a place that can be written to, and read that"
+            hints = [
+                "the run was stopped there: copy its whole folder to a place that can be written to, and read that"
+            ]
+        elif self._path is not None and not isinstance(error, sqlite3.OperationalError):
+            hints += [f"what can be saved of it: sqlite3 {quote(str(self._path))} .recover | sqlite3 mended.sqlite"]
         said = str(error).encode("ascii", "backslashreplace").decode()  # a damaged page speaks in any bytes
-        whole = isinstance(error, sqlite3.OperationalError) or self._path is None
-        save = "" if whole else f"what can be saved of it: sqlite3 {self._path} .recover | sqlite3 mended.sqlite"
-        return DataError(f"{self._path}: the results cannot be read: {said}", hint, save)
+        return DataError(f"{self._path}: the results cannot be read: {said}", *hints)
 
     def _rows(self, query: str, *values: str) -> list[Any]:
         """Return the rows of a query; a damaged file is named."""

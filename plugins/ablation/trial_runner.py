@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import time
 import traceback
 from collections import Counter
@@ -153,7 +154,7 @@ class TrialRunner:
             reason = str(error)
         except Exception as error:  # a part of a stranger may raise anything
             if self._strict:  # the run ends here, so there is room for all of it; a worker's goes to its log
-                traceback.print_exc()
+                traceback.print_exc(file=sys.__stderr__)
             out = is_out_of_memory(error)
             reason = f"out of memory: {first_line(error)}" if out else fault(error)
         if out:

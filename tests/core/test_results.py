@@ -90,7 +90,10 @@ def test_a_log_that_nobody_can_read_is_told(path, monkeypatch):
     path.write_text("no database" * 100)
     with pytest.raises(DataError) as caught:
         ResultStore(path, read_only=True)
-    assert caught.value.hints == ("move the file away, or choose another folder with --out",)
+    assert caught.value.hints == (
+        "move the file away, or choose another folder with --out",
+        f"what can be saved of it: sqlite3 '{path}' .recover | sqlite3 mended.sqlite",
+    )
     path.with_name(f"{DATABASE}-wal").write_text("log")
     with pytest.raises(DataError) as caught:
         ResultStore(path, read_only=True)
