@@ -58,7 +58,7 @@ class Recorded:
             "document": {
                 "path": path,
                 "name": document.name,
-                "data": plain(document.data),
+                "data": _in_words(document.data),
                 "lines": dict(document.lines),
             },
             "options": dict(self.options),
@@ -167,3 +167,10 @@ def read_ablation(folder: Path) -> Recorded:
         raise DataError(
             f"{path} cannot be read: {reason}", "start the run again with `toolkit ablate`, which writes it anew"
         ) from None
+
+
+def _in_words(value: Any) -> Any:
+    """Return plain values for JSON, whose keys are words: YAML reads the bare word ``on`` of a claim as true."""
+    if isinstance(value, Mapping):
+        return {"on" if key is True else str(key): _in_words(item) for key, item in value.items()}
+    return [_in_words(item) for item in value] if isinstance(value, list | tuple) else plain(value)

@@ -32,8 +32,14 @@ from regionkit.registry.schema import fill
 pytestmark = pytest.mark.usefixtures("quick_workers")
 
 
+CLAIMS = """\
+claims:
+  - {say: "bridge=t-shift > bridge=none", on: box@t-colours, by: noun-f1, must: false}
+"""
+
+
 def test_workers_give_what_one_process_gives(tmp_path, others):
-    file = write(tmp_path, GRID)
+    file = write(tmp_path, GRID + CLAIMS)  # YAML reads the bare word `on` as true, which JSON does not know as a key
     alone = ablate(file, tmp_path / "alone")
     several = ablate(file, tmp_path / "several", "--workers", 2)
     assert (alone.exit_code, several.exit_code) == (0, 0), several.output
