@@ -19,6 +19,7 @@ from worker_fakes import Fork, statuses, until
 from regionkit.plugins.ablation import commands
 from regionkit.plugins.ablation.launching import children
 from regionkit.plugins.ablation.owners import process_start
+from regionkit.plugins.ablation.words import counted
 
 GRID = """\
 data: [box@t-colours, point@t-colours]
@@ -117,4 +118,4 @@ def test_a_run_with_workers_is_killed(tmp_path, undisturbed, who, trials, delay)
     assert kept.items() <= found.items(), "a finished trial was lost or done again"
     assert (content(out), (out / "results.csv").read_bytes(), table(again.stdout)) == undisturbed
     before = TRIALS if who == "worker" else len(kept)
-    assert f"{TRIALS - before} trials ran, {before} were done before" in again.stdout
+    assert f"{counted(TRIALS - before, 'trial')} ran, {before} were done before" in again.stdout
