@@ -84,12 +84,14 @@ class Backbone(Component, ABC):
         space: Space of patches and class token, ``name[dim]``.
         text_space: Space of sentences, ``name[dim]``; empty without a text tower.
         block_space: Space of what its transformer blocks hand on, ``name[dim]``; empty for a backbone that is no ViT.
+        masked_space: Space of what :meth:`encode_masked` gives, ``name[dim]``; empty for one that takes no masks.
         prefix_tokens: Tokens of :meth:`embed` in front that belong to no patch: class token, registers.
     """
 
     space: str
     text_space: str = ""
     block_space: str = ""
+    masked_space: str = ""
     prefix_tokens: int = 0
 
     @property
@@ -119,6 +121,21 @@ class Backbone(Component, ABC):
     @abstractmethod
     def encode(self, images: Sequence[Image.Image]) -> Features:
         """Encode b pictures in one forward pass; the features of an image never depend on its batch mates."""
+
+    def encode_masked(self, images: Sequence[Image.Image], masks: Sequence[NDArray[np.bool_]]) -> Features:
+        """Encode b pictures, each with a mask of what is asked about beside its pixels (AlphaCLIP).
+
+        Args:
+            images: b pictures; one may come several times with different masks.
+            masks: b masks (height, width) in pixels of their pictures, True inside.
+
+        Raises:
+            FeatureError: The backbone takes no masks.
+        """
+        raise FeatureError(
+            f"backbone '{type(self).__name__}' takes no masks beside its pictures",
+            "choose one that does; toolkit compat shows which parts fit",
+        )
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Encode n sentences as (n, d), not normalised.

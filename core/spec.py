@@ -68,10 +68,11 @@ class Port:
 
     Attributes:
         space: A concrete space ``name[dim]``, or a symbol that the pipeline resolves: ``image`` and ``text`` are the
-            two spaces of the pipeline's backbone, ``blocks`` what the backbone's transformer blocks hand on, ``any``
-            takes whatever comes, ``same`` passes on what came in, ``weights`` is the space that the component's
-            weights were trained in, ``next`` (for a bridge) is what the decoder reads, and ``own[dim]`` a space that
-            the component makes up when it is trained: its weights say the name, which is that of the training run.
+            two spaces of the pipeline's backbone, ``blocks`` what the backbone's transformer blocks hand on, ``masked``
+            what it makes of a picture that comes with a mask, ``any`` takes whatever comes, ``same`` passes on what
+            came in, ``weights`` is the space that the component's weights were trained in, ``next`` (for a bridge) is
+            what the decoder reads, and ``own[dim]`` a space that the component makes up when it is trained: its weights
+            say the name, which is that of the training run.
         form: ``tokens`` (vectors) or ``views`` (pictures, for decoders that read pictures).
         many: True where a region may be more than one token.
     """
@@ -95,12 +96,14 @@ class Ports:
         writes: What it gives; None for a decoder.
         text: Space of a backbone's sentences, ``name[dim]``; empty without a text tower.
         blocks: Space of what a backbone's transformer blocks hand on, ``name[dim]``; empty for one that is no ViT.
+        masked: Space of what a backbone makes of pictures with masks, ``name[dim]``; empty for one that takes no masks.
     """
 
     reads: Port | None = None
     writes: Port | None = None
     text: str = ""
     blocks: str = ""
+    masked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +210,7 @@ class ComponentSpec:
         writes: What it gives. A decoder gives captions and leaves this empty.
         text: For a backbone with a text tower, the space of its sentences, ``name[dim]``.
         blocks: For a backbone whose transformer blocks are exposed, the space of what they hand on, ``name[dim]``.
+        masked: For a backbone that takes a mask beside each picture, the space of what it makes of both, ``name[dim]``.
         ports: ``module:function`` for ports that depend on the options. The function takes the filled config and
             returns :class:`Ports`; its module must import neither torch nor numpy.
         accepts: Region kinds of a region encoder, which must name them; tasks of a dataset.
@@ -245,6 +249,7 @@ class ComponentSpec:
     writes: Port | None = None
     text: str = ""
     blocks: str = ""
+    masked: str = ""
     ports: str = ""
     accepts: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()

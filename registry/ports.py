@@ -22,11 +22,13 @@ class Spaces:
         image: Of patches and class token.
         text: Of sentences; empty without a text tower.
         blocks: Of what its transformer blocks hand on; empty where it exposes none.
+        masked: Of what it makes of pictures with masks; empty where it takes none.
     """
 
     image: str
     text: str
     blocks: str = ""
+    masked: str = ""
 
 
 def ends(part: Part) -> Ports:
@@ -37,7 +39,7 @@ def ends(part: Part) -> Ports:
     """
     spec: ComponentSpec = part.spec
     if not spec.ports:
-        return Ports(spec.reads, spec.writes, spec.text, spec.blocks)
+        return Ports(spec.reads, spec.writes, spec.text, spec.blocks, spec.masked)
     module, _, name = spec.ports.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)(part.config)
@@ -69,7 +71,7 @@ def spaces_of(backbone: Part) -> Spaces:
         Space.parse(own.writes.space)
     except ValueError as error:
         raise PortError(f"backbone '{backbone.name}': {error}") from None
-    return Spaces(own.writes.space, own.text, own.blocks)
+    return Spaces(own.writes.space, own.text, own.blocks, own.masked)
 
 
 def is_own(port: Port | None) -> bool:
@@ -105,11 +107,11 @@ def settled(part: Part, port: Port, header: WeightHeader | None, incoming: Port,
 
 
 def resolve(part: Part, port: Port, spaces: Spaces, incoming: Port) -> Port:
-    """Replace ``image``, ``text``, ``blocks``, ``any`` and ``same`` in a port by what they stand for in this pipeline.
+    """Replace the symbols of a port, but those that weights decide, by what they stand for in this pipeline.
 
     Raises:
-        PortError: It asks for the text space of a backbone that has no text tower, or for the blocks of one that
-            exposes none.
+        PortError: It asks for the text space of a backbone that has no text tower, or for the blocks or masked
+            pictures of one that has no such thing.
     """
     if port.form == "views":
         return port
@@ -123,7 +125,12 @@ def resolve(part: Part, port: Port, spaces: Spaces, incoming: Port) -> Port:
             f"{part.kind} '{part.name}' works between the transformer blocks of a backbone, and this one exposes none",
             "choose a vision transformer: toolkit compat shows which parts fit",
         )
-    concrete = {"image": spaces.image, "text": spaces.text, "blocks": spaces.blocks}
+    if port.space == "masked" and not spaces.masked:
+        raise PortError(
+            f"{part.kind} '{part.name}' hands a backbone pictures with masks, and this one takes no masks",
+            "choose a backbone that does: toolkit compat shows which parts fit",
+        )
+    concrete = {"image": spaces.image, "text": spaces.text, "blocks": spaces.blocks, "masked": spaces.masked}
     concrete |= {"any": incoming.space, "same": incoming.space}
     return replace(port, space=concrete.get(port.space, port.space))
 

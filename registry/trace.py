@@ -100,7 +100,7 @@ class _Tracer:
     def _region_encoder(self, part: Part) -> None:
         own = ends(part)
         reads = resolve(part, own.reads or Port("image"), self.spaces, self.flow)
-        if own.reads is None or own.reads.space != "blocks":  # those of the backbone, which hands on two things
+        if own.reads is None or own.reads.space not in ("blocks", "masked"):  # a backbone hands on more than one thing
             self._check(part, reads)
         file = self.trace.weights[part.kind] = self.choices.weights(part, Wanted(reads.space))
         writes = settled(part, own.writes or Port("same"), file.header if file else None, reads, end="writes")

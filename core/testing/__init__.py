@@ -58,7 +58,7 @@ from regionkit.core.testing.examples import (
     example_samples,
     example_tokens,
 )
-from regionkit.core.testing.fakes import BlockBackbone, GridBackbone, NearestTextDecoder, picture
+from regionkit.core.testing.fakes import BlockBackbone, GridBackbone, MaskedBackbone, NearestTextDecoder, picture
 from regionkit.core.testing.stand_in_judge import Likeness
 from regionkit.core.testing.stand_ins import Drawn, Pooled, Recast, Relabel, SampleData, Sentences, WordDecoder
 from regionkit.core.testing.subject import Subject, answer
@@ -70,6 +70,7 @@ __all__ = [
     "Drawn",
     "GridBackbone",
     "Likeness",
+    "MaskedBackbone",
     "NearestTextDecoder",
     "Pooled",
     "Recast",

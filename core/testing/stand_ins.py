@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
@@ -48,6 +50,7 @@ class Recast(Backbone):
         self.change = change
         self.space, self.text_space = inner.space, inner.text_space
         self.block_space, self.prefix_tokens = inner.block_space, inner.prefix_tokens
+        self.masked_space = inner.masked_space
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
@@ -68,7 +71,13 @@ class Recast(Backbone):
 
     def encode(self, images: Sequence[Image.Image]) -> Features:
         """Return its features, changed."""
-        features = self.inner.encode(images)
+        return self._changed(self.inner.encode(images))
+
+    def encode_masked(self, images: Sequence[Image.Image], masks: Sequence[NDArray[np.bool_]]) -> Features:
+        """Return its features of masked pictures, changed."""
+        return self._changed(self.inner.encode_masked(images, masks))
+
+    def _changed(self, features: Features) -> Features:
         return replace(
             features,
             patches=self.change(features.patches),

@@ -88,6 +88,7 @@ def component_facts(spec: ComponentSpec) -> dict[str, Any]:
         "writes": str(own.writes or ""),
         "text": own.text,
         "blocks": own.blocks,
+        "masked": own.masked,
         "accepts": list(spec.accepts),
         "needs": list(spec.needs),
         "trains": list(spec.trains),
@@ -110,7 +111,7 @@ def _ports(spec: ComponentSpec) -> Ports:
     from regionkit.registry.schema import fill_options, nowhere
 
     part = fill_options(spec, {}, nowhere, spec.kind, []) if spec.ports else None
-    return ends(part) if part else Ports(spec.reads, spec.writes, spec.text, spec.blocks)
+    return ends(part) if part else Ports(spec.reads, spec.writes, spec.text, spec.blocks, spec.masked)
 
 
 def _weights_facts(file: WeightFile) -> dict[str, Any]:
@@ -140,7 +141,12 @@ def _component_text(spec: ComponentSpec) -> str:
         f"{facts['plugin']} ({facts['distribution']} {facts['version']})" if facts["distribution"] else facts["plugin"]
     )
     rows = {"from": f"{source}, {spec.license}", "paper": facts["paper"], "reads": facts["reads"]}
-    rows |= {"writes": facts["writes"], "sentences": facts["text"], "blocks": facts["blocks"]}
+    rows |= {
+        "writes": facts["writes"],
+        "sentences": facts["text"],
+        "blocks": facts["blocks"],
+        "masked": facts["masked"],
+    }
     rows["tasks" if spec.kind == "dataset" else "regions"] = ", ".join(spec.accepts)
     rows |= {"trains": ", ".join(spec.trains), "needs": ", ".join(spec.needs), "packages": ", ".join(spec.requires)}
     lines += [f"  {label + ':':<11}{text}" for label, text in rows.items() if text]

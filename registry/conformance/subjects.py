@@ -20,6 +20,7 @@ from regionkit.core.testing import (
     Drawn,
     GridBackbone,
     Likeness,
+    MaskedBackbone,
     Pooled,
     Relabel,
     SampleData,
@@ -45,7 +46,7 @@ from regionkit.registry.yaml_text import read_value
 #: Subjects, or why there is none, by spec and options: building one may take seconds, and every check needs it.
 _BUILT: WeakKeyDictionary[Registry, dict[tuple[ComponentSpec, str], Subject | Exception]] = WeakKeyDictionary()
 #: How components that work in a space of some backbone's are told from those that take any.
-_SYMBOLS = ("image", "text", "blocks", "any", "same", "weights", "next")
+_SYMBOLS = ("image", "text", "blocks", "masked", "any", "same", "weights", "next")
 #: What a stand-in for a decoder with a space of its own would read.
 _NEXT = "stand-in/tokens[24]"
 
@@ -136,7 +137,7 @@ class _Maker:
         if header and self.spec.kind == "region_encoder":
             named.append(header.space)
         backbone = _backbone_of(named)
-        spaces = Spaces(backbone.space, backbone.text_space, backbone.block_space)
+        spaces = Spaces(backbone.space, backbone.text_space, backbone.block_space, backbone.masked_space)
         decodes = self.spec.kind == "decoder"
         flow = Port(spaces.text if decodes else spaces.image)
         if header and header.space and self.spec.kind == "bridge":  # one that reads anything was trained on something
@@ -260,11 +261,13 @@ def _backbone_of(spaces: list[str]) -> Backbone:
     for spec in get_registry().specs("backbone") if named else ():
         try:
             own = ends(_Maker(spec).part)
-            if own.writes is not None and {own.writes.space, own.text, own.blocks} & set(named):
+            if own.writes is not None and {own.writes.space, own.text, own.blocks, own.masked} & set(named):
                 backbone: Backbone = subject_of(spec).component
                 return backbone
         except (RegionkitError, Skip):
             continue
+    if "masked" in spaces:
+        return MaskedBackbone()
     return BlockBackbone() if "blocks" in spaces else GridBackbone()
 
 

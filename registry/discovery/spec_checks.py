@@ -35,7 +35,7 @@ _PORTS = {
 }
 #: Symbols that a port may use instead of a space, by kind and end.
 _SYMBOLS = {
-    ("region_encoder", "reads"): ("image", "blocks", "any"),
+    ("region_encoder", "reads"): ("image", "blocks", "masked", "any"),
     ("region_encoder", "writes"): ("image", "blocks", "same", "weights", "own"),
     ("bridge", "reads"): ("image", "text", "blocks", "any", "weights"),
     ("bridge", "writes"): ("image", "text", "same", "weights", "own", "next"),
@@ -193,7 +193,7 @@ def _check_ports(spec: ComponentSpec, what: str) -> None:
             raise ValueError(f"{what}: {end} must be a Port of the form tokens or views, it is {port!r}")
         if port.form == "tokens" and port.space not in _SYMBOLS.get((spec.kind, end), ()):
             _check_space(port.space, f"{what}: {end}", _SYMBOLS.get((spec.kind, end), ()))
-    for field in ("text", "blocks"):
+    for field in ("text", "blocks", "masked"):
         if getattr(spec, field):
             _check_space(getattr(spec, field), f"{what}: {field}", ())
 

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from regionkit.core.contracts import BuildContext
 from regionkit.core.regions import Box
-from regionkit.plugins.patchioner.backbone_configs import Talk2DinoConfig
+from regionkit.plugins.patchioner.backbones.talk2dino import Talk2Dino
+from regionkit.plugins.patchioner.backbones.talk2dino_config import Talk2DinoConfig
 from regionkit.plugins.patchioner.configs import MemoryConfig
 from regionkit.plugins.patchioner.decap import Decap
 from regionkit.plugins.patchioner.decap_config import DecapConfig
 from regionkit.plugins.patchioner.memory import Memory
-from regionkit.plugins.patchioner.talk2dino import Talk2Dino
 from regionkit.plugins.patchioner.vocabulary import WordTokenizer
 
 #: Width and height of the picture that is captioned.

@@ -19,8 +19,8 @@ from regionkit.core.plugin import hookimpl
 from regionkit.core.regions import Box, Regions
 from regionkit.core.spec import ComponentSpec, Port
 from regionkit.core.testing import picture
-from regionkit.plugins.patchioner.backbone_configs import ClipConfig
-from regionkit.plugins.patchioner.clip import Clip
+from regionkit.plugins.patchioner.backbones.clip import Clip
+from regionkit.plugins.patchioner.backbones.clip_config import ClipConfig
 from regionkit.plugins.patchioner.configs import MemoryConfig
 from regionkit.plugins.patchioner.decap import Decap
 from regionkit.plugins.patchioner.decap_config import DecapConfig

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from regionkit.core.regions import Box
+from regionkit.plugins.patchioner.backbones.talk2dino import Talk2Dino
 from regionkit.plugins.patchioner.decap import Decap
-from regionkit.plugins.patchioner.talk2dino import Talk2Dino
 
 #: Tokens of every caption.
 STEPS = 30

@@ -11,9 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from regionkit.core.contracts import BuildContext
 from regionkit.core.testing import picture
-from regionkit.plugins.patchioner.backbone_configs import ClipConfig, Talk2DinoConfig
-from regionkit.plugins.patchioner.clip import Clip
-from regionkit.plugins.patchioner.talk2dino import Talk2Dino
+from regionkit.plugins.patchioner.backbones.clip import Clip
+from regionkit.plugins.patchioner.backbones.clip_config import ClipConfig
+from regionkit.plugins.patchioner.backbones.talk2dino import Talk2Dino
+from regionkit.plugins.patchioner.backbones.talk2dino_config import Talk2DinoConfig
 
 pytestmark = pytest.mark.benchmark
 param = pytest.param

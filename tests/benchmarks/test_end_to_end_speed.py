@@ -16,9 +16,9 @@ from regionkit.core.contracts import Backbone
 from regionkit.core.features import Features, Scene
 from regionkit.core.regions import Box, Regions
 from regionkit.core.testing import picture
+from regionkit.plugins.patchioner.backbones.talk2dino import Talk2Dino
 from regionkit.plugins.patchioner.configs import PatchPoolConfig
 from regionkit.plugins.patchioner.patch_pool import PatchPool
-from regionkit.plugins.patchioner.talk2dino import Talk2Dino
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(7200)]
 

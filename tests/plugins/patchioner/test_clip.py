@@ -32,10 +32,10 @@ from regionkit.core.errors import WeightsError
 from regionkit.core.testing import check_backbone
 from regionkit.core.testing.fakes import picture
 from regionkit.core.weights import WeightFile, read_header, write_weights
-from regionkit.plugins.patchioner.backbone_configs import ClipConfig, clip_ports
-from regionkit.plugins.patchioner.clip import Clip
-from regionkit.plugins.patchioner.clip_layouts import read_clip
-from regionkit.plugins.patchioner.vit import CLIP_PIXELS
+from regionkit.plugins.patchioner.backbones.clip import Clip
+from regionkit.plugins.patchioner.backbones.clip_config import ClipConfig, clip_ports
+from regionkit.plugins.patchioner.backbones.clip_layouts import read_clip
+from regionkit.plugins.patchioner.backbones.preprocessing import CLIP_PIXELS
 
 param = pytest.param
 CONFIG = ClipConfig(resolution=SIDE * 16)

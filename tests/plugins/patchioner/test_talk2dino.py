@@ -31,9 +31,9 @@ from regionkit.core.errors import WeightsError
 from regionkit.core.testing import check_backbone
 from regionkit.core.testing.fakes import picture
 from regionkit.core.weights import WeightFile, read_header, write_weights
-from regionkit.plugins.patchioner.backbone_configs import Talk2DinoConfig, talk2dino_ports
-from regionkit.plugins.patchioner.talk2dino import Talk2Dino, TextProjection, class_attention
-from regionkit.plugins.patchioner.talk2dino_layouts import read_projection, read_talk2dino
+from regionkit.plugins.patchioner.backbones.talk2dino import Talk2Dino, TextProjection, class_attention
+from regionkit.plugins.patchioner.backbones.talk2dino_config import Talk2DinoConfig, talk2dino_ports
+from regionkit.plugins.patchioner.backbones.talk2dino_layouts import read_projection, read_talk2dino
 
 param = pytest.param
 GOLDEN = Path(__file__).parents[2] / "golden" / "patchioner"

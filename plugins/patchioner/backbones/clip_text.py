@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from regionkit.core.contracts import iter_batches
-from regionkit.plugins.patchioner.backbone_configs import HEAD_WIDTH
+from regionkit.plugins.patchioner.backbones.sizes import HEAD_WIDTH
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
 #: Sentences that go through the tower at once.

@@ -26,8 +26,7 @@ from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
 from regionkit.core.files import sha256_of
 from regionkit.core.weights import WeightHeader, check_fit
-from regionkit.plugins.patchioner.backbone_configs import Talk2DinoConfig, talk2dino_spaces
-from regionkit.plugins.patchioner.clip_layouts import (
+from regionkit.plugins.patchioner.backbones.clip_layouts import (
     first,
     merges_tokenizer,
     read_clip_towers,
@@ -36,7 +35,8 @@ from regionkit.plugins.patchioner.clip_layouts import (
     vision_sizes,
     with_sizes,
 )
-from regionkit.plugins.patchioner.talk2dino import Talk2Dino
+from regionkit.plugins.patchioner.backbones.talk2dino import Talk2Dino
+from regionkit.plugins.patchioner.backbones.talk2dino_config import Talk2DinoConfig, talk2dino_spaces
 
 _BLOCK_PARTS = (
     r"norm[12]\.(?:weight|bias)|attn\.(?:qkv|proj)\.(?:weight|bias)|mlp\.fc[12]\.(?:weight|bias)|ls[12]\.gamma"

@@ -20,18 +20,13 @@ from regionkit.core.checkpoints import as_floats, read_checkpoint, rename
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
 from regionkit.core.weights import WeightHeader, check_fit
-from regionkit.plugins.patchioner.backbone_configs import (
-    CLIP_PATCHES,
-    HEAD_WIDTH,
-    ClipConfig,
-    Talk2DinoConfig,
-    clip_spaces,
-)
-from regionkit.plugins.patchioner.clip import Clip
-from regionkit.plugins.patchioner.vit import square_side
+from regionkit.plugins.patchioner.backbones.clip import Clip
+from regionkit.plugins.patchioner.backbones.clip_config import CLIP_PATCHES, ClipConfig, clip_spaces
+from regionkit.plugins.patchioner.backbones.sizes import HEAD_WIDTH, Sized
+from regionkit.plugins.patchioner.backbones.vit import square_side
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
-Config = TypeVar("Config", ClipConfig, Talk2DinoConfig)
+Config = TypeVar("Config", bound=Sized)
 
 _AGAIN = "fetch it again, or name another file"
 _BLOCK = r"(\d+)\.{}\.(weight|bias)"
@@ -224,7 +219,7 @@ def with_sizes(config: Config, side: int, sizes: Mapping[str, int], source: str)
     """
     more: dict[str, Any] = {"resolution": side, **sizes}
     try:
-        return dataclasses.replace(config, **more)
+        return dataclasses.replace(config, **more)  # type: ignore[type-var]  # every Sized is a dataclass
     except ValueError as error:
         raise WeightsError(f"{source}: the checkpoint has impossible sizes: {error}", _AGAIN) from None
 

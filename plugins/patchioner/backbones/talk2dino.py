@@ -18,15 +18,15 @@ from regionkit.core.contracts import WeightArtifact
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
 from regionkit.core.weights import WeightHeader
-from regionkit.plugins.patchioner.backbone_configs import (
-    HEAD_WIDTH,
+from regionkit.plugins.patchioner.backbones.preprocessing import IMAGENET_PIXELS
+from regionkit.plugins.patchioner.backbones.sizes import HEAD_WIDTH
+from regionkit.plugins.patchioner.backbones.talk2dino_config import (
     TALK2DINO_SIZES,
     Talk2DinoConfig,
-    size,
     talk2dino_blocks,
     talk2dino_spaces,
 )
-from regionkit.plugins.patchioner.vit import IMAGENET_PIXELS, ViTBackbone, vision_transformer
+from regionkit.plugins.patchioner.backbones.vit import ViTBackbone, vision_transformer
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
 
@@ -72,7 +72,7 @@ class Talk2Dino(ViTBackbone[Talk2DinoConfig]):
 
     def __init__(self, config: Talk2DinoConfig, tokenizer: ClipTokenizer) -> None:
         super().__init__(config, tokenizer)
-        self.projection = TextProjection(size(config, "text_dim"), size(config, "width"))
+        self.projection = TextProjection(config.size("text_dim"), config.size("width"))
         self.space, self.text_space = talk2dino_spaces(config)
         self.block_space = talk2dino_blocks(config)
 
@@ -81,12 +81,12 @@ class Talk2Dino(ViTBackbone[Talk2DinoConfig]):
         """Make DINOv2 with registers."""
         return vision_transformer(
             img_size=config.resolution,
-            patch_size=size(config, "patch"),
-            embed_dim=size(config, "width"),
-            depth=size(config, "layers"),
+            patch_size=config.size("patch"),
+            embed_dim=config.size("width"),
+            depth=config.size("layers"),
             num_classes=0,
             init_values=1e-5,
-            reg_tokens=size(config, "registers"),
+            reg_tokens=config.size("registers"),
             no_embed_class=True,
         )
 
@@ -131,7 +131,7 @@ class Talk2Dino(ViTBackbone[Talk2DinoConfig]):
             "backbone",
             "dinov2-talk2dino",
             self.space,
-            config={name: size(self.config, name) for name in self.architecture},
+            config={name: self.config.size(name) for name in self.architecture},
             extra={"tokenizer": self.tokenizer.to_extra()},
         )
         return WeightArtifact({**self.state_dict(), **self.tokenizer.to_tensors()}, header)

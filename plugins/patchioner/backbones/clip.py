@@ -16,8 +16,9 @@ from regionkit.core.contracts import WeightArtifact
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
 from regionkit.core.weights import WeightHeader
-from regionkit.plugins.patchioner.backbone_configs import CLIP_SIZES, ClipConfig, clip_blocks, clip_spaces, size
-from regionkit.plugins.patchioner.vit import CLIP_PIXELS, ViTBackbone, vision_transformer
+from regionkit.plugins.patchioner.backbones.clip_config import CLIP_SIZES, ClipConfig, clip_blocks, clip_spaces
+from regionkit.plugins.patchioner.backbones.preprocessing import CLIP_PIXELS
+from regionkit.plugins.patchioner.backbones.vit import ViTBackbone, vision_transformer
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
 
@@ -42,18 +43,18 @@ class Clip(ViTBackbone[ClipConfig]):
     @staticmethod
     def vision_tower(config: ClipConfig) -> VisionTransformer:
         """Make the vision transformer; its head projects into the space."""
-        width = size(config, "width")
+        width = config.size("width")
         vision = vision_transformer(
             img_size=config.resolution,
             patch_size=config.patch,
             embed_dim=width,
-            depth=size(config, "layers"),
+            depth=config.size("layers"),
             num_classes=0,
             pre_norm=True,
             norm_layer=partial(nn.LayerNorm, eps=1e-5),
             act_layer="quick_gelu",
         )
-        vision.head = nn.Linear(width, size(config, "dim"), bias=False)
+        vision.head = nn.Linear(width, config.size("dim"), bias=False)
         return vision
 
     def read(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Features:
@@ -70,7 +71,7 @@ class Clip(ViTBackbone[ClipConfig]):
 
     def artifact(self) -> WeightArtifact:
         """Return the weights, with positions for this resolution, the tokenizer and the sizes."""
-        options = {name: size(self.config, name) for name in CLIP_SIZES}
+        options = {name: self.config.size(name) for name in CLIP_SIZES}
         header = WeightHeader(
             "backbone",
             "clip",

@@ -1,0 +1,121 @@
+"""What all backbones of this folder share: square pictures, batches, a text tower, building with weights."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from regionkit.core.contracts import Backbone, BuildContext, iter_batches
+from regionkit.core.features import Features
+from regionkit.core.frames import Frame
+from regionkit.core.stored import drawn_from, with_memory, with_stored
+from regionkit.core.weights import load_into
+from regionkit.plugins.patchioner.backbones.clip_text import encode_texts, text_tower
+from regionkit.plugins.patchioner.backbones.preprocessing import Preprocessing
+from regionkit.plugins.patchioner.backbones.sizes import VitConfig
+from regionkit.plugins.patchioner.vocabulary import MERGES, ClipTokenizer, clip_tokenizer_from
+
+Config = TypeVar("Config", bound=VitConfig)
+
+
+class SquareBackbone(nn.Module, Backbone, Generic[Config]):
+    """A network for square pictures and a text tower of CLIP's kind, as ``vision`` and ``text``.
+
+    Args:
+        config: Options and sizes.
+        tokenizer: Of the text tower.
+    """
+
+    #: Options that weights decide.
+    architecture: ClassVar[tuple[str, ...]]
+    #: The size that says the width of the text tower's features.
+    text_dim: ClassVar[str]
+    #: Mean and deviation of the pixels that the network was trained with.
+    pixels: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]]
+
+    def __init__(self, config: Config, tokenizer: ClipTokenizer) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer
+        self.preprocessing = Preprocessing(
+            config.resolution, config.size("patch"), config.fit, config.compat, self.pixels
+        )
+        self.vision = self.vision_tower(config)
+        self.text = text_tower(
+            width=config.size("text_width"),
+            layers=config.size("text_layers"),
+            dim=config.size(self.text_dim),
+            context=config.size("context"),
+            vocabulary=config.size("vocabulary"),
+            tokenizer=tokenizer,
+        )
+
+    @classmethod
+    def build(cls, config: Config, context: BuildContext) -> Self:
+        """Make the backbone with the weights of the context; without any it starts from ``context.seed``.
+
+        Raises:
+            WeightsError: The weights are damaged, or of another model or size than the options ask for.
+        """
+        file = context.weights
+        if file is None:
+            with drawn_from(context.seed):
+                return cls(config, ClipTokenizer()).eval()
+        config = with_stored(config, file.header.config, cls.architecture, kind="backbone", source=str(file.path))
+        tensors = file.tensors()
+        tokenizer = clip_tokenizer_from(file.header.extra, file.path, tensors)
+        backbone = with_memory(cls.skeleton(config, tokenizer))
+        load_into(backbone, backbone.placed(tensors), file.path)
+        return backbone.eval()
+
+    @classmethod
+    def skeleton(cls, config: Config, tokenizer: ClipTokenizer) -> Self:
+        """Return the network without memory for its weights, to hold the names and shapes of a checkpoint against."""
+        with torch.device("meta"):
+            return cls(config, tokenizer)
+
+    @staticmethod
+    @abstractmethod
+    def vision_tower(config: Any) -> Any:
+        """Make the network for square pictures, untrained; a ``torch.nn.Module``."""
+
+    def placed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the network's own tensors out of those of a file, such as positions resampled to its grid."""
+        return {name: tensor for name, tensor in tensors.items() if name != MERGES}
+
+    def frame(self, image_size: tuple[int, int]) -> Frame:
+        """Describe what preprocessing does to an image of (width, height) pixels."""
+        return self.preprocessing.frame(image_size)
+
+    def preprocess(self, images: Sequence[Image.Image]) -> tuple[Tensor, tuple[Frame, ...]]:
+        """Return normalised pixels (b, 3, side, side) and the frames."""
+        return self.preprocessing(images), tuple(self.frame(image.size) for image in images)
+
+    @torch.no_grad()
+    def encode(self, images: Sequence[Image.Image]) -> Features:
+        """Encode pictures, ``config.batch`` at a time; nothing is normalised."""
+        weight: Any = self.text.text_projection.weight
+        parts = []
+        for part in iter_batches(len(images), self.config.batch) if images else [slice(0, 0)]:
+            pixels, frames = self.preprocess(images[part])
+            parts.append(self.read(pixels.to(weight), frames))
+        return Features.cat(parts)
+
+    @abstractmethod
+    def read(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Features:
+        """Return the features of preprocessed pixels (b, 3, side, side)."""
+
+    def grid_of(self, tokens: Tensor) -> Tensor:
+        """Return patch tokens (b, n, ...) as (b, h, w, ...)."""
+        grid = self.preprocessing.grid
+        return tokens.reshape(len(tokens), grid, grid, *tokens.shape[2:])
+
+    @torch.no_grad()
+    def clip_texts(self, texts: Sequence[str]) -> Tensor:
+        """Return the text tower's features (n, text_dim) at the end token, not normalised."""
+        return encode_texts(self.text, self.tokenizer, texts)
