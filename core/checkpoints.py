@@ -51,7 +51,7 @@ _AGAIN = "fetch it again, or name another file"
 _PLAIN = "take the file that holds its weights in float16 or float32"
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+def read_checkpoint(path: str | Path, nest: str = "") -> dict[str, Tensor]:
     """Read the tensors of a checkpoint onto the CPU, in the types that they were stored in.
 
     Args:
@@ -59,15 +59,36 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
             of a model in several files, or a folder as the Hugging Face hub has it, in one file or in several with an
             index. Weights one level down, under ``state_dict`` or ``model``, are found; a prefix ``module.`` that all
             names share is taken off.
+        nest: Another key, under which they lie in a pickle that holds several: ``ema``.
 
     Raises:
         WeightsError: It is not there, damaged, or holds something that is no tensor; or a tensor is sparse, quantised,
             complex, has no numbers of its own, or holds NaN or infinite numbers. The first three are named.
     """
     path = Path(path)
-    tensors = _without_module(_read_folder(path) if is_folder(path) else _read_file(path))
+    tensors = _without_module(_read_folder(path) if is_folder(path) else _read_file(path, nest))
     _check_usable(tensors, path)
     return tensors
+
+
+def config_beside(path: Path, *nests: str) -> Mapping[str, Any] | None:
+    """Return the ``config.json`` in a folder or beside a file, from one level down where one of ``nests`` is there.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    place = (path if is_folder(path) else path.parent) / "config.json"
+    if not is_file(place):
+        return None
+    try:
+        said = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{place}: it is no JSON: {type(error).__name__}", _AGAIN) from None
+    for nest in nests:
+        said = said.get(nest, said) if isinstance(said, dict) else said
+    if not isinstance(said, dict):
+        raise WeightsError(f"{place}: it holds a {type(said).__name__}, and no options by name", _AGAIN)
+    return said
 
 
 def as_floats(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
@@ -139,7 +160,7 @@ def _read_folder(folder: Path) -> dict[str, Tensor]:
     )
 
 
-def _read_file(path: Path) -> dict[str, Tensor]:
+def _read_file(path: Path, nest: str = "") -> dict[str, Tensor]:
     """Read one file, or the files of an index, by the ending of its name."""
     if not is_file(path):  # a pipe would be waited for without end
         if os.path.lexists(path):
@@ -154,7 +175,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
             f"or are folders with {_FOLDER_FILES[0]}",
         )
     start = _start_of(path)
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, start)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, start, nest)
 
 
 def _start_of(path: Path) -> bytes:
@@ -207,7 +228,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _damaged(path, str(error)) from None
 
 
-def _read_pickle(path: Path, start: bytes) -> dict[str, Tensor]:
+def _read_pickle(path: Path, start: bytes, nest: str) -> dict[str, Tensor]:
     zipped = start.startswith(_ZIP)
     if zipped and not zipfile.is_zipfile(path):
         raise _damaged(path, "it is cut short: the list at the end of its archive is missing")
@@ -223,7 +244,7 @@ def _read_pickle(path: Path, start: bytes) -> dict[str, Tensor]:
         raise _refused(path, str(error)) from None
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError and more on damaged files
         raise _damaged(path, _reason(error)) from None
-    return _tensors_of(loaded, path)
+    return _tensors_of(loaded, path, nest)
 
 
 def _no_file_of_torch(path: Path, start: bytes) -> WeightsError:
@@ -250,9 +271,13 @@ def _reason(error: Exception) -> str:
     return f"torch cannot read it: {words}"
 
 
-def _tensors_of(loaded: Any, path: Path) -> dict[str, Tensor]:
+def _tensors_of(loaded: Any, path: Path, nest: str = "") -> dict[str, Tensor]:
     """Return the tensors of an unpickled checkpoint, from one level down where they lie there."""
-    if isinstance(loaded, Mapping):
+    if nest:
+        if not isinstance(loaded, Mapping) or not isinstance(loaded.get(nest), Mapping):
+            raise WeightsError(f"{path} holds no tensors under '{nest}'", _AGAIN)
+        loaded = loaded[nest]
+    elif isinstance(loaded, Mapping):
         nested = [loaded[key] for key in _NESTS if isinstance(loaded.get(key), Mapping)]
         loaded = nested[0] if nested else loaded
     if not isinstance(loaded, Mapping) or not loaded:

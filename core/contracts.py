@@ -130,7 +130,7 @@ class Backbone(Component, ABC):
             masks: b masks (height, width) in pixels of their pictures, True inside.
 
         Raises:
-            FeatureError: The backbone takes no masks.
+            FeatureError: The backbone takes no masks, or they are not as many, or not as large, as the pictures.
         """
         raise FeatureError(
             f"backbone '{type(self).__name__}' takes no masks beside its pictures",
@@ -248,6 +248,10 @@ class Decoder(Component, ABC):
     """
 
     places_regions: ClassVar[bool] = False
+
+    def fit(self, embeddings: Tensor, texts: Sequence[str]) -> None:
+        """Fit to a corpus of n texts and their embeddings (n, d), for one that retrieves; by default nothing."""
+        return
 
     @abstractmethod
     def generate(
@@ -444,6 +448,14 @@ class Corpus(Component, ABC):
     def texts(self) -> Sequence[str]:
         """Return all sentences, in a fixed order."""
 
+    def stream(self) -> Iterator[str]:
+        """Yield the sentences of :meth:`texts` one by one; a corpus that is too large for memory reads as it goes."""
+        yield from self.texts()
+
+    def faults(self) -> Sequence[str]:
+        """Return what could not be used and was left out when it was last read, ``FILE: reason`` each."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -535,6 +547,7 @@ class TrainSettings:
         warmup: Steps of linear warm-up.
         schedule: ``linear``, ``cosine`` (both to zero) or ``constant``, after the warm-up.
         clip: Gradient norm limit; 0 for none.
+        betas: Decay of AdamW's running means of the gradient and of its square.
     """
 
     steps: int
@@ -543,6 +556,7 @@ class TrainSettings:
     warmup: int = 0
     schedule: str = "cosine"
     clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
 
 
 @dataclass(frozen=True, slots=True)

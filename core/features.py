@@ -69,6 +69,11 @@ class Features:
             else torch.cat([batch.attention for batch in batches if batch.attention is not None]),
         )
 
+    def widened(self) -> Self:
+        """Return the same features in float32, whatever they were computed in."""
+        values = {name: getattr(self, name) for name in ("patches", "cls", "attention")}
+        return replace(self, **{name: value.float() for name, value in values.items() if value is not None})
+
     def check_finite(self, who: str) -> None:
         """Check that no value is NaN or infinite.
 
@@ -110,8 +115,11 @@ class Scene:
             FeatureError: The backbone produced NaN or infinite values.
         """
         if self._features is None:
+            from regionkit.core.compute import device_of, fast_products
+
             self.backbone.check_images(self.images)
-            features = self.backbone.encode(self.images)
+            with fast_products(device_of(self.backbone)):
+                features = self.backbone.encode(self.images)
             features.check_finite(f"backbone '{type(self.backbone).__name__}'")
             self._features = features
         return self._features

@@ -158,36 +158,72 @@ def region_mask(region: Region, image_size: tuple[int, int]) -> NDArray[np.bool_
     return inside
 
 
+def box_spans(boxes: NDArray[np.float64], frame: Frame, rule: Literal["intersect", "reference"]) -> NDArray[np.int64]:
+    """Return the patches of many boxes of one image, each a rectangle of them.
+
+    Args:
+        boxes: (k, 4) x1, y1, x2, y2 in pixels of the original image.
+        frame: What preprocessing did to that image.
+        rule: As in :class:`Rules`.
+
+    Returns:
+        (k, 4) first row and one past the last, first column and one past the last; at least one patch each.
+
+    Raises:
+        RegionError: A box lies outside the image.
+    """
+    clipped = _clipped(boxes, frame.image_size)
+    spans = _reference_spans(clipped, frame) if rule == "reference" else _touched_spans(clipped, frame)
+    return np.stack([*spans[1], *spans[0]], axis=1).astype(np.int64)
+
+
 def _box(box: Box, frame: Frame, rule: BoxRule) -> NDArray[np.float64]:
-    clipped = _clip(box, frame.image_size)
-    if rule == "reference":
-        return _reference_box(clipped, frame)
-    x1, y1 = frame.to_grid(clipped.x1, clipped.y1)
-    x2, y2 = frame.to_grid(clipped.x2, clipped.y2)
-    rows, columns = frame.grid
     if rule == "coverage":
+        clipped = _clip(box, frame.image_size)
+        x1, y1 = frame.to_grid(clipped.x1, clipped.y1)
+        x2, y2 = frame.to_grid(clipped.x2, clipped.y2)
+        rows, columns = frame.grid
         covered = _shares(np.outer(_overlap(y1, y2, rows), _overlap(x1, x2, columns)))
         if covered.any():  # otherwise it is next to nothing, or cut away by the crop: as for intersect
             return covered
-    return _block(frame.grid, _touched(y1, y2, rows), _touched(x1, x2, columns))
+        rule = "intersect"
+    top, bottom, left, right = box_spans(np.array([box.corners], dtype=np.float64), frame, rule)[0]
+    weights = np.zeros(frame.grid)
+    weights[top:bottom, left:right] = 1
+    return weights
 
 
-def _reference_box(box: Box, frame: Frame) -> NDArray[np.float64]:
-    """Follow the released code, where a box is ``x, y, w, h`` in pixels of the frame.
+_Span = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _touched_spans(boxes: NDArray[np.float64], frame: Frame) -> list[_Span]:
+    """Return first cell and one past the last that boxes (k, 4) touch, across and down; at least one, the nearest."""
+    starts = frame.to_grid(boxes[:, 0], boxes[:, 1])  # type: ignore[arg-type]  # elementwise
+    ends = frame.to_grid(boxes[:, 2], boxes[:, 3])  # type: ignore[arg-type]
+    spans: list[_Span] = []
+    for start, end, count in zip(starts, ends, (frame.grid[1], frame.grid[0]), strict=True):
+        first = np.clip(np.floor(start + _ROUNDING), 0, count - 1)
+        spans.append((first, np.maximum(np.minimum(np.ceil(end - _ROUNDING), count), first + 1)))
+    return spans
+
+
+def _reference_spans(boxes: NDArray[np.float64], frame: Frame) -> list[_Span]:
+    """Follow the released code, where a box is ``x, y, w, h`` in pixels of the frame; return spans across and down.
 
     It clamps x and y to the frame and then w and h to what is left, so a box that a crop cuts at its left moves to the
     right instead of getting narrower. It does so for crops only; we do it always, which changes nothing for boxes
     inside the image and gives the last patch where its slices come out empty.
     """
-    corner = frame.to_frame(box.x1, box.y1)
-    spans = []
-    for axis, extent in enumerate((box.x2 - box.x1, box.y2 - box.y1)):
+    corners = frame.to_frame(boxes[:, 0], boxes[:, 1])  # type: ignore[arg-type]  # elementwise
+    spans: list[_Span] = []
+    for axis, corner in enumerate(corners):
         size, patch = frame.size[axis], frame.patch_size[axis]
-        start = min(max(corner[axis], 0.0), size - 1.0)
-        length = min(max(extent * frame.scale[axis], 0.0), size - start)
-        first = math.floor(start / patch)
-        spans.append((first, min(first + math.floor(length / patch) + 1, frame.grid[1 - axis])))
-    return _block(frame.grid, spans[1], spans[0])
+        start = np.clip(corner, 0.0, size - 1.0)
+        extent = (boxes[:, axis + 2] - boxes[:, axis]) * frame.scale[axis]
+        length = np.minimum(np.maximum(extent, 0.0), size - start)
+        first = np.floor(start / patch)
+        spans.append((first, np.minimum(first + np.floor(length / patch) + 1, frame.grid[1 - axis])))
+    return spans
 
 
 def _mask(mask: Mask, frame: Frame, rule: MaskRule) -> NDArray[np.float64]:
@@ -236,27 +272,21 @@ def _overlap(start: float, end: float, count: int) -> NDArray[np.float64]:
     return (np.minimum(end, cells + 1) - np.maximum(start, cells)).clip(0)
 
 
-def _touched(start: float, end: float, count: int) -> tuple[int, int]:
-    """First cell and one past the last that ``start..end`` touches; at least one, the nearest."""
-    first = min(max(math.floor(start + _ROUNDING), 0), count - 1)
-    return first, max(min(math.ceil(end - _ROUNDING), count), first + 1)
-
-
-def _block(grid: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.float64]:
-    weights = np.zeros(grid)
-    weights[slice(*rows), slice(*columns)] = 1
-    return weights
-
-
 def _clip(box: Box, image_size: tuple[int, int]) -> Box:
-    x1, y1, x2, y2 = box.corners
+    return _as_box(*_clipped(np.array([box.corners], dtype=np.float64), image_size)[0])
+
+
+def _clipped(boxes: NDArray[np.float64], image_size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return boxes (k, 4) clipped to the image; refuse one that lies outside it."""
     width, height = image_size
-    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+    outside = (boxes[:, 0] >= width) | (boxes[:, 1] >= height) | (boxes[:, 2] <= 0) | (boxes[:, 3] <= 0)
+    if outside.any():
+        x1, y1, x2, y2 = boxes[outside][0]
         raise RegionError(
             f"box {x1:g},{y1:g},{x2:g},{y2:g} lies outside its image of {width} x {height} pixels",
             f"give x1,y1,x2,y2 in pixels of the original image, between 0,0 and {width},{height}",
         )
-    return Box(max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+    return np.clip(boxes, 0.0, (width, height, width, height))
 
 
 def _inside(region: Point | Trace, image_size: tuple[int, int]) -> NDArray[np.float64]:

@@ -1,16 +1,17 @@
-"""Opening pictures that users hand in."""
+"""Opening pictures that users hand in, and masks beside them."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from regionkit.core.errors import ImageError
+from regionkit.core.errors import FeatureError, ImageError
 from regionkit.core.files import is_folder
 
 #: Decoders that are used, whatever a file is called: Pillow hands PostScript to Ghostscript, which would run it.
@@ -69,6 +70,29 @@ def open_mask(path: str | Path) -> NDArray[np.bool_]:
     pixels = np.asarray(upright.convert("RGBA"))
     inside: NDArray[np.bool_] = pixels[..., :3].any(axis=-1) & (pixels[..., 3] > 0)
     return inside
+
+
+def check_masks(images: Sequence[Image.Image], masks: Sequence[NDArray[np.bool_]]) -> None:
+    """Refuse masks that do not belong to pictures, for backbones that take both.
+
+    Args:
+        images: b pictures.
+        masks: What should be b masks (height, width) of truth values, each of its picture's size.
+
+    Raises:
+        FeatureError: They are not as many, or one has other values or another size.
+    """
+    if len(images) != len(masks):
+        raise FeatureError(f"{len(masks)} masks were given for {len(images)} pictures", "give one mask a picture")
+    for image, mask in zip(images, masks, strict=True):
+        if mask.dtype != np.bool_:
+            raise FeatureError(f"a mask holds {mask.dtype} and no truth values", "compare it with a threshold")
+        if mask.shape != image.size[::-1]:
+            shown = " x ".join(str(side) for side in mask.shape[::-1])
+            raise FeatureError(
+                f"a mask of {shown} pixels does not fit its picture of {image.width} x {image.height}",
+                "masks are given at the size of the original picture: resize it with nearest neighbour",
+            )
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import overload
 import torch
 from PIL import Image
 
+from regionkit.core.compute import device_of, fast_products
 from regionkit.core.contracts import Backbone, Decoder, GapBridge, RegionEncoder
 from regionkit.core.errors import ImageError, RegionError
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews, Scene
@@ -104,7 +105,8 @@ class Pipeline:
         """Caption the regions of a scene, whose features may have been computed before."""
         if not len(regions):
             return []
-        return self.decoder.generate(self.inputs(scene, regions), prompt, options)
+        with fast_products(device_of(self.decoder)):
+            return self.decoder.generate(self.inputs(scene, regions), prompt, options)
 
     def inputs(self, scene: Scene, regions: Regions) -> RegionTokens | RegionViews:
         """Return what the decoder reads: encoded and bridged regions."""

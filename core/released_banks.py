@@ -70,14 +70,12 @@ def read_released_bank(path: str | Path, name: str = "") -> ReleasedBank:
         _check_shapes(path, name, values, stored)
         embeddings = _embeddings(path, name, values)
         texts = _texts(path, name, stored)
-    filled = embeddings.any(dim=1)
-    empty = len(embeddings) - int(filled.sum())
-    if empty == len(embeddings):
+    kept, filled = _without_empty(embeddings)
+    if not len(kept):
         raise DataError(f"{path}: every row of '{name}{_EMBEDDINGS}' is zero: the bank was never filled")
-    if empty:
-        embeddings = embeddings[filled]
+    if len(kept) < len(filled):
         texts = [text for text, keep in zip(texts, filled.tolist(), strict=True) if keep]
-    return ReleasedBank(name, embeddings, tuple(texts), empty)
+    return ReleasedBank(name, kept, tuple(texts), len(filled) - len(kept))
 
 
 @contextmanager
@@ -158,6 +156,21 @@ def _embeddings(path: Path, name: str, values: Any) -> Tensor:
             row = rows.start + int(np.flatnonzero(~finite)[0])
             raise DataError(f"{path}: row {row} of '{name}{_EMBEDDINGS}' is NaN or infinite", "fetch the file again")
     return torch.from_numpy(result)
+
+
+def _without_empty(embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    """Move rows forward over those of zeros, in their own memory; return them, and (n,) which ones they were."""
+    filled = torch.empty(len(embeddings), dtype=torch.bool)
+    end = 0
+    for rows in iter_batches(len(embeddings), _ROWS):
+        filled[rows] = embeddings[rows].any(dim=1)
+        if end == rows.start and bool(filled[rows].all()):
+            end = rows.stop
+            continue
+        block = embeddings[rows][filled[rows]]
+        embeddings[end : end + len(block)] = block
+        end += len(block)
+    return embeddings[:end], filled
 
 
 def _texts(path: Path, name: str, stored: Any) -> list[str]:

@@ -215,10 +215,12 @@ class ComponentSpec:
             returns :class:`Ports`; its module must import neither torch nor numpy.
         accepts: Region kinds of a region encoder, which must name them; tasks of a dataset.
         needs: Parts that a recipe trains with (``backbone``, ``dataset``, ...); ``mapper:bridge`` is a bridge in the
-            role of ``mapper``, beside the one of the pipeline. For a bridge ``("corpus",)`` says that it can be fitted
-            on the spot to a corpus of texts. For a metric, the kinds of components that it judges with: which ones
-            its options of these names say, and it is handed them built, beside the data set. For a data set likewise,
-            such as the judge that it is made with.
+            role of ``mapper``, beside the one of the pipeline. For a bridge or a decoder ``("corpus",)`` says that it
+            can be fitted on the spot to a corpus of texts. For a metric, the kinds of components that it judges with:
+            which ones its options of these names say, and it is handed them built, beside the data set. For a data set
+            or a corpus likewise, such as the judge that it is made with, or the data that it takes sentences from.
+        takes: ``KIND/NAME`` of the component whose weight files it reads where these are not its own: a decoder that
+            retrieves reads the banks of a bridge.
         trains: The parts of a recipe whose weights it makes. Where it trains several, its option ``freeze`` may name
             some that are left as they are.
         relabels: True for a bridge that hands vectors on unchanged under the name of another space. Reports mark its
@@ -253,6 +255,7 @@ class ComponentSpec:
     ports: str = ""
     accepts: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    takes: str = ""
     trains: tuple[str, ...] = ()
     relabels: bool = False
     requires: tuple[str, ...] = ()

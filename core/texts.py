@@ -7,7 +7,8 @@ training embeds its corpus as a bank does. Corpora of files and ``bank build`` d
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -66,21 +67,40 @@ def embed_texts(backbone: Backbone, texts: Sequence[str], seen: Callable[[int], 
     distinct = list(rows)
     parts = []
     for part in iter_batches(len(distinct), BATCH):
-        vectors = backbone.encode_text(distinct[part]).float().cpu()
-        bad = (~torch.isfinite(vectors)).any(dim=1)
-        if bool(bad.any()):
-            text = distinct[part][int(bad.nonzero()[0])]
-            raise FeatureError(
-                f"the text tower of '{type(backbone).__name__}' produced NaN or infinite values for '{text}'",
-                "check its weights with `toolkit weights list`; half precision can overflow: try float32",
-            )
-        parts.append(vectors)
+        parts.append(_encoded(backbone, distinct[part]))
         if seen is not None:
             seen(len(texts) * part.stop // len(distinct))
     if not parts:
         return torch.zeros(0, 0)
     vectors = torch.cat(parts)
     return vectors if len(distinct) == len(texts) else vectors[[rows[text] for text in texts]]
+
+
+@torch.no_grad()
+def embed_stream(backbone: Backbone, texts: Iterable[str]) -> Iterator[tuple[list[str], Tensor]]:
+    """Yield sentences and their embeddings (n, d), float32 on the CPU, n up to :data:`BATCH`, as they come.
+
+    Memory does not grow with their number. Equal sentences of one batch are encoded once.
+
+    Raises:
+        FeatureError: As :func:`embed_texts`.
+    """
+    waiting = iter(texts)
+    while some := list(islice(waiting, BATCH)):
+        rows = {text: row for row, text in enumerate(dict.fromkeys(some))}
+        yield some, _encoded(backbone, list(rows))[[rows[text] for text in some]]
+
+
+def _encoded(backbone: Backbone, texts: Sequence[str]) -> Tensor:
+    vectors = backbone.encode_text(texts).float().cpu()
+    bad = (~torch.isfinite(vectors)).any(dim=1)
+    if bool(bad.any()):
+        raise FeatureError(
+            f"the text tower of '{type(backbone).__name__}' produced NaN or infinite values for "
+            f"'{texts[int(bad.nonzero()[0])]}'",
+            "check its weights with `toolkit weights list`; half precision can overflow: try float32",
+        )
+    return vectors
 
 
 def bank_tensors(embeddings: Tensor, texts: Sequence[str]) -> dict[str, Tensor]:

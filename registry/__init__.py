@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from regionkit.core.errors import Problem
@@ -34,6 +34,7 @@ def load(
     overrides: Sequence[str] = (),
     device: str = "auto",
     allow_local_plugins: bool = False,
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> Pipeline:
     """Assemble a pipeline.
 
@@ -43,6 +44,7 @@ def load(
         device: ``auto`` takes a GPU where there is one; otherwise a torch device string.
         allow_local_plugins: Run the code of plugins that the file brings under its key ``plugins``. Do so only with
             files that you trust.
+        precision: In what backbone and decoder compute; bfloat16 may change captions.
 
     Raises:
         UnknownName: There is no such preset.
@@ -55,7 +57,7 @@ def load(
 
     with allowing(allow_local_plugins):
         document = read_pipeline(source, overrides)
-    return build_pipeline(plan_pipeline(document.data, document.line), device=device)
+    return build_pipeline(plan_pipeline(document.data, document.line), device=device, precision=precision)
 
 
 def validate(path: str | Path, *, overrides: Sequence[str] = (), allow_local_plugins: bool = False) -> list[Problem]:

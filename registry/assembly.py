@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from regionkit.core.compute import Precision, in_precision
 from regionkit.core.contracts import Backbone, BuildContext, Component, Corpus, Decoder, GapBridge, RegionEncoder
 from regionkit.core.errors import RegionkitError, did_you_mean
 from regionkit.core.spec import KINDS, PARTS, ComponentSpec
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from regionkit.core.pipeline import Pipeline
 
 #: Kinds of components whose options name others that they are built with.
-_HELPED = ("dataset", "metric", "judge", "task")
+_HELPED = ("dataset", "metric", "judge", "task", "corpus")
 
 
 def build_pipeline(
-    plan: PipelinePlan, *, device: str = "auto", reuse: MutableMapping[str, Component] | None = None
+    plan: PipelinePlan,
+    *,
+    device: str = "auto",
+    reuse: MutableMapping[str, Component] | None = None,
+    precision: Precision = "float32",
 ) -> Pipeline:
     """Build the parts of a plan, in evaluation mode.
 
@@ -36,7 +41,8 @@ def build_pipeline(
         plan: What :func:`regionkit.registry.plan.plan_pipeline` decided.
         device: See :func:`pick_device`.
         reuse: Built components by ``plan.key(kind)``. What is there is taken, what is built is put in. Use one such
-            mapping for one device only.
+            mapping for one device and precision only.
+        precision: In what backbone and decoder compute; see :func:`regionkit.core.compute.in_precision`.
 
     Raises:
         MissingExtra: A package that a part needs is not installed; nothing was built.
@@ -53,6 +59,7 @@ def build_pipeline(
         key = plan.key(kind)
         if key not in reuse:
             reuse[key] = build_planned(plan, kind, built, target)
+            in_precision(reuse[key], precision)
         built[kind] = reuse[key]
     backbone, encoder, bridge, decoder = (built[kind] for kind in PARTS)
     assert isinstance(backbone, Backbone)
@@ -88,7 +95,7 @@ def build_planned(
     if kind in plan.fit_corpus:
         from regionkit.registry.weights.banks import embed_corpus
 
-        assert isinstance(component, GapBridge)
+        assert isinstance(component, (GapBridge, Decoder))
         assert isinstance(backbone, Backbone)
         part = fill("corpus", plan.fit_corpus[kind])
         assert part is not None

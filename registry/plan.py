@@ -123,7 +123,37 @@ class PipelinePlan:
             assert file is not None
             space = self.ports[kind][1 if kind == "bridge" else 0]
             notes.append(f"{kind} weights do not say their space, they are taken to be for {space}: {file.label}")
-        return notes
+        return [*notes, *self.remarks()]
+
+    def remarks(self) -> list[str]:
+        """Return what the options of parts, their weights, and corpora that they are fitted to say of themselves.
+
+        A config says it as ``notes``, a weight file under ``notes`` of its header's ``extra``.
+        """
+        found = []
+        for kind, part in self.parts.items():
+            file, corpus = self.weights.get(kind), self.fit_corpus.get(kind, "")
+            said = [*part_notes(part), *header_notes(file)]
+            said += part_notes(fill("corpus", corpus, problems=[])) if corpus else []
+            found += [f"{kind} {part.name}: {note}" for note in said]
+        return found
+
+
+def part_notes(part: Part | None) -> list[str]:
+    """Return what the options of a part, and of the components that they name, say to whoever reads its results."""
+    if part is None:
+        return []
+    found = [str(note) for note in getattr(part.config, "notes", ())]
+    for role, kind in part.spec.roles.items() if part.kind == "corpus" else ():
+        value = getattr(part.config, role, None)
+        found += part_notes(fill(kind, value, problems=[])) if value else []
+    return list(dict.fromkeys(found))
+
+
+def header_notes(file: WeightFile | None) -> list[str]:
+    """Return what weights say to whoever reads results that were made with them."""
+    said = file.header.extra.get("notes", ()) if file is not None else ()
+    return [str(note) for note in said] if isinstance(said, (list, tuple)) else []
 
 
 def plan_pipeline(

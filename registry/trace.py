@@ -87,8 +87,9 @@ class _Tracer:
             except RegionkitError as error:
                 self.trace.faults.append(Fault(kind, error))
                 break
-        if not self.trace.faults and "bridge" in self.parts:
-            self._bank(self.parts["bridge"])
+        for kind, other in (("bridge", "decoder"), ("decoder", "bridge")):
+            if not self.trace.faults and kind in self.parts and kind in self.trace.ports:
+                self._bank(self.parts[kind], other)
         return self.trace
 
     def _backbone(self, part: Part) -> None:
@@ -146,7 +147,8 @@ class _Tracer:
         self._check(part, reads)
         if part.kind not in self.trace.weights:
             wanted = Wanted("" if reads.form == "views" else reads.space)
-            self.trace.weights[part.kind] = self.choices.weights(part, wanted)
+            is_bank = "corpus" in part.spec.needs
+            self.trace.weights[part.kind] = None if is_bank else self.choices.weights(part, wanted)
         self.trace.ports[part.kind] = (spelled(reads), "")
 
     def _trained_space(self, part: Part, file: WeightFile | None) -> str:
@@ -205,12 +207,13 @@ class _Tracer:
             )
         return space
 
-    def _bank(self, part: Part) -> None:
-        """Choose the bank of a bridge that is fitted to a corpus; it may follow from the decoder's weights."""
+    def _bank(self, part: Part, other: str) -> None:
+        """Choose the bank of a bridge, or of a decoder that retrieves; it may follow from the other one's weights."""
         if "corpus" not in part.spec.needs or self.trace.ports[part.kind] == ("views", "views"):
             return
         try:
-            choice = choose_bank(part, self.trace.ports[part.kind][1], self.trace.weights.get("decoder"))
+            space = self.trace.ports[part.kind][0 if part.kind == "decoder" else 1]
+            choice = choose_bank(part, space, self.trace.weights.get(other), self.trace.fit_corpus.get(other, ""))
         except WeightsError as error:
             self.trace.faults.append(Fault(part.kind, error, option="bank"))
             return

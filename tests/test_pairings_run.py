@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from regionkit.core.contracts import Component, GapBridge
+from regionkit.core.contracts import Component, Decoder, GapBridge
 from regionkit.core.features import GenerateOptions, RegionTokens, RegionViews, Scene
 from regionkit.core.regions import Box, Point, Regions
 from regionkit.core.spec import PARTS, ComponentSpec
@@ -102,7 +102,7 @@ class Matrix:
             # A bank of ten sentences shows as much of a pairing as one of ten thousand.
             part = build_planned(replace(plan, fit_corpus={}), kind, parts, torch.device("cpu"))
             if "corpus" in plan.parts[kind].spec.needs and plan.weights[kind] is None:
-                assert isinstance(part, GapBridge)
+                assert isinstance(part, (Decoder, GapBridge))
                 part.fit(parts["backbone"].encode_text(SENTENCES), SENTENCES)
             self.built[key] = part
         return self.built[key]

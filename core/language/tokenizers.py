@@ -57,6 +57,19 @@ class LanguageTokenizer:
         return cls(tokenizer.to_str(), end=2, pad=0, start=(1,))
 
     @classmethod
+    def of_bytes(cls) -> LanguageTokenizer:
+        """Make a tokenizer that knows any text: every byte is a token, after padding, end and start."""
+        from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+        special = (PAD, END, START)
+        letters = (*special, *sorted(pre_tokenizers.ByteLevel.alphabet()))
+        tokenizer = Tokenizer(models.BPE({letter: index for index, letter in enumerate(letters)}, []))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+        return cls(tokenizer.to_str(), end=1, pad=0)
+
+    @classmethod
     def of_folder(cls, folder: str | Path) -> LanguageTokenizer:
         """Read the tokenizer of a folder as the Hugging Face hub has it; no code of it is run, nothing is fetched.
 

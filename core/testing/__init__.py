@@ -53,6 +53,7 @@ from regionkit.core.testing.demands import Skip
 from regionkit.core.testing.examples import (
     SENTENCES,
     example_asked,
+    example_masks,
     example_referring,
     example_regions,
     example_samples,
@@ -92,6 +93,7 @@ __all__ = [
     "checks_of",
     "crash",
     "example_asked",
+    "example_masks",
     "example_referring",
     "example_regions",
     "example_samples",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch.nn.functional import normalize
 
 from regionkit.core.contracts import Sample
@@ -49,6 +52,18 @@ def example_regions(image_size: Size) -> dict[str, Region]:
         MaskTrack((Mask(bitmap), None)),
     ]
     return {region.kind: region for region in regions}
+
+
+def example_masks(images: Sequence[Image.Image]) -> tuple[NDArray[np.bool_], ...]:
+    """Return a mask for each picture, (height, width): its upper half, its left half, all of it, and so on."""
+    masks = tuple(np.ones(image.size[::-1], dtype=np.bool_) for image in images)
+    for place, mask in enumerate(masks):
+        height, width = mask.shape
+        if place % 3 == 0:
+            mask[(height + 1) // 2 :] = False
+        elif place % 3 == 1:
+            mask[:, (width + 1) // 2 :] = False
+    return masks
 
 
 def one_pixel_regions(image_size: Size) -> list[Region]:

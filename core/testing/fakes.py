@@ -21,6 +21,7 @@ from regionkit.core.contracts import Backbone, Decoder
 from regionkit.core.errors import FeatureError
 from regionkit.core.features import Caption, Features, GenerateOptions, RegionTokens, RegionViews
 from regionkit.core.frames import Frame, resized
+from regionkit.core.images import check_masks
 
 #: Colour words that the text tower of :class:`GridBackbone` knows; other words get a small vector of their own.
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -160,7 +161,12 @@ class MaskedBackbone(GridBackbone):
         self.masked_space = self.space
 
     def encode_masked(self, images: Sequence[Image.Image], masks: Sequence[NDArray[np.bool_]]) -> Features:
-        """Encode b pictures with b masks; counted as :meth:`encode` counts."""
+        """Encode b pictures with b masks; counted as :meth:`encode` counts.
+
+        Raises:
+            FeatureError: A mask does not belong to its picture.
+        """
+        check_masks(images, masks)
         dimmed = []
         for image, mask in zip(images, masks, strict=True):
             pixels = np.asarray(image.convert("RGB"), dtype=np.float32)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from regionkit.core.contracts import Backbone
@@ -11,7 +16,7 @@ from regionkit.core.features import Features
 from regionkit.core.spec import Space
 from regionkit.core.testing.checks import check
 from regionkit.core.testing.demands import TOLERANCE, Skip, demand, digest, must_raise, same, shape
-from regionkit.core.testing.examples import SENTENCES
+from regionkit.core.testing.examples import SENTENCES, example_masks
 from regionkit.core.testing.subject import Subject
 
 _LAYERS = ("patches", "cls", "attention")
@@ -84,6 +89,9 @@ def ports(subject: Subject) -> None:
     )
     own, said = backbone.text_space, subject.text or ""
     demand(own == said, f"its text space is {own or 'none'}, the spec says {said or 'none'}")
+    if subject.masked is not None:
+        own, said = backbone.masked_space, subject.masked
+        demand(own == said, f"its space of masked pictures is {own or 'none'}, the spec says {said or 'none'}")
 
 
 @check("backbone")
@@ -188,3 +196,128 @@ def odd_sentences(subject: Subject) -> None:
             vector = backbone.encode_text([text])
             shown = repr(text if len(text) < 20 else f"{text[:12]}...")
             demand(bool(torch.isfinite(vector).all()), f"the vector of {shown} is NaN or infinite")
+
+
+def _takes_masks(subject: Subject) -> Backbone:
+    backbone: Backbone = subject.component
+    if not backbone.masked_space:
+        raise Skip("it takes no masks")
+    return backbone
+
+
+@torch.no_grad()
+def _encode_masked(subject: Subject, images: Sequence[Image.Image], masks: Sequence[NDArray[np.bool_]]) -> Features:
+    features: Features = _takes_masks(subject).encode_masked(images, masks)
+    return features
+
+
+@check("backbone")
+def takes_masks(subject: Subject) -> None:
+    """encode_masked gives features of the shape and frames of encode, or the standard error without a masked space."""
+    backbone: Backbone = subject.component
+    images, masks = subject.images, example_masks(subject.images)
+    if not backbone.masked_space:
+        message = "encode_masked answers without a space for masked pictures"
+        must_raise(FeatureError, lambda: backbone.encode_masked(images, masks), message)
+        return
+    plain, masked = _encode(subject), _encode_masked(subject, images, masks)
+    dim = Space.parse(backbone.masked_space).dim
+    wanted = (*plain.patches.shape[:3], dim)
+    demand(shape(masked.patches) == wanted, f"patches of masked pictures are {shape(masked.patches)}, not {wanted}")
+    if masked.cls is not None:
+        right = masked.cls.shape == (len(images), dim)
+        demand(right, f"cls of masked pictures is {shape(masked.cls)}, not ({len(images)}, {dim})")
+    demand(masked.frames == plain.frames, "encode_masked and encode disagree on the frames of the same pictures")
+
+
+@check("backbone")
+def a_mask_matters(subject: Subject) -> None:
+    """The same picture with two different masks gives two different results."""
+    image = subject.images[0]
+    upper = example_masks([image])[0]
+    features = _encode_masked(subject, [image, image], [upper, ~upper])
+    told = [values for values in (features.patches, features.cls) if values is not None]
+    differ = any(not torch.equal(values[0], values[1]) for values in told)
+    demand(differ, "the upper half of a picture and its lower half give the same result")
+
+
+@check("backbone")
+def masked_batch_equals_loop(subject: Subject) -> None:
+    """The features of a picture with a mask depend neither on other pairs nor on their order."""
+    images = (*subject.images, subject.images[0])  # one picture twice, asked about in two ways
+    masks = example_masks(images)
+    masks[-1][:] = ~masks[0]
+    together = _encode_masked(subject, images, masks)
+    mirrored = _encode_masked(subject, images[::-1], masks[::-1])
+    singles = [_encode_masked(subject, [image], [mask]) for image, mask in zip(images, masks, strict=True)]
+    for name in _LAYERS:
+        values = getattr(together, name)
+        if values is not None:
+            alone = torch.cat([getattr(one, name) for one in singles])
+            same(values, alone, f"{name} of a masked picture depend on batch mates")
+            same(values, getattr(mirrored, name).flip(0), f"{name} depend on the order of the masked pictures")
+
+
+@check("backbone")
+def any_mask_is_finite(subject: Subject) -> None:
+    """A mask of nothing, of one pixel or of everything, on a picture of any shape, gives finite features."""
+    _takes_masks(subject)
+    for size in ((64, 48), (1, 1), (200, 3)):
+        image = subject.images[0].resize(size)
+        image.info = dict(subject.images[0].info)
+        nothing = np.zeros(size[::-1], dtype=np.bool_)
+        corner = nothing.copy()
+        corner[-1, -1] = True
+        for words, mask in (("nothing", nothing), ("one pixel", corner), ("everything", ~nothing)):
+            try:
+                _encode_masked(subject, [image], [mask]).check_finite("the backbone")
+            except FeatureError as error:
+                raise AssertionError(f"a mask of {words} on a picture of {size}: {error.message}") from error
+
+
+@check("backbone")
+def no_masked_pictures(subject: Subject) -> None:
+    """No pictures with no masks give no features, of the right shape."""
+    features = _encode_masked(subject, [], [])
+    patches, dim = features.patches, Space.parse(subject.component.masked_space).dim
+    right = patches.ndim == 4 and patches.shape[0] == 0 and patches.shape[3] == dim
+    demand(right and not len(features.frames), f"no masked pictures gave {shape(patches)}")
+
+
+@check("backbone")
+def masks_must_fit(subject: Subject) -> None:
+    """Masks of another number or size than the pictures are refused with a FeatureError."""
+    backbone, image = _takes_masks(subject), subject.images[0]
+    turned = np.ones((image.height + 1, image.width), dtype=np.bool_)
+    whole = np.ones((image.height, image.width), dtype=np.bool_)
+    for words, masks in (("a mask of another size than its picture", [turned]), ("two masks for one", [whole, whole])):
+        must_raise(FeatureError, partial(backbone.encode_masked, [image], masks), f"{words} is taken")
+
+
+@check("backbone")
+def masks_unchanged(subject: Subject) -> None:
+    """encode_masked leaves the caller's pictures and masks as they are."""
+    masks = example_masks(subject.images)
+    before = digest([subject.images, masks])
+    _encode_masked(subject, subject.images, masks)
+    demand(digest([subject.images, masks]) == before, "encode_masked changed its caller's pictures or masks")
+
+
+@check("backbone")
+def blocks(subject: Subject) -> None:
+    """The tokens of embed and of blocks, where it exposes them, are one a patch behind the prefix, as wide as told."""
+    backbone: Backbone = subject.component
+    if not backbone.block_space:
+        demand(not len(backbone.blocks), "it exposes blocks and names no space of what they hand on")
+        raise Skip("it exposes no blocks")
+    demand(len(backbone.blocks) > 0, f"it names {backbone.block_space} as what its blocks hand on, and has none")
+    with torch.no_grad():
+        pixels, frames = backbone.preprocess(list(subject.images))
+        tokens = backbone.embed(pixels)
+        height, width = frames[0].grid
+        wanted = (len(pixels), backbone.prefix_tokens + height * width, Space.parse(backbone.block_space).dim)
+        demand(shape(tokens) == wanted, f"embed gives {shape(tokens)}, not {wanted}")
+        for place, block in enumerate(backbone.blocks):
+            tokens = block(tokens)
+            demand(shape(tokens) == wanted, f"block {place} gives {shape(tokens)}, not {wanted}")
+    demand(bool(torch.isfinite(tokens).all()), "a token behind the last block is NaN or infinite")

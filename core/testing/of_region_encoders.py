@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
-from regionkit.core.contracts import RegionEncoder
+from regionkit.core.contracts import Backbone, RegionEncoder
 from regionkit.core.errors import FeatureError, RegionError
-from regionkit.core.features import RegionTokens, RegionViews, Scene
+from regionkit.core.features import Features, RegionTokens, RegionViews, Scene
 from regionkit.core.regions import Region, Regions
 from regionkit.core.spec import Space
 from regionkit.core.testing.checks import check
@@ -37,6 +39,27 @@ from regionkit.core.testing.examples import (
 )
 from regionkit.core.testing.stand_ins import Recast
 from regionkit.core.testing.subject import Subject
+
+#: A note that pictures carry on their way, as those of the mini-world carry the mark of their making.
+_NOTE = "conformance"
+
+
+class _Watched(Recast):
+    """A backbone that keeps the pictures that it was given."""
+
+    def __init__(self, inner: Backbone) -> None:
+        super().__init__(inner, lambda values: values)
+        self.seen: list[Image.Image] = []
+
+    def encode(self, images: Sequence[Image.Image]) -> Features:
+        """Return the features as they are."""
+        self.seen += images
+        return super().encode(images)
+
+    def encode_masked(self, images: Sequence[Image.Image], masks: Sequence[NDArray[np.bool_]]) -> Features:
+        """Return the features of masked pictures as they are."""
+        self.seen += images
+        return super().encode_masked(images, masks)
 
 
 @torch.no_grad()
@@ -236,3 +259,17 @@ def shared_features(subject: Subject) -> None:
     shared = replace(fresh.features)
     early = _encode(subject, scene=Scene(fresh.images, subject.backbone, shared))
     same_encoded(_encode(subject), early, TOLERANCE, "features computed before give another result")
+
+
+@check("region_encoder")
+def notes(subject: Subject) -> None:
+    """Pictures that it makes for the backbone carry the notes (info) of their originals."""
+    images = [image.copy() for image in subject.images]
+    for image in images:
+        image.info = {**image.info, _NOTE: "here"}
+    backbone = _Watched(subject.backbone)
+    _encode(subject, scene=Scene(images, backbone))
+    if not backbone.seen:
+        raise Skip("it gives the backbone no pictures")
+    lost = sum(_NOTE not in picture.info for picture in backbone.seen)
+    demand(not lost, f"{lost} of {len(backbone.seen)} pictures for the backbone lack the notes (info) of the originals")

@@ -24,6 +24,7 @@ from regionkit.core.testing.examples import (
     SENTENCES,
     WRITTEN,
     example_asked,
+    example_masks,
     example_regions,
     example_samples,
     example_tokens,
@@ -52,6 +53,7 @@ class Subject:
         reads: Its resolved port; None where nothing is known of it.
         writes: The same for what it gives. A label, width or form that differs from it is a fault.
         text: Space of a backbone's sentences, as its port says; None where nothing is known of it.
+        masked: The same for its pictures with masks.
         accepts: Region kinds of a region encoder, tasks of a data set.
         corruption: What a bridge says it does to training: ``none``, or words that mean noise.
         samples: What a metric judges.
@@ -68,6 +70,7 @@ class Subject:
     reads: Port | None = None
     writes: Port | None = None
     text: str | None = None
+    masked: str | None = None
     accepts: tuple[str, ...] = ()
     corruption: str = "none"
     samples: tuple[Sample, ...] = field(default_factory=lambda: tuple(example_samples()))
@@ -147,6 +150,9 @@ def _backbone(subject: Subject, _: Any) -> dict[str, Any]:
     found = {"patches": features.patches, "cls": features.cls, "attention": features.attention}
     if backbone.text_space:
         found["text vectors"] = backbone.encode_text(SENTENCES)
+    if backbone.masked_space:
+        masked = backbone.encode_masked(subject.images, example_masks(subject.images))
+        found |= {"masked patches": masked.patches, "masked cls": masked.cls}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -27,10 +27,17 @@ _MOST_NOTES = 8
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that both commands take."""
+    from regionkit.registry.commands.inputs import onednn_option
+
     options = (
         click.option("--set", "overrides", multiple=True, metavar="a.b=c", help="Change a value of the file."),
         click.option("--limit", type=click.IntRange(1), help="Most images of a data set."),
         click.option("--device", default="auto", show_default=True),
+        click.option(
+            "--precision", type=click.Choice(["float32", "bfloat16"]),
+            help="In what models compute; bfloat16 is compared with float32 on a few pictures. [default: float32]",
+        ),
+        onednn_option(),
         click.option(
             "--threads", type=click.IntRange(0, 512), default=0, help="CPU threads; 0 chooses by the models' size."
         ),
@@ -75,7 +82,12 @@ def ablate(context: click.Context, /, file: Path, out: Path | None, plan_only: b
     from regionkit.plugins.ablation.planning import plan_ablation
     from regionkit.registry.document import check_reader, read_document
 
-    flags = {"limit": options["limit"], "launcher.name": options["launcher"], "launcher.workers": options["workers"]}
+    flags = {
+        "limit": options["limit"],
+        "precision": options["precision"],
+        "launcher.name": options["launcher"],
+        "launcher.workers": options["workers"],
+    }
     # The launcher's name comes first: another name would take away what --set says of its options.
     overrides = [*(f"{key}={value}" for key, value in flags.items() if value is not None), *options["overrides"]]
     document = read_document(file, overrides)
@@ -138,6 +150,7 @@ def run(context: click.Context, /, pipeline: str, out: Path | None, **options: A
         "seeds": list(options["seeds"] or (0,)),
         "split": options["split"],
         "limit": options["limit"],
+        **({"precision": options["precision"]} if options["precision"] else {}),
     }
     lines = {f"base.{path}" if path else "base": line for path, line in base.lines.items()}
     flags = {
@@ -147,6 +160,7 @@ def run(context: click.Context, /, pipeline: str, out: Path | None, **options: A
         "seeds": "--seed",
         "split": "--split",
         "limit": "--limit",
+        "precision": "--precision",
     }
     document = Document(base.path, data, {**lines, **flags}, base.name or "run")
     execute(context, plan_ablation(document), document, out, options)

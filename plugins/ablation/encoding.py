@@ -13,6 +13,7 @@ from regionkit.core.contracts import Backbone, Sample
 from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.core.features import Features, RegionTokens, RegionViews, Scene
 from regionkit.core.regions import Regions
+from regionkit.core.out_of_memory import first_line, free_memory, is_out_of_memory, single_region
 from regionkit.plugins.ablation.batches import IMAGES_PER_BATCH, batches_of_one_grid
 from regionkit.plugins.ablation.cache.entries import Precision
 from regionkit.plugins.ablation.cache.rounding import rounded
@@ -20,14 +21,7 @@ from regionkit.plugins.ablation.cache.stage_cache import StageCache
 from regionkit.plugins.ablation.clock import StageClock
 from regionkit.plugins.ablation.memory import Encoded, FeatureStore, cat_features, nbytes
 from regionkit.plugins.ablation.models import Models
-from regionkit.plugins.ablation.out_of_memory import (
-    BatchSizes,
-    each_that_fits,
-    first_line,
-    free_memory,
-    is_out_of_memory,
-    single_region,
-)
+from regionkit.plugins.ablation.out_of_memory import BatchSizes, each_that_fits
 from regionkit.plugins.ablation.referring import picked
 from regionkit.plugins.ablation.stage_keys import entry_key
 from regionkit.plugins.ablation.trials import Selection

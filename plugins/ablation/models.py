@@ -9,11 +9,12 @@ from contextlib import nullcontext
 
 import torch
 
+from regionkit.core.compute import Precision, in_precision
 from regionkit.core.contracts import Backbone, Component, Decoder, GapBridge, RegionEncoder
+from regionkit.core.out_of_memory import free_memory
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.clock import StageClock
 from regionkit.plugins.ablation.costs import weight_bytes
-from regionkit.plugins.ablation.out_of_memory import free_memory
 from regionkit.registry.assembly import build_planned, pick_device
 from regionkit.registry.packages import require_packages
 from regionkit.registry.plan import PipelinePlan
@@ -33,10 +34,12 @@ class Models:
     Args:
         device: ``auto`` or a torch device.
         limit: Bytes of parameters and buffers; None for most of the device's memory.
+        computed: In what backbones and decoders compute.
     """
 
-    def __init__(self, device: str = "auto", limit: int | None = None) -> None:
+    def __init__(self, device: str = "auto", limit: int | None = None, computed: Precision = "float32") -> None:
         self.device = pick_device(device)
+        self.computed: Precision = computed
         self._limit = limit
         self._held: OrderedDict[str, Component] = OrderedDict()
         self._sizes: dict[str, int] = {}
@@ -109,6 +112,7 @@ class Models:
             self._make_room(weight_bytes(plan, kind), keep=plan.key("backbone"))
             with self.clock.stage("build") if self.clock is not None else nullcontext():
                 component = build_planned(plan, kind, built, self.device)
+                in_precision(component, self.computed)
             self._held[key], self._sizes[key] = component, _nbytes(component)
             self._make_room(0, keep=key)
         self._held.move_to_end(key)

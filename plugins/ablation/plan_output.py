@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from regionkit.core.compute import route_known
 from regionkit.core.results import DATABASE, ResultStore
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.cache.entries import place_of
@@ -52,7 +53,9 @@ def show_plan(plan: AblationPlan, folder: Path, options: Mapping[str, Any]) -> N
     def cached(key: str) -> bool:
         return settings.cache is not None and place_of(settings.cache, key, precision).is_file()
 
-    forest = ForestBuilder(plan, StageKeys(Place(device, precision)), Costs.read(), cached, done).build()
+    # Without torch nothing can be measured: what was not, is taken for torch's own products.
+    place = Place.of(device, precision, plan.spec.settings.computed, onednn=route_known())
+    forest = ForestBuilder(plan, StageKeys(place), Costs.read(), cached, done).build()
     if options["as_json"]:
         # Indenting is for eyes, and takes as long as planning does.
         indent = 2 if len(plan.trials) <= _READABLE else None

@@ -53,6 +53,7 @@ _KEYS_BESIDE_PIPELINES = (
     "limit",
     "split",
     "on_error",
+    "precision",
     "cache_precision",
     "launcher",
 )
@@ -215,7 +216,7 @@ class Planner:
 
     def _config(self, combination: Combination, selection: Selection, metrics: Sequence[MetricRef]) -> dict[str, Any]:
         texts = [self._texts_of(name) for name in combination.plan.fit_corpus.values()]
-        precision = selection.settings.precision
+        precision, computed = selection.settings.precision, selection.settings.computed
         return {
             "pipeline": combination.plan.to_dict(),
             "data": selection.record,
@@ -223,6 +224,7 @@ class Planner:
             "code": self._code(combination.plan, selection, metrics),
             **({"texts": texts} if any(texts) else {}),
             **({"cache_precision": precision} if precision != "float32" else {}),
+            **({"precision": computed} if computed != "float32" else {}),
         }
 
     def _code(self, plan: PipelinePlan, selection: Selection, metrics: Sequence[MetricRef]) -> str:

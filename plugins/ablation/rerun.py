@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from regionkit.core.contracts import BuildContext, Dataset
@@ -13,7 +13,6 @@ from regionkit.core.perturbing import Perturbation
 from regionkit.core.results import ResultStore, SampleRow, TrialResult
 from regionkit.core.spec import PARTS
 from regionkit.core.tasks import Task
-from regionkit.plugins.ablation.cache.entries import Precision
 from regionkit.plugins.ablation.data_refs import DataRef
 from regionkit.plugins.ablation.run_options import RunOptions
 from regionkit.plugins.ablation.spec import AblationSpec, Settings
@@ -104,7 +103,7 @@ class Rerunner:
         for trial in trials:
             recorded = self._store.recorded(trial.id)
             assert recorded is not None
-            words = recorded.config.get("metrics", {}), _precision(recorded)
+            words = recorded.config.get("metrics", {}), asdict(_settings(recorded))
             groups.setdefault(json.dumps(words, sort_keys=True), []).append((trial, recorded))
         for group in groups.values():
             yield from self._group(group)
@@ -118,7 +117,7 @@ class Rerunner:
             except RegionkitError as error:
                 planned.append((trial, recorded, Rerun(trial, len(recorded.samples), error=str(error))))
         todo = [made for _, _, made in planned if isinstance(made, Trial)]
-        runner = TrialRunner(_ablation(metrics, todo, _precision(group[0][1])), self._options)
+        runner = TrialRunner(_ablation(metrics, todo, _settings(group[0][1])), self._options)
         try:
             runner.expect(todo)
             for trial, recorded, made in planned:
@@ -157,14 +156,18 @@ class Rerunner:
         return self._selections[key]
 
 
-def _precision(recorded: TrialResult) -> Precision:
-    """Return the precision in which outputs of stages were handed on."""
-    return "float16" if recorded.config.get("cache_precision") == "float16" else "float32"
+def _settings(recorded: TrialResult) -> Settings:
+    """Return in which precision outputs of stages were handed on, and models computed."""
+    halved = recorded.config.get("cache_precision") == "float16"
+    return Settings(
+        precision="float16" if halved else "float32",
+        computed="bfloat16" if recorded.config.get("precision") == "bfloat16" else "float32",
+    )
 
 
-def _ablation(metrics: Sequence[MetricRef], trials: Sequence[Trial], precision: Precision) -> AblationPlan:
+def _ablation(metrics: Sequence[MetricRef], trials: Sequence[Trial], settings: Settings) -> AblationPlan:
     """Return the plan of trials that one set of metrics judges."""
-    spec = AblationSpec(settings=Settings(precision=precision))
+    spec = AblationSpec(settings=settings)
     return AblationPlan("rerun", spec, list(PARTS), list(metrics), trials=list(trials))
 
 

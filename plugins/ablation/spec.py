@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
+from regionkit.core.compute import PRECISIONS as COMPUTED
+from regionkit.core.compute import Precision as Computed
 from regionkit.core.errors import Problem, did_you_mean
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.cache.entries import Precision
@@ -20,7 +22,7 @@ from regionkit.registry.schema import Part, fill
 #: Keys of an ablation file.
 KEYS: tuple[str, ...] = (
     "summary", "base", "data", "robustness", "metrics", "grid", "zip", "include", "exclude", "seeds", "claims",
-    "correction", "limit", "split", "on_error", "cache_precision", "launcher",
+    "correction", "limit", "split", "on_error", "precision", "cache_precision", "launcher",
 )  # fmt: skip
 #: Seeds are stored as signed 64-bit numbers.
 LARGEST_SEED = 2**63 - 1
@@ -80,6 +82,7 @@ class Settings:
         on_error: ``record`` notes a trial or sample that fails and goes on, ``stop`` ends the run there.
         precision: How outputs of stages are handed on, and lie on disk: ``float16`` takes half the room and rounds, so
             it is part of what a trial is, also where nothing is kept.
+        computed: In what backbones and decoders compute: float32, or bfloat16, which may change captions.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -87,6 +90,7 @@ class Settings:
     split: str = ""
     on_error: str = "record"
     precision: Precision = "float32"
+    computed: Computed = "float32"
 
 
 @dataclass(slots=True)
@@ -332,7 +336,18 @@ class SpecReader:
         if asked not in PRECISIONS:
             self.problem("cache_precision", f"'{asked}' is unknown", f"choose one of: {', '.join(PRECISIONS)}")
         precision = next((one for one in PRECISIONS if one == asked), PRECISIONS[0])
-        return Settings(tuple(seeds), limit, str(self.data.get("split") or ""), str(on_error), precision)
+        words = tuple(seeds), limit, str(self.data.get("split") or ""), str(on_error), precision
+        return Settings(*words, computed=self._computed())
+
+    def _computed(self) -> Computed:
+        """Return in what backbones and decoders compute."""
+        asked = self.data.get("precision", COMPUTED[0])
+        if asked not in COMPUTED:
+            hint = f"choose one of: {', '.join(COMPUTED)}"
+            if asked == "float16":
+                hint += "; float16 is what a cache may keep (cache_precision), and nothing computes in it"
+            self.problem("precision", f"'{asked}' is unknown", hint)
+        return next((one for one in COMPUTED if one == asked), COMPUTED[0])
 
 
 _EXAMPLES = {

@@ -12,7 +12,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self
 
 from regionkit.core.contracts import Corpus
 from regionkit.core.spec import PARTS
@@ -42,15 +42,25 @@ class Place:
     Attributes:
         device: Kind of device: ``cpu``, ``cuda``.
         precision: In which floating-point format outputs are handed on: ``float32`` leaves them as they are.
+        computed: In which one backbones and decoders compute.
+        products: ``onednn`` where float32 products take that route (see ``core/compute.py``), else empty.
     """
 
     device: str = "cpu"
     precision: str = "float32"
+    computed: str = "float32"
+    products: str = ""
 
     @functools.cached_property
     def words(self) -> tuple[str, ...]:
         """What enters every key."""
-        return (self.device, self.precision, version("torch"))
+        beside = (f"computed in {self.computed}" if self.computed != "float32" else "", self.products)
+        return (self.device, self.precision, version("torch"), *(word for word in beside if word))
+
+    @classmethod
+    def of(cls, device: str, precision: str, computed: str, *, onednn: bool) -> Self:
+        """Return a place; the oneDNN route of float32 products is one of CPUs alone."""
+        return cls(device, precision, computed, "onednn" if onednn and device == "cpu" else "")
 
 
 class StageKeys:

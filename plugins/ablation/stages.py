@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from regionkit.core.compute import fast_products, route_helps
 from regionkit.core.errors import RegionkitError
 from regionkit.core.features import Caption
 from regionkit.core.spec import PARTS
@@ -79,7 +80,8 @@ class StageTree:
         tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.models, self.cache, self.precision, self.strict = models, cache, precision, strict
-        self.keys = StageKeys(Place(models.device.type, precision))
+        onednn = models.device.type == "cpu" and route_helps()
+        self.keys = StageKeys(Place.of(models.device.type, precision, models.computed, onednn=onednn))
         self.clock = StageClock(observe)
         self.sizes = BatchSizes(tell)
         device = str(models.device)
@@ -89,14 +91,19 @@ class StageTree:
         self._spread: Candidates | None = None
         self._cut: list[Chunk] = []
         self._difference = ""
+        #: Captions of a few pictures in float32, by position, where models compute in less; of the last trial.
+        self.exact: dict[int, Caption] = {}
 
-    @torch.inference_mode()
     def answers(self, trial: Trial, part: tuple[int, int] = (0, 1)) -> Shard:
         """Answer the samples of a trial, or the ``part[0]``-th of ``part[1]`` shares of its pictures.
 
         Returns:
             A caption for each sample; for samples with candidates, the position of the one that is meant.
         """
+        with torch.inference_mode(), fast_products(self.models.device):
+            return self._answers(trial, part)
+
+    def _answers(self, trial: Trial, part: tuple[int, int]) -> Shard:
         selection, plan = trial.selection, trial.combination.plan
         self._enter(trial)
         assert self._spread is not None
@@ -112,37 +119,49 @@ class StageTree:
             owners = {self._spread.owner[at] for chunk in chunks for kept in chunk.images.values() for at in kept}
             among = sorted(owners)
             found: Answers = answering.finish(among)
-        self._difference = self._rounding(trial, found) if self.precision != "float32" and part[0] == 0 else ""
+        rounds = self.precision != "float32" or self.models.computed != "float32"
+        self._difference, self.exact = self._rounding(trial, found) if rounds and part[0] == 0 else ("", {})
         return Shard(tuple(among), found.captions, found.errors)
 
     def notes(self, trial: Trial) -> tuple[str, ...]:
         """Return what a reader of the trial that has just run has to know of how it ran."""
         plan = trial.combination.plan
-        known = [self.sizes.known("pictures", self.keys.backbone(plan))]
+        known = [*plan.remarks(), self.sizes.known("pictures", self.keys.backbone(plan))]
         known += [self.sizes.known("regions", plan.key(kind)) for kind in PARTS[1:]]
         return tuple(dict.fromkeys([*self.sizes.notes, *(note for note in [self._difference, *known] if note)]))
 
-    def _rounding(self, trial: Trial, found: Answers) -> str:
-        """Say how many captions of a few pictures are others because outputs of stages were rounded on their way.
+    def _rounding(self, trial: Trial, found: Answers) -> tuple[str, dict[int, Caption]]:
+        """Say how many captions of a few pictures are others because numbers were rounded on their way.
 
-        The pictures go through all stages once more, without any cache; what that takes is no part of the trial's time.
+        The pictures go through all stages once more, in float32 and without any cache; what that takes is no part of
+        the trial's time.
+
+        Returns:
+            The note; and the captions in float32 where models compute in less.
         """
         selection, plan = trial.selection, trial.combination.plan
         assert self._spread is not None
         few = Chunk(0, dict(list(self._cut[0].images.items())[:_COMPARED]))
+        lower = self.models.computed != "float32"
+        models = Models(str(self.models.device), self.models.limit) if lower else self.models
         fresh = FeatureSource(FeatureStore(0), None, StageClock(_unheard), self.sizes, str(self.models.device))
         fresh.enter(self.keys.backbone(plan), plan.parts["backbone"].name, selection.source, frozenset())
-        encoder = Encoder(selection, self._spread.samples, plan, self.models, fresh, self._note)
-        decoder = self.models.decoder(plan)
-        answering = Answering(selection, self._spread, decoder, plan.key("decoder"), self.sizes)
+        encoder = Encoder(selection, self._spread.samples, plan, models, fresh, self._note)
+        answering = Answering(selection, self._spread, models.decoder(plan), plan.key("decoder"), self.sizes)
         answering.take([encoder.bridge(encoder.encode(few))])
         owners = sorted({self._spread.owner[at] for kept in few.images.values() for at in kept})
         exact = answering.finish(owners).captions
-        apart = sum(exact[at].text != found.captions[at].text for at in exact if at in found.captions)
-        return (
-            f"cache in {self.precision}: {apart} of {len(exact)} captions of the first {len(few.images)} "
+        both = [at for at in exact if at in found.captions]
+        apart = sum(exact[at].text != found.captions[at].text for at in both)
+        ways: list[str] = [self.models.computed] if lower else []
+        ways += [f"cache in {self.precision}"] if self.precision != "float32" else []
+        note = (
+            f"{' and '.join(ways)}: {apart} of {len(exact)} captions of the first {len(few.images)} "
             "pictures differ from those of float32"
         )
+        if lower:
+            models.clear()
+        return note, exact if lower else {}
 
     def _enter(self, trial: Trial) -> None:
         selection, backbone = trial.selection, self.keys.backbone(trial.combination.plan)

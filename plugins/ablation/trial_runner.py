@@ -17,6 +17,7 @@ import torch
 from regionkit.core.contracts import Sample, Score, column
 from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.core.features import Caption
+from regionkit.core.out_of_memory import first_line, free_memory, is_out_of_memory
 from regionkit.core.regions import area_of
 from regionkit.core.results import MetricRow, SampleRow, TrialResult
 from regionkit.core.scores import check_score
@@ -24,7 +25,6 @@ from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.cache.stage_cache import StageCache
 from regionkit.plugins.ablation.costs import Costs, weight_bytes
 from regionkit.plugins.ablation.models import Models
-from regionkit.plugins.ablation.out_of_memory import first_line, free_memory, is_out_of_memory
 from regionkit.plugins.ablation.run_options import RunOptions
 from regionkit.plugins.ablation.stages import Shard, StageTree
 from regionkit.plugins.ablation.trials import AblationPlan, Selection, Trial
@@ -52,7 +52,7 @@ class TrialRunner:
         self, plan: AblationPlan, options: RunOptions, tell: Callable[[str], None] = lambda text: None
     ) -> None:
         self.plan, self.options = plan, options
-        self.models = Models(options.device, options.model_bytes)
+        self.models = Models(options.device, options.model_bytes, plan.spec.settings.computed)
         self.cache = None
         precision = plan.spec.settings.precision
         if options.cache is not None:
@@ -115,7 +115,33 @@ class TrialRunner:
         shard = self._tree.answers(trial, (number, count))
         check_weights(trial)
         self._costs.add(plan, self.models.device.type, clock)
-        return replace(shard, seconds=clock.told(), notes=self._tree.notes(trial))
+        seconds, notes = clock.told(), self._tree.notes(trial)
+        return replace(shard, seconds=seconds, notes=(*notes, *self._moved(trial, shard)))
+
+    def _moved(self, trial: Trial, shard: Shard) -> list[str]:
+        """Say how metrics of a few pictures move because models compute in less than float32.
+
+        Metrics that ask a judge are left out: each of its answers would cost as much again.
+        """
+        exact = self._tree.exact
+        pairs = [(at, caption) for at, caption in exact.items() if at in shard.captions]
+        if not pairs:
+            return []
+        selection = trial.selection
+        samples = [selection.truth[at] for at, _ in pairs]
+        moved = []
+        for ref in self.plan.metrics_of(selection):
+            if ref.part.spec.needs:
+                continue
+            sides = [
+                self._try(functools.partial(self._score, ref, selection, samples, said))[0]
+                for said in ([shard.captions[at] for at, _ in pairs], [caption for _, caption in pairs])
+            ]
+            if sides[0] is not None and sides[1] is not None:
+                both = zip(sides[0], sides[1], strict=True)
+                moved += [f"{lower.metric} {lower.value - full.value:+.4f}" for lower, full in both]
+        computed = self.plan.spec.settings.computed
+        return [f"{computed} against float32, on these {len(pairs)} samples: {', '.join(moved)}"] if moved else []
 
     def try_shard(self, trial: Trial, number: int, count: int) -> Shard | TrialResult:
         """Do a share as :meth:`shard` does; where that fails, the trial has failed and says why."""

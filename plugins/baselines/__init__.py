@@ -6,14 +6,14 @@ This folder is also the pattern for a new plugin: specs here, options in ``confi
 from __future__ import annotations
 
 from regionkit.core.plugin import hookimpl
-from regionkit.core.spec import STILL_REGIONS, ComponentSpec, Port
+from regionkit.core.spec import STILL_REGIONS, ComponentSpec, PaperSpec, Port
 
 _HERE = "regionkit.plugins.baselines"
 
 
 @hookimpl
 def regionkit_components() -> list[ComponentSpec]:
-    """Three region encoders that need no patches under the region, and the bridge that does nothing."""
+    """Region encoders that need no patches under the region, and the bridge that does nothing."""
     return [
         ComponentSpec(
             kind="region_encoder",
@@ -37,6 +37,17 @@ def regionkit_components() -> list[ComponentSpec]:
         ),
         ComponentSpec(
             kind="region_encoder",
+            name="drawn",
+            target=f"{_HERE}.drawn:Drawn",
+            config=f"{_HERE}.configs:DrawnConfig",
+            summary="The vector of the whole picture with the region ringed, framed or left sharp, one pass a region",
+            paper="red-circle",
+            reads=Port("image"),
+            writes=Port("image"),
+            accepts=STILL_REGIONS,
+        ),
+        ComponentSpec(
+            kind="region_encoder",
             name="picture",
             target=f"{_HERE}.picture:Picture",
             config=f"{_HERE}.configs:PictureConfig",
@@ -54,5 +65,32 @@ def regionkit_components() -> list[ComponentSpec]:
             reads=Port("image"),
             writes=Port("text"),
             relabels=True,
+        ),
+    ]
+
+
+@hookimpl
+def regionkit_papers() -> list[PaperSpec]:
+    """Where the visual prompts come from."""
+    return [
+        PaperSpec(
+            key="red-circle",
+            title="What does CLIP know about a red circle? Visual prompt engineering for VLMs",
+            bibtex="""@inproceedings{shtedritski2023red,
+  title     = {What does {CLIP} know about a red circle? Visual prompt engineering for {VLMs}},
+  author    = {Shtedritski, Aleksandar and Rupprecht, Christian and Vedaldi, Andrea},
+  booktitle = {IEEE/CVF International Conference on Computer Vision},
+  year      = {2023}
+}""",
+        ),
+        PaperSpec(
+            key="fine-grained-visual-prompting",
+            title="Fine-Grained Visual Prompting",
+            bibtex="""@inproceedings{yang2023finegrained,
+  title     = {Fine-Grained Visual Prompting},
+  author    = {Yang, Lingfeng and Wang, Yueze and Li, Xiang and Wang, Xinlong and Yang, Jian},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2023}
+}""",
         ),
     ]

@@ -44,6 +44,39 @@ class CropConfig:
 
 
 @dataclass(frozen=True)
+class DrawnConfig:
+    """Options of ``drawn``.
+
+    Attributes:
+        style: ``circle``, a red ellipse in the region's bounding box; ``box``, the bounding box in red; ``blur``, all
+            but the region blurred.
+        token: As for ``whole``.
+        width: Width of the red lines in pixels of the original picture, drawn inwards; 0 scales with the picture: a
+            hundredth of its shorter side, at least one pixel.
+        radius: Standard deviation of the blur, in pixels of the original picture.
+        min_side: Smallest side in pixels of what is drawn around; smaller boxes are widened around their middle, so
+            that a line around a point does not hide it. ``blur`` has none: it follows the region.
+        batch_size: Pictures drawn and encoded together.
+    """
+
+    style: Literal["circle", "box", "blur"] = "circle"
+    token: Token = "auto"
+    width: int = 0
+    radius: float = 10.0  # as for ``picture``
+    min_side: int = 1
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        if self.width < 0:
+            raise ValueError(f"width: {self.width!r} must be 0 (scales with the picture) or more")
+        if not (math.isfinite(self.radius) and self.radius >= 0):
+            raise ValueError(f"radius: {self.radius!r} must be 0 or more")
+        for option, value in (("min_side", self.min_side), ("batch_size", self.batch_size)):
+            if value < 1:
+                raise ValueError(f"{option}: {value!r} must be 1 or more")
+
+
+@dataclass(frozen=True)
 class PictureConfig:
     """Options of ``picture``.
 

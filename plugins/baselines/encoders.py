@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
+
 import torch
 from PIL import Image
 from torch import Tensor
@@ -71,21 +73,42 @@ class Crop(RegionEncoder):
             (index, pixel_box(region, scene.images[index].size, self.config.min_side))
             for region, index in zip(regions.items, regions.image, strict=True)
         ]
-        distinct = list(dict.fromkeys(wanted))
-        vectors = torch.cat(
-            [self._vectors(scene, distinct[part]) for part in iter_batches(len(distinct), self.config.batch_size)]
-        )
-        places = {key: place for place, key in enumerate(distinct)}
-        rows = torch.tensor([places[key] for key in wanted], device=vectors.device)
-        return RegionTokens.single(vectors[rows], scene.backbone.space)
 
-    def _vectors(self, scene: Scene, wanted: list[tuple[int, PixelBox]]) -> Tensor:
-        crops = [cut_out(scene.images[index], box) for index, box in wanted]
-        if self.config.fit == "centre":
-            crops = [fill_frame(crop, scene.backbone) for crop in crops]
-        features = scene.backbone.encode(crops)
-        features.check_finite(f"backbone '{type(scene.backbone).__name__}'")
-        return picture_vectors(features, self.config.token)
+        def cut(place: int) -> Image.Image:
+            index, box = wanted[place]
+            crop = cut_out(scene.images[index], box)
+            return fill_frame(crop, scene.backbone) if self.config.fit == "centre" else crop
+
+        vectors = vectors_of_each(scene.backbone, wanted, cut, self.config.token, self.config.batch_size)
+        return RegionTokens.single(vectors, scene.backbone.space)
+
+
+def vectors_of_each(
+    backbone: Backbone, keys: Sequence[Hashable], make: Callable[[int], Image.Image], token: Token, batch_size: int
+) -> Tensor:
+    """Return the vectors (r, d) of r pictures that are made one batch at a time; equal ones are encoded once.
+
+    Args:
+        backbone: Encodes them.
+        keys: r keys, equal where the pictures are.
+        make: Makes the picture of a place 0..r-1.
+        token: Which vector of a picture is meant.
+        batch_size: Pictures that are made and encoded together.
+
+    Raises:
+        FeatureError: ``token`` is ``cls`` and the backbone has no class token, or it produced NaN.
+    """
+    first: dict[Hashable, int] = {}
+    for place, key in enumerate(keys):
+        first.setdefault(key, place)
+    places, rows = list(first.values()), {key: row for row, key in enumerate(first)}
+    parts = []
+    for part in iter_batches(len(places), batch_size):
+        features = backbone.encode([make(place) for place in places[part]])
+        features.check_finite(f"backbone '{type(backbone).__name__}'")
+        parts.append(picture_vectors(features, token))
+    vectors = torch.cat(parts)
+    return vectors[torch.tensor([rows[key] for key in keys], device=vectors.device)]
 
 
 def picture_vectors(features: Features, token: Token) -> Tensor:

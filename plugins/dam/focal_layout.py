@@ -10,19 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regionkit.core.checkpoints import as_floats, read_checkpoint, rename
+from regionkit.core.checkpoints import as_floats, config_beside, read_checkpoint, rename
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import FeatureError, WeightsError
+from regionkit.core.vision.siglip_layout import TOWER, TOWER_RULES, tower_sizes
 from regionkit.core.weights import UNNAMED, WeightHeader, check_fit
 from regionkit.plugins.dam.configs import FocalPromptConfig
 from regionkit.plugins.dam.focal_prompt import FocalPrompt, blocks_run
-from regionkit.plugins.dam.released import AGAIN, beside, fingerprint
-from regionkit.plugins.dam.siglip_layout import MASK_EMBEDDING, SIGLIP_RULES, tower_sizes
+from regionkit.plugins.dam.released import AGAIN, fingerprint
+from regionkit.plugins.dam.siglip_layout import MASK_EMBEDDING
 
 _ADAPTER = r"(attn_factor|mlp_factor|(?:layer_norm[12]|cross_attn\.(?:q|k|v|out)_proj|mlp\.fc[12])\.(?:weight|bias))"
 _CONTEXT_RULES = {r"(?:context_provider\.)?context_provider_module\.layers\.(\d+)\." + _ADAPTER: r"adapters.\1.\2"}
 #: Of the tower everything but the mask embedding is the backbone's; a whole captioner has more parts.
-_TOWER_ASIDE = (r"(?:llm|mm_projector|context_provider)\..*", r"(?:vision_tower\.)*(?:vision_model\.)?head\..*")
+_TOWER_ASIDE = (r"(?:llm|mm_projector|context_provider)\..*", TOWER + r"head\..*")
 _CONTEXT_ASIDE = (r"(?:llm|mm_projector|vision_tower)\..*",)
 #: What a release's config.json may say, and what we can do with it.
 _CONTEXT_TYPE, _ACTIVATION = "cross_attn_end_to_all", "gelu_pytorch_tanh"
@@ -41,7 +42,7 @@ def read_focal_prompt(files: Mapping[str, Path], config: FocalPromptConfig) -> W
             its own code cannot do.
     """
     path = files["vision"]
-    rules = {MASK_EMBEDDING: r"mask_embedding.\1", **SIGLIP_RULES}
+    rules = {MASK_EMBEDDING: r"mask_embedding.\1", **TOWER_RULES}
     found = as_floats(rename(read_checkpoint(path), rules, path, _TOWER_ASIDE), path)
     tower = {name: tensor for name, tensor in found.items() if name.startswith("vision.")}
     tensors = {name: tensor for name, tensor in found.items() if name not in tower}
@@ -86,7 +87,7 @@ def _read_adapters(files: Mapping[str, Path], depth: int, layers: int) -> tuple[
             "put its folder context_provider beside vision_tower",
         )
     path = files["context"]
-    said = beside(path, "context_provider_cfg") or {}
+    said = config_beside(path, "context_provider_cfg") or {}
     _check_said(said, path)
     tensors = as_floats(rename(read_checkpoint(path), _CONTEXT_RULES, path, _CONTEXT_ASIDE), path)
     numbers = {int(match[1]) for name in tensors if (match := re.match(r"adapters\.(\d+)\.", name))}

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import torch
 from PIL import Image
-from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
-from transformers import SiglipVisionConfig, SiglipVisionModel
 
 from regionkit.core.contracts import Backbone, BuildContext, WeightArtifact, iter_batches
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
 from regionkit.core.stored import drawn_from, with_memory
+from regionkit.core.vision.siglip_tower import TowerSizes, at_grid, blocks_of, states_of, vision_tower
 from regionkit.core.weights import WeightHeader, load_into
 from regionkit.plugins.dam.configs import SIGLIP_SIZES, SiglipConfig, siglip_ports
-
-#: Name of the learned positions among the weights, (patches, width).
-POSITIONS = "vision.embeddings.position_embedding.weight"
-
-
-class _Block(nn.Module):
-    """A layer of transformers under the contract of ``Backbone.blocks``: tokens in, tokens out, no mask."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        out = self.layer(tokens, None)
-        states: Tensor = out[0] if isinstance(out, tuple) else out  # transformers before 5 gave a tuple
-        return states
 
 
 class Siglip(nn.Module, Backbone):
@@ -52,8 +35,7 @@ class Siglip(nn.Module, Backbone):
         ports = siglip_ports(config)
         assert ports.writes is not None
         self.space, self.block_space = ports.writes.space, ports.blocks
-        model = SiglipVisionModel(vision_config(config))
-        self.vision = getattr(model, "vision_model", model)  # transformers before 5 had one more level
+        self.vision = vision_tower(TowerSizes(**{name: config.size(name) for name in SIGLIP_SIZES}), head=False)
 
     @classmethod
     def build(cls, config: SiglipConfig, context: BuildContext) -> Self:
@@ -67,7 +49,7 @@ class Siglip(nn.Module, Backbone):
             with drawn_from(context.seed):
                 return cls(config).eval()
         backbone = with_memory(cls.skeleton(config))
-        load_into(backbone, backbone._placed(file.tensors()), file.path)
+        load_into(backbone, at_grid(file.tensors(), config.grid), file.path)
         return backbone.eval()
 
     @classmethod
@@ -85,7 +67,7 @@ class Siglip(nn.Module, Backbone):
     @property
     def blocks(self) -> Sequence[nn.Module]:
         """The transformer blocks, in order."""
-        return [_Block(layer) for layer in self.vision.encoder.layers]
+        return blocks_of(self.vision)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Return the tokens (b, n, width) that enter the first block: patches and their positions, row-major."""
@@ -115,36 +97,9 @@ class Siglip(nn.Module, Backbone):
     def encode(self, images: Sequence[Image.Image]) -> Features:
         """Encode pictures, ``config.batch`` at a time; nothing is normalised beyond the closing LayerNorm."""
         weight, grid = self.vision.post_layernorm.weight, self.config.grid
-        if not images:  # transformers cannot reshape the heads of nothing
-            return Features(weight.new_zeros(0, grid, grid, len(weight)), ())
         parts = []
-        for part in iter_batches(len(images), self.config.batch):
+        for part in iter_batches(len(images), self.config.batch) if images else [slice(0, 0)]:
             pixels, frames = self.preprocess(images[part])
-            tokens = self.embed(pixels.to(weight))
-            for block in self.blocks:
-                tokens = block(tokens)
-            patches = self.vision.post_layernorm(tokens).reshape(len(tokens), grid, grid, -1)
-            parts.append(Features(patches, frames))
+            patches = states_of(self.vision, pixels.to(weight))
+            parts.append(Features(patches.reshape(len(patches), grid, grid, len(weight)), frames))
         return Features.cat(parts)
-
-    def _placed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights with their learned positions resampled to the grid of this resolution."""
-        placed, grid = dict(tensors), self.config.grid
-        positions = placed.get(POSITIONS)
-        if positions is not None and positions.ndim == 2 and len(positions) != grid * grid:
-            placed[POSITIONS] = resample_abs_pos_embed(positions[None].float(), [grid, grid], num_prefix_tokens=0)[0]
-        return placed
-
-
-def vision_config(config: SiglipConfig) -> SiglipVisionConfig:
-    """Return transformers' config of a tower without its pooling head, which nothing here reads."""
-    made = SiglipVisionConfig(
-        hidden_size=config.size("width"),
-        intermediate_size=config.size("intermediate"),
-        num_hidden_layers=config.size("layers"),
-        num_attention_heads=config.size("heads"),
-        image_size=config.size("resolution"),
-        patch_size=config.size("patch"),
-    )
-    made.vision_use_head = False
-    return made

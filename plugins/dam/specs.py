@@ -22,7 +22,7 @@ SIGLIP = ComponentSpec(
     checkpoints=(
         Checkpoint(
             role="vision",
-            files=("vision_tower", "siglip-*", "siglip*.safetensors"),
+            files=("vision_tower", "siglip-*", "siglip[!2]*.safetensors"),  # SigLIP 2 is another component
             source="hub://google/siglip-so400m-patch14-384",
             license="Apache-2.0; NVIDIA's tuned tower is non-commercial",
         ),

@@ -38,4 +38,27 @@ def regionkit_components() -> list[ComponentSpec]:
             config=f"{_HERE}.configs:TextLinesConfig",
             summary="A text file with one sentence a line, .txt or .txt.gz",
         ),
+        ComponentSpec(
+            kind="corpus",
+            name="webdataset",
+            target=f"{_HERE}.corpora_shards:WebdatasetTexts",
+            config=f"{_HERE}.configs:WebdatasetTextsConfig",
+            summary="Texts beside pictures in tar files, .tar or .tar.gz, as webdataset and img2dataset write them",
+        ),
+        ComponentSpec(
+            kind="corpus",
+            name="references",
+            target=f"{_HERE}.corpora_references:References",
+            config=f"{_HERE}.configs:ReferencesConfig",
+            summary="All references of a task and split of a data set, for ground-truth memories",
+            needs=("dataset",),
+        ),
+        ComponentSpec(
+            kind="corpus",
+            name="joined",
+            target=f"{_HERE}.corpora_references:Joined",
+            config=f"{_HERE}.configs:JoinedConfig",
+            summary="Two or three corpora, one after the other",
+            needs=("first:corpus", "second:corpus", "third:corpus"),
+        ),
     ]

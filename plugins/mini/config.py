@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+#: Side of a patch in pixels, of every mini backbone.
+PATCH = 8
+#: Side in pixels of the pictures that mini backbones are trained with.
+TRAINED_SIDE = 96
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -58,10 +63,21 @@ class MiniBackboneConfig:
     Attributes:
         weights: ``auto`` takes the shipped weights, ``none`` starts untrained, ``file:PATH`` says which.
         force: Accept pictures that are not of the mini-world's making.
+        resolution: Side in pixels that pictures are squashed to, a multiple of 8. The weights were trained at 96; at
+            others the grid has a patch for every 8 pixels and learned places are resampled to it.
     """
 
     weights: str = "auto"
     force: bool = False
+    resolution: int = TRAINED_SIDE
+
+    def __post_init__(self) -> None:
+        """Check that patches fill the picture."""
+        if self.resolution < 2 * PATCH or self.resolution % PATCH:
+            raise ValueError(
+                f"resolution: {self.resolution} must be a multiple of {PATCH}, a patch, from {2 * PATCH} on; "
+                f"the weights were trained at {TRAINED_SIDE}"
+            )
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from regionkit.core.contracts import BuildContext, Recipe, TrainSettings, WeightArtifact
+from regionkit.core.errors import RegionkitError
 from regionkit.core.weights import WeightHeader
 from regionkit.plugins.mini.backbones import MiniBackbone
 from regionkit.plugins.mini.captions import corpus, split_caption
 from regionkit.plugins.mini.config import MiniContrastConfig
-from regionkit.plugins.mini.layout import Draws
+from regionkit.plugins.mini.layout import SIDE, Draws
 from regionkit.plugins.mini.networks import Seen, to_pixels
 from regionkit.plugins.mini.objectives import contrast, parts_of_phrases, phrases_to_pictures, pick, unit
 from regionkit.plugins.mini.views import show
@@ -60,7 +61,16 @@ class MiniContrast(Recipe):
     """
 
     def __init__(self, config: MiniContrastConfig, backbone: MiniBackbone, seed: int) -> None:
-        """Train ``backbone`` with pictures of ``seed``."""
+        """Train ``backbone`` with pictures of ``seed``.
+
+        Raises:
+            RegionkitError: The backbone is asked for at another resolution.
+        """
+        if backbone.side != SIDE:
+            raise RegionkitError(
+                f"backbone.resolution: {backbone.side} is no size to train at, mini-contrast paints {SIDE} pixels",
+                "leave it out here, and set it where the trained backbone is used",
+            )
         self.config = config
         self.backbone = backbone
         self.seed = seed

@@ -43,6 +43,20 @@ class PatchPoolConfig:
         _require(valid, "variance", self.variance, "must be 0 (the central patch) or more; the paper takes 1.0")
 
 
+def precision_notes(precision: str) -> tuple[str, ...]:
+    """Return what a bank of a precision changes; the figures are measured, see docs/patchioner.md, Memory."""
+    if precision not in HALF_ERRORS:
+        return ()
+    return (f"the bank is kept in {precision}: {HALF_ERRORS[precision]} (measured; docs/patchioner.md, Memory)",)
+
+
+#: What half precision changes on the CPU, 100,000 x 768: tests/benchmarks/half_bank.py measures it.
+HALF_ERRORS = {
+    "bfloat16": "coordinates of its unit vectors change by up to 5e-4, cosine at least 0.9999",
+    "float16": "coordinates of its unit vectors change by up to 7e-5, cosine at least 0.99999",
+}
+
+
 @dataclass(frozen=True)
 class MemoryConfig:
     """Projection onto a bank of text embeddings (DeCap, and Patch-ioner section 3).
@@ -54,9 +68,15 @@ class MemoryConfig:
         temperature: Of the softmax over the bank.
         normalise_bank: Whether the rows that are summed are unit vectors. Similarities always use unit rows.
         normalise_output: Whether the sum is normalised. With ``normalise_bank`` these make the released presets:
-            Talk2DINO and DINO.txt false/true, CLIP, INViTE and DenseCLIP true/false, ProxyCLIP false/false; DeCap's
-            own notebook and our default true/true.
-        mode: ``project`` takes the softmax-weighted sum, ``argmax`` the nearest row alone.
+            Talk2DINO and DINO.txt false/true; CLIP, INViTE, DenseCLIP, AlphaCLIP and RegionCLIP true/false; ProxyCLIP
+            false/false; DeCap's own notebook and our default true/true.
+        mode: ``project`` takes the softmax-weighted sum, ``argmax`` the nearest row alone. ``top-n`` sums the ``rows``
+            nearest rows alone where these hold at least ``mass`` of the weights of the whole bank, and is ``project``
+            for all other regions.
+        rows: Of ``top-n``, how many rows are summed.
+        mass: Of ``top-n``, the share of the weights that they must hold.
+        precision: What the bank is kept in. Sums are made in float32 whatever it is; half precision halves the bank's
+            memory, and what it changes is told beside results.
     """
 
     weights: str = "auto"
@@ -64,7 +84,10 @@ class MemoryConfig:
     temperature: float = 0.01  # 1/100, DeCap's and Patch-ioner's
     normalise_bank: bool = True
     normalise_output: bool = True
-    mode: Literal["project", "argmax"] = "project"
+    mode: Literal["project", "argmax", "top-n"] = "project"
+    rows: int = 32
+    mass: float = 0.999
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
     def __post_init__(self) -> None:
         valid = math.isfinite(self.temperature) and self.temperature > 0
@@ -74,11 +97,47 @@ class MemoryConfig:
             self.temperature,
             "must be more than 0; the paper takes 0.01, mode=argmax is the limit 0",
         )
+        _require(self.rows >= 1, "rows", self.rows, "must be 1 or more")
+        _require(0 < self.mass <= 1, "mass", self.mass, "must be more than 0 and at most 1")
 
     @property
     def corruption(self) -> str:
         """Decoders behind a memory are trained on clean text embeddings."""
         return "none"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever reads a result has to know of these options."""
+        return precision_notes(self.precision)
+
+
+@dataclass(frozen=True)
+class NearestTextConfig:
+    """Retrieval of sentences of a bank.
+
+    Attributes:
+        weights: As for ``memory``: ``auto``, ``none`` or a reference.
+        bank: Name of the bank, which is the corpus that it was made from; ``auto`` takes that of the bridge where it
+            has one, else the only one there is.
+        temperature: Of the softmax over the bank, of which a sentence's share is its likelihood. It changes no caption.
+        score: ``share``, the logarithm of that share; ``similarity``, the cosine, which the released code gives out.
+        precision: What the bank is kept in; see ``memory``.
+    """
+
+    weights: str = "auto"
+    bank: str = "auto"
+    temperature: float = 0.01
+    score: Literal["share", "similarity"] = "share"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    def __post_init__(self) -> None:
+        valid = math.isfinite(self.temperature) and self.temperature > 0
+        _require(valid, "temperature", self.temperature, "must be more than 0; the paper takes 0.01")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever reads a result has to know of these options."""
+        return precision_notes(self.precision)
 
 
 @dataclass(frozen=True)

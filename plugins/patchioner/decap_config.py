@@ -81,6 +81,8 @@ class TextOnlyConfig:
         schedule: What follows the warm-up.
         clip: Limit of the gradient norm; 0 for none.
         limit: Train on this many captions, drawn without replacement; 0 for all.
+        draws: How many corrupted versions of each embedding are made, all of them before training; passes take them in
+            turn. 0 corrupts anew at every step. The release of Diffusion Bridge makes 1.
     """
 
     steps: int = 0
@@ -92,12 +94,13 @@ class TextOnlyConfig:
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # released script
     clip: float = 0.0  # the released script clips nothing
     limit: int = 0
+    draws: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} must be 1 or more")
-        for name in ("steps", "warmup", "clip", "limit", "weight_decay"):
+        for name in ("steps", "warmup", "clip", "limit", "draws", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} must be 0 or more")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):

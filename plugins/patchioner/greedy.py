@@ -7,18 +7,22 @@ no mask is built, no list grows, and rows that are done leave the batch. A test 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
+from regionkit.core.compute import fast_products
 from regionkit.core.errors import FeatureError
 
 #: On an accelerator, asking whether all rows are done makes the host wait; it is asked once in so many steps.
 STEPS_BETWEEN_CHECKS = 8
 #: Finished rows leave the batch once they are at least this share of it: moving the cache costs about one step.
 COMPACT_SHARE = 0.2
+#: Logits that are looked at together on a CPU, so that they stay in its cache, and the fewest words of a block.
+_LOGITS_TOGETHER, _LEAST_WORDS = 1 << 18, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,23 @@ def greedy(
     Raises:
         FeatureError: The decoder computed NaN, from which no word follows.
     """
+    with fast_products(prefix.device):
+        found = _written(transformer, prefix, steps, known, end, stop=stop, all_rows=all_rows)
+    # Once at the end: what is NaN at any step makes the sum NaN, and asking at each would make the host wait for it.
+    broken = found.log_likelihood.isnan().nonzero().flatten().tolist()
+    if broken:
+        raise FeatureError(
+            f"decoder 'decap' computed NaN for {len(broken)} of {len(prefix)} regions, so it wrote no caption",
+            "its weights are damaged, or numbers were too large for the type that it computes in",
+            "check them with: toolkit weights list; or compute in float32",
+        )
+    return found
+
+
+def _written(
+    transformer: Any, prefix: Tensor, steps: int, known: int, end: int, *, stop: bool, all_rows: bool
+) -> Generated:
+    """Write as :func:`greedy` does, whatever comes of it."""
     rows = prefix.shape[0]
     words = transformer.wte.weight
     outputs = words if all_rows else words[:known]
@@ -106,9 +127,7 @@ def greedy(
     between = _steps_between_checks(prefix.device)
     embeddings = prefix
     for step in range(steps):
-        logits = linear(blocks.append(embeddings.unsqueeze(1)).squeeze(1), outputs).float()
-        best, token = logits[:, :known].max(dim=-1)
-        gain = best - logits.logsumexp(dim=-1)
+        token, gain = likeliest(blocks.append(embeddings.unsqueeze(1)).squeeze(1), outputs, known)
         if stop:
             token = token.masked_fill(done, end)
             gain = gain.masked_fill(done, 0.0)
@@ -123,15 +142,40 @@ def greedy(
                 blocks.keep(left)
                 active, done, token = active[left], done[left], token[left]
         embeddings = words[token]
-    # Once at the end: what is NaN at any step makes the sum NaN, and asking at each would make the host wait for it.
-    broken = total.isnan().nonzero().flatten().tolist()
-    if broken:
-        raise FeatureError(
-            f"decoder 'decap' computed NaN for {len(broken)} of {rows} regions, so it wrote no caption",
-            "its weights are damaged, or numbers were too large for the type that it computes in",
-            "check them with: toolkit weights list; or compute in float32",
-        )
     return Generated(ids, total)
+
+
+def likeliest(hidden: Tensor, outputs: Tensor, known: int) -> tuple[Tensor, Tensor]:
+    """Return the most likely id of each row and its log-probability, both (r,), in float32.
+
+    The logits of all words are never there together: a running maximum and sum are kept over blocks of words, whose
+    logits stand in columns, since a product of many rows with few columns is the faster one.
+
+    Args:
+        hidden: (r, d) last hidden states.
+        outputs: (v, d) rows of the output layer, over all of which probabilities are normalised.
+        known: Only the first so many ids are written.
+    """
+    columns = hidden.T.contiguous()
+    step = (
+        max(_LOGITS_TOGETHER // max(len(hidden), 1), _LEAST_WORDS)
+        if hidden.device.type == "cpu"
+        else max(len(outputs), 1)
+    )
+    best = hidden.new_full((len(hidden),), -torch.inf, dtype=torch.float32)
+    peak, mass, token = best, torch.zeros_like(best), torch.zeros_like(best, dtype=torch.long)
+    bounds = sorted({*range(0, known, step), *range(known, len(outputs), step), len(outputs)})
+    for start, end in pairwise(bounds):
+        logits = (outputs[start:end] @ columns).float()
+        highest, place = logits.max(dim=0)
+        if start < known:
+            better = highest > best
+            token = torch.where(better, place + start, token)
+            best = torch.where(better, highest, best)
+        higher = torch.maximum(peak, highest)
+        mass = mass * (peak - higher).exp() + (logits - higher).exp_().sum(dim=0)
+        peak = higher
+    return token, best - peak - mass.log()
 
 
 def _steps_between_checks(device: torch.device) -> int:

@@ -19,14 +19,19 @@ from regionkit.core.explaining import Neighbour
 from regionkit.core.features import RegionTokens
 from regionkit.core.spec import Space
 from regionkit.core.texts import bank_texts
+from regionkit.core.weights import WeightFile
+from regionkit.plugins.patchioner import projection
 from regionkit.plugins.patchioner.configs import MemoryConfig
+from regionkit.plugins.patchioner.half_bank import project_half
+from regionkit.plugins.patchioner.projection import but, precision, project
 
-#: Bank rows looked at together: similarities of a block fit into a processor's cache with those of many regions.
-_BLOCK = 4096
-#: A bank of at most so many values is projected in double precision.
-_SMALL = 1 << 20
 #: Region vectors projected together, so that memory stays at 16 MB however many regions there are.
 _QUERIES = 1024
+#: Rows of a bank that are read, checked and normalised together: 12 MB at a width of 768.
+_ROWS = 4096
+#: Values of bank rows that are gathered together for the nearest rows of several regions: 64 MB.
+_GATHERED = 1 << 24
+_AGAIN = "make it again: toolkit bank build"
 
 
 class Memory(nn.Module, GapBridge):
@@ -35,50 +40,71 @@ class Memory(nn.Module, GapBridge):
     p = sum_j alpha_j m_j with alpha = softmax(cos(v, m_j) / temperature), over the whole bank. The
     softmax runs over blocks of the bank and keeps a running maximum, so that nothing of size (r, n) is ever made.
 
+    A bank of a file is read, checked and normalised in blocks, in the memory that it was read into: the peak is one
+    bank and a few blocks, 1.6 GB for 500,000 x 768. A tensor that :meth:`fit` is given stays its caller's.
+
     Args:
         config: Options.
         space: The text space that the projected vectors live in, ``name[dim]``; that of the tokens where it is empty.
+        who: What messages call the component that the bank belongs to.
     """
 
     unit: Tensor
     norms: Tensor
 
-    def __init__(self, config: MemoryConfig | None = None, space: str = "") -> None:
+    def __init__(self, config: MemoryConfig | None = None, space: str = "", *, who: str = "bridge 'memory'") -> None:
         super().__init__()
         self.config = config or MemoryConfig()
+        self.who = who
         self.space = space
         self.texts: tuple[str, ...] = ()
         self._owner: Tensor | None = None  # (n,) number of each row's text, made when it is asked for
-        self.register_buffer("unit", torch.zeros(0, 0), persistent=False)
+        self.register_buffer("unit", torch.zeros(0, 0, dtype=self._stored), persistent=False)
         self.register_buffer("norms", torch.zeros(0), persistent=False)
 
     @classmethod
     def build(cls, config: MemoryConfig, context: BuildContext) -> Self:
-        """Make the bridge, with the bank in ``context.weights`` where there is one, else empty and to be fitted."""
+        """Make the bridge, with the bank in ``context.weights`` where there is one, else empty and to be fitted.
+
+        Raises:
+            WeightsError: The file holds no bank, a damaged one, or one of another width than is needed.
+        """
         bridge = cls(config, context.writes)
         if context.weights is not None:
-            tensors = context.weights.tensors()
-            if "embeddings" not in tensors:
-                raise WeightsError(
-                    f"{context.weights.path}: this is no memory bank, it holds: {', '.join(sorted(tensors))}",
-                    "a bank holds the tensors embeddings (n, d) and texts; make one with `toolkit bank build`",
-                )
-            width = tensors["embeddings"].shape[-1]
-            if context.writes and Space.parse(context.writes).dim != width:
-                raise WeightsError(
-                    f"{context.weights.path}: this bank holds vectors of width {width}, and {context.writes} is needed "
-                    "here",
-                    "name a bank that was made with this backbone, or make one: toolkit bank build",
-                )
-            try:
-                bridge.fit(tensors["embeddings"], bank_texts(tensors))
-            except FeatureError as error:
-                raise WeightsError(f"{context.weights.path}: {error.message}", *error.hints) from None
-            except UnicodeDecodeError:
-                raise WeightsError(
-                    f"{context.weights.path}: the texts of this bank are damaged", "make it again: toolkit bank build"
-                ) from None
+            bridge.load(context.weights)
         return bridge
+
+    def load(self, weights: WeightFile) -> None:
+        """Take the bank of a weight file.
+
+        Raises:
+            WeightsError: As :meth:`build`.
+        """
+        tensors = weights.tensors()
+        embeddings = tensors.pop("embeddings", None)
+        if embeddings is None:
+            raise WeightsError(
+                f"{weights.path}: this is no memory bank, it holds: {', '.join(sorted(tensors)) or 'nothing'}",
+                "a bank holds the tensors embeddings (n, d) and texts; make one with `toolkit bank build`",
+            )
+        if embeddings.ndim != 2 or not embeddings.is_floating_point():
+            kind = str(embeddings.dtype).removeprefix("torch.")
+            raise WeightsError(
+                f"{weights.path}: its embeddings are {kind} {tuple(embeddings.shape)}, not a table of floats (n, d)",
+                _AGAIN,
+            )
+        width = embeddings.shape[1]
+        if self.space and Space.parse(self.space).dim != width:
+            raise WeightsError(
+                f"{weights.path}: this bank holds vectors of width {width}, and {self.space} is needed here",
+                "name a bank that was made with this backbone, or make one: toolkit bank build",
+            )
+        try:
+            self._take(embeddings, bank_texts(tensors), owned=True)
+        except FeatureError as error:
+            raise WeightsError(f"{weights.path}: {error.message}", *error.hints) from None
+        except UnicodeDecodeError:
+            raise WeightsError(f"{weights.path}: the texts of this bank are damaged", _AGAIN) from None
 
     def fit(self, embeddings: Tensor, texts: Sequence[str]) -> None:
         """Take the bank from n texts and their embeddings (n, d); rows of zeros (never filled) are dropped.
@@ -86,22 +112,45 @@ class Memory(nn.Module, GapBridge):
         Raises:
             FeatureError: An embedding is NaN or infinite, none is left, or there is not one text an embedding.
         """
+        self._take(embeddings, texts, owned=False)
+
+    @torch.no_grad()
+    def _take(self, embeddings: Tensor, texts: Sequence[str], *, owned: bool) -> None:
+        """Keep unit rows and norms; the memory of embeddings that are ``owned`` is used again."""
         if texts and len(texts) != len(embeddings):
             raise FeatureError(f"a memory bank has {len(embeddings)} embeddings and {len(texts)} texts")
-        rows = embeddings.detach().to(self.unit.device, torch.float32)
-        if not bool(torch.isfinite(rows).all()):
-            bad = int((~torch.isfinite(rows)).any(1).nonzero()[0])
-            raise FeatureError(
-                f"embedding {bad} of a memory bank is NaN or infinite", "build the bank again in float32"
-            )
-        norms = rows.norm(dim=-1)
-        kept = norms > 0
-        if not bool(kept.any()):
+        device = self.unit.device
+        again = owned and embeddings.dtype == self._stored and embeddings.device == device
+        unit = embeddings if again else torch.empty(embeddings.shape, dtype=self._stored, device=device)
+        norms, filled = torch.empty(len(unit), device=device), torch.empty(len(unit), dtype=torch.bool)
+        end = 0
+        for rows in iter_batches(len(unit), _ROWS):
+            block = embeddings[rows].detach().to(device, torch.float32)
+            lengths = block.norm(dim=-1)
+            finite = torch.isfinite(lengths)
+            if not bool(finite.all()):
+                bad = rows.start + int((~finite).nonzero()[0])
+                raise FeatureError(
+                    f"embedding {bad} of a memory bank is NaN or infinite", "build the bank again in float32"
+                )
+            kept = lengths > 0
+            filled[rows] = kept.cpu()
+            block, lengths = block[kept], lengths[kept]
+            # Rows only move forward: what is written over has been read.
+            unit[end : end + len(block)] = block.div_(lengths.unsqueeze(1))
+            norms[end : end + len(block)] = lengths
+            end += len(block)
+        if not end:
             raise FeatureError("a memory bank holds no embedding that is not zero", "give it at least one text")
-        self.norms = norms[kept]
-        self.unit = rows[kept] / self.norms.unsqueeze(1)
-        self.texts = tuple(text for text, keep in zip(texts, kept.tolist(), strict=True) if keep) if texts else ()
+        self.unit, self.norms = unit[:end], norms[:end]
+        self.texts = tuple(text for text, keep in zip(texts, filled.tolist(), strict=True) if keep) if texts else ()
         self._owner = None
+
+    @property
+    def _stored(self) -> torch.dtype:
+        """The type that unit rows are kept in."""
+        kept: torch.dtype = getattr(torch, self.config.precision)
+        return kept
 
     @torch.no_grad()
     def bridge(self, tokens: RegionTokens) -> RegionTokens:
@@ -125,7 +174,49 @@ class Memory(nn.Module, GapBridge):
         ``texts[row]`` is the caption that retrieval alone would give.
         """
         tokens.vectors()
-        return self._search(self._queries(tokens), count)
+        queries = self._queries(tokens)
+        if not len(queries):
+            return self._search(queries, count)
+        found = [self._search(queries[part], count) for part in iter_batches(len(queries), _QUERIES)]
+        return torch.cat([best for best, _ in found]), torch.cat([rows for _, rows in found])
+
+    @torch.no_grad()
+    def log_shares(self, tokens: RegionTokens, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Return (r,) logarithms of what some rows of the bank hold together of each region's weights alpha.
+
+        Args:
+            tokens: r regions of one token.
+            rows: Numbers of rows, one list a region.
+
+        Raises:
+            WeightsError, FeatureError: As for :meth:`bridge`; or a region has several tokens.
+        """
+        tokens.vectors()
+        queries = self._queries(tokens).to(precision(self.unit))
+        found = []
+        for part in iter_batches(len(queries), _QUERIES):
+            mass = self._scan(queries[part], 1)[2]
+            chosen = [self.unit[one].to(queries) @ query for one, query in zip(rows[part], queries[part], strict=True)]
+            own = torch.stack([(one / self.config.temperature).logsumexp(0) for one in chosen])
+            found.append((own.to(mass) - mass).clamp(max=0))
+        return torch.cat(found).float() if found else queries.new_zeros(0, dtype=torch.float32)
+
+    @torch.no_grad()
+    def log_shares_beside(self, tokens: RegionTokens, embeddings: Tensor) -> Tensor:
+        """Return (r,) logarithms of the weights that r embeddings (r, d) would have as one row more of the bank each.
+
+        Raises:
+            WeightsError, FeatureError: As for :meth:`bridge`; or a region has several tokens.
+        """
+        tokens.vectors()
+        queries = self._queries(tokens).to(precision(self.unit))
+        rows = normalize(embeddings.to(queries), dim=-1)
+        found = []
+        for part in iter_batches(len(queries), _QUERIES):
+            mass = self._scan(queries[part], 1)[2]
+            own = ((queries[part] * rows[part]).sum(1) / self.config.temperature).to(mass)
+            found.append(own - torch.logaddexp(mass, own))
+        return torch.cat(found).float() if found else queries.new_zeros(0, dtype=torch.float32)
 
     @torch.no_grad()
     def neighbours(self, tokens: RegionTokens, count: int) -> list[list[Neighbour]]:
@@ -159,9 +250,14 @@ class Memory(nn.Module, GapBridge):
         if self.config.mode == "argmax":
             row = self._search(query.unsqueeze(0), 1)[1][0]
             return query.new_zeros(len(self.unit)).index_fill(0, row, 1.0)
-        query = query.to(self._precision())
-        blocks = [self.unit[block].to(query) @ query for block in iter_batches(len(self.unit), _BLOCK)]
-        return (torch.cat(blocks) / self.config.temperature).softmax(0)
+        query = query.to(precision(self.unit))
+        blocks = [self.unit[block].to(query) @ query for block in iter_batches(len(self.unit), projection.BLOCK)]
+        shares = (torch.cat(blocks) / self.config.temperature).softmax(0)
+        if self.config.mode == "top-n":
+            best = shares.topk(min(self.config.rows, len(shares)))
+            if float(best.values.sum()) >= self.config.mass:
+                return torch.zeros_like(shares).index_copy_(0, best.indices, best.values / best.values.sum())
+        return shares
 
     def _heaviest(self, shares: Tensor, count: int) -> list[Neighbour]:
         """Return the texts with the largest sums of shares (n,) over the rows that hold them."""
@@ -184,13 +280,13 @@ class Memory(nn.Module, GapBridge):
         """Return the unit vectors (m, d) of all tokens that are not padding."""
         if not len(self.unit):
             raise WeightsError(
-                "bridge 'memory' has no bank",
+                f"{self.who} has no bank",
                 "build one: toolkit bank build; or fit it: bridge.fit(backbone.encode_text(texts), texts)",
             )
         width, own = tokens.tokens.shape[-1], self.unit.shape[1]
         if width != own:
             raise FeatureError(
-                f"bridge 'memory' got vectors of width {width} in {tokens.space}, its bank has width {own}",
+                f"{self.who} got vectors of width {width} in {tokens.space}, its bank has width {own}",
                 "build a bank with the text tower of this backbone: toolkit bank build",
             )
         values = tokens.tokens[tokens.mask].to(self.unit.device, torch.float32)
@@ -199,65 +295,68 @@ class Memory(nn.Module, GapBridge):
             first = int((~(torch.isfinite(norms) & (norms > 0))).flatten().nonzero()[0])
             region = int(tokens.mask.nonzero()[first, 0])
             raise FeatureError(
-                f"bridge 'memory' got a vector for region {region} that is NaN, infinite or zero",
+                f"{self.who} got a vector for region {region} that is NaN, infinite or zero",
                 "check the features it reads; half precision can overflow: try float32",
             )
         unit: Tensor = values / norms
         return unit
 
     def _search(self, queries: Tensor, count: int, left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return similarities and rows (m, count) of unit vectors (m, d)."""
-        count = min(count, len(self.unit))
+        """Return similarities and rows (m, count) of unit vectors (m, d), best first."""
+        return self._scan(queries, count, left_out)[:2]
+
+    def _scan(self, queries: Tensor, count: int, left_out: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return similarities and rows (m, count), and the logarithm (m,) of what all weights are divided by."""
+        count = min(count, len(self.unit) - (0 if left_out is None else len(left_out)))
         best = queries.new_zeros(len(queries), 0)
         rows = torch.zeros(len(queries), 0, dtype=torch.long, device=queries.device)
-        for block in iter_batches(len(self.unit), _BLOCK):
-            similarity = _but(queries @ self.unit[block].to(queries).T, block, left_out)
-            candidates = torch.cat([best, similarity], dim=1)
-            numbers = torch.arange(block.start, block.stop, device=queries.device).expand(len(queries), -1)
-            best, order = candidates.topk(min(count, candidates.shape[1]), dim=1)
-            rows = torch.cat([rows, numbers], dim=1).gather(1, order)
-        return best, rows
-
-    def _rows(self, rows: slice | Tensor) -> Tensor:
-        """Return unit rows of the bank in float32, in which everything is summed even if the bank was moved to less."""
-        return self.unit[rows].float()
+        exact = torch.float32 if queries.device.type == "mps" else torch.float64
+        mass = queries.new_full((len(queries),), -torch.inf, dtype=exact)
+        for block in iter_batches(len(self.unit), projection.BLOCK):
+            similarity = but(queries @ self.unit[block].to(queries).T, block, left_out)
+            mass = torch.logaddexp(mass, (similarity / self.config.temperature).logsumexp(1).to(mass))
+            near, order = similarity.topk(min(count, similarity.shape[1]), dim=1)
+            best, chosen = torch.cat([best, near], dim=1).topk(min(count, best.shape[1] + near.shape[1]), dim=1)
+            rows = torch.cat([rows, order + block.start], dim=1).gather(1, chosen)
+        return best, rows, mass
 
     def _project(self, queries: Tensor, left_out: Tensor | None = None) -> Tensor:
         """Project unit vectors (m, d), perhaps without some rows of the bank."""
         if self.config.mode == "argmax":
             rows = self._search(queries, 1, left_out)[1].squeeze(1)
-            lengths = self.norms[rows, None].float()
             unit = self.config.normalise_bank or self.config.normalise_output
-            return self._rows(rows) * (torch.ones_like(lengths) if unit else lengths)
-        queries = queries.to(self._precision())
-        total = torch.zeros_like(queries)
-        mass = queries.new_zeros(len(queries), 1)
-        peak = queries.new_full((len(queries), 1), -torch.inf)
-        for block in iter_batches(len(self.unit), _BLOCK):
-            bank = self.unit[block].to(queries)  # also where the bridge was moved to half precision
-            similarity = _but(queries @ bank.T, block, left_out)
-            if left_out is not None and bool(similarity.isneginf().all()):
-                continue  # a whole block is left out
-            higher = torch.maximum(peak, similarity.amax(1, keepdim=True))
-            shrink = ((peak - higher) / self.config.temperature).exp()
-            shares = (similarity - higher).div_(self.config.temperature).exp_()
-            mass = mass * shrink + shares.sum(1, keepdim=True)
-            if not self.config.normalise_bank:
-                shares *= self.norms[block]
-            total = torch.addmm(total * shrink, shares, bank)
-            peak = higher
-        projected = normalize(total, dim=-1) if self.config.normalise_output else total / mass
-        return projected.float()
+            return self.unit[rows].float() * (1.0 if unit else self.norms[rows, None].float())
+        if self.config.mode == "top-n":
+            return self._nearest_sums(queries, left_out)
+        return self._whole(queries, left_out)
 
-    def _precision(self) -> torch.dtype:
-        """Return float64 for a small bank, where it costs nothing: a low temperature magnifies what float32 rounds."""
-        small = self.unit.numel() <= _SMALL and self.unit.device.type != "mps"
-        return torch.float64 if small else torch.float32
+    def _whole(self, queries: Tensor, left_out: Tensor | None = None) -> Tensor:
+        """Project unit vectors (m, d) onto the whole bank."""
+        half = self.unit.dtype != torch.float32 and precision(self.unit) == torch.float32
+        return (project_half if half else project)(
+            queries,
+            self.unit,
+            self.norms,
+            temperature=self.config.temperature,
+            normalise_bank=self.config.normalise_bank,
+            normalise_output=self.config.normalise_output,
+            left_out=left_out,
+        )
 
-
-def _but(similarity: Tensor, block: slice, left_out: Tensor | None) -> Tensor:
-    """Return similarities (m, rows of a block) in which rows of the bank that are left out are never alike."""
-    if left_out is None:
-        return similarity
-    inside = left_out[(left_out >= block.start) & (left_out < block.stop)] - block.start
-    return similarity.index_fill(1, inside, -torch.inf)
+    def _nearest_sums(self, queries: Tensor, left_out: Tensor | None) -> Tensor:
+        """Project unit vectors (m, d) onto their nearest rows where these hold enough, else onto the whole bank."""
+        best, rows, mass = self._scan(queries.to(precision(self.unit)), self.config.rows, left_out)
+        shares = (best.to(mass) / self.config.temperature - mass.unsqueeze(1)).exp()
+        held = shares.sum(1, keepdim=True)
+        shares = (shares / held).to(best)
+        if not self.config.normalise_bank:
+            shares = shares * self.norms[rows]
+        projected = torch.empty_like(queries)
+        for part in iter_batches(len(queries), max(1, _GATHERED // (rows.shape[1] * queries.shape[1]))):
+            projected[part] = (shares[part].unsqueeze(1) @ self.unit[rows[part]].to(shares)).squeeze(1).float()
+        if self.config.normalise_output:
+            projected = normalize(projected, dim=-1)
+        lacking = held.squeeze(1) < self.config.mass
+        if bool(lacking.any()):
+            projected[lacking] = self._whole(queries[lacking], left_out)
+        return projected

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from regionkit.core.contracts import RegionEncoder
+from regionkit.core.contracts import RegionEncoder, iter_batches
 from regionkit.core.errors import FeatureError
 from regionkit.core.features import Features, RegionTokens, Scene
 from regionkit.core.frames import Frame
-from regionkit.core.geometry import Rules, patch_parts
-from regionkit.core.regions import Point, Region, Regions, Trace, WholeImage
+from regionkit.core.geometry import Rules, box_spans, patch_parts
+from regionkit.core.regions import Box, Point, Region, Regions, Trace, WholeImage
 from regionkit.core.spec import STILL_REGIONS
 from regionkit.plugins.patchioner.configs import PatchPoolConfig
 
 #: From this variance on the released code leaves the Gaussian out.
 _FLAT = 100.0
+#: Regions of one picture that are pooled in one product. Always so many, empty ones if need be: products of one shape
+#: add up each row in one order, so that a region's vector does not depend on how many others are asked for.
+_ROWS = 64
 
 
 class PatchPool(RegionEncoder):
@@ -61,21 +68,14 @@ class PatchPool(RegionEncoder):
             return RegionTokens.none(scene.backbone.space)
         features = scene.features
         self._check_has(features)
-        image = torch.tensor(regions.image)
-        weights = self.weights(features, regions)
+        weights = self.weights(features, regions)  # also for the class token: a region outside its image is refused
         if self.weighting == "cls" and features.cls is not None:
-            return RegionTokens.single(features.cls[image.to(features.cls.device)], scene.backbone.space)
-        patches = features.patches.flatten(1, 2)
-        # Summed in double precision, so that a region's vector does not depend on how many others are asked for.
-        wide = patches.dtype if patches.device.type == "mps" else torch.float64
-        matrix = torch.from_numpy(weights).flatten(1).to(wide).to(patches.device)
-        pooled = matrix.new_empty(len(regions), patches.shape[-1])
-        for index in sorted(set(regions.image)):
-            rows = (image == index).to(patches.device)
-            pooled[rows] = matrix[rows] @ patches[index].to(wide)
-        return RegionTokens.single(pooled.to(patches.dtype), scene.backbone.space)
+            image = torch.tensor(regions.image, device=features.cls.device)
+            return RegionTokens.single(features.cls[image], scene.backbone.space)
+        pooled = _products(weights, regions.image, features.patches)
+        return RegionTokens.single(pooled.to(features.patches.dtype), scene.backbone.space)
 
-    def attention(self, scene: Scene, regions: Regions) -> torch.Tensor:
+    def attention(self, scene: Scene, regions: Regions) -> Tensor:
         """Return (r, h, w): the weights of :meth:`encode`, each map scaled to a sum of 1.
 
         Raises:
@@ -101,11 +101,47 @@ class PatchPool(RegionEncoder):
         attention = None
         if self.weighting == "attention" and features.attention is not None:
             attention = features.attention.cpu().double().numpy()
-        maps = [
-            self.region_weights(region, features.frames[index], None if attention is None else attention[index])
-            for region, index in zip(regions.items, regions.image, strict=True)
-        ]
-        return np.stack(maps)
+        found = np.empty((len(regions), *features.frames[0].grid))
+        boxes: dict[int, list[int]] = {}
+        for row, (region, index) in enumerate(zip(regions.items, regions.image, strict=True)):
+            if isinstance(region, Box) and self.rules.box_rule != "coverage":
+                boxes.setdefault(index, []).append(row)
+                continue
+            own = None if attention is None else attention[index]
+            found[row] = self.region_weights(region, features.frames[index], own)
+        for index, rows in boxes.items():
+            corners = np.array([regions.items[row].corners for row in rows], dtype=np.float64)  # type: ignore[union-attr]
+            own = None if attention is None else attention[index]
+            weights = self._box_weights(corners, features.frames[index], own)
+            if len(rows) == len(found):
+                return weights
+            found[rows] = weights
+        return found
+
+    def _box_weights(
+        self, boxes: NDArray[np.float64], frame: Frame, attention: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        """Return the weights (k, h, w) of boxes (k, 4) of one picture: what :meth:`region_weights` returns of each.
+
+        The patches of a box are a rectangle, so its weights are those of its rows times those of its columns.
+        """
+        rule: Literal["intersect", "reference"] = "reference" if self.rules.box_rule == "reference" else "intersect"
+        spans = box_spans(boxes, frame, rule)
+        variance = self.config.variance
+        rows, columns = (
+            _along(start, stop, size, self.weighting, variance)
+            for start, stop, size in zip(spans.T[::2], spans.T[1::2], frame.grid, strict=True)
+        )
+        weights = rows[:, :, None] * columns[:, None, :]
+        if attention is None:
+            return weights
+        weights *= attention
+        sums = weights.reshape(len(boxes), -1).sum(1)
+        seen = sums > 0  # a box in which the attention vanishes is taken uniformly
+        weights /= np.where(seen, sums, 1)[:, None, None]
+        if not seen.all():
+            weights[~seen] = rows[~seen][:, :, None] * columns[~seen][:, None, :]
+        return weights
 
     def region_weights(
         self, region: Region, frame: Frame, attention: NDArray[np.float64] | None = None
@@ -179,6 +215,55 @@ def _one_after_another(parts: NDArray[np.float64], attention: NDArray[np.float64
         if own.sum() > 0:
             left = np.where(part > 0, own / own.sum(), left)
     return shaped
+
+
+def _along(
+    start: NDArray[np.int64], stop: NDArray[np.int64], size: int, weighting: str, variance: float
+) -> NDArray[np.float64]:
+    """Return the weights (k, size) along one side of k rectangles, each with a sum of 1; see :func:`_windowed`."""
+    places = np.arange(size)
+    first, length = start[:, None], (stop - start)[:, None]
+    if weighting == "central":
+        return (places == first + (length - 1) // 2).astype(np.float64)
+    inside = (places >= first) & (places < stop[:, None])
+    if weighting != "gaussian":
+        even: NDArray[np.float64] = inside / length
+        return even
+    position = np.where(length > 1, 2 * (places - first) / np.maximum(length - 1, 1) - 1, -1.0)
+    squares = np.where(inside, position**2, np.inf)
+    with np.errstate(over="ignore"):
+        window: NDArray[np.float64] = np.exp(-(squares - squares.min(1, keepdims=True)) / variance)
+    window /= window.sum(1, keepdims=True)
+    return window
+
+
+def _parts(rows: list[int]) -> list[list[int]]:
+    return [rows[part] for part in iter_batches(len(rows), _ROWS)]
+
+
+def _products(weights: NDArray[np.float64], image: Sequence[int], patches: Tensor) -> Tensor:
+    """Return the sums (r, d) of the patches (b, h, w, d) of each region's image by weights (r, h, w), in float32.
+
+    All weights go to the device at once, and nothing comes back from it.
+    """
+    rows: dict[int, list[int]] = {}
+    for row, index in enumerate(image):
+        rows.setdefault(index, []).append(row)
+    tiles = [(index, part) for index, own in rows.items() for part in _parts(own)]
+    padded = np.zeros((len(tiles), _ROWS, weights[0].size), dtype=np.float32)
+    for at, (_, part) in enumerate(tiles):
+        padded[at, : len(part)] = weights[part].reshape(len(part), -1)
+    places = torch.empty(len(weights), dtype=torch.long)
+    for at, (_, part) in enumerate(tiles):
+        places[part] = torch.arange(len(part)) + at * _ROWS
+    device = patches.device
+    matrix = torch.from_numpy(padded).to(device, non_blocking=True)
+    flat = {index: patches[index].flatten(0, 1).float() for index in rows}
+    with torch.autocast(device.type, enabled=False):
+        pooled = torch.cat([matrix[at] @ flat[index] for at, (index, _) in enumerate(tiles)])
+    if len(rows) == 1:  # one picture's regions are in their order already
+        return pooled[: len(weights)]
+    return pooled[places.to(device, non_blocking=True)]
 
 
 def _windowed(part: NDArray[np.float64], weighting: str, variance: float) -> NDArray[np.float64]:

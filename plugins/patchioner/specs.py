@@ -8,6 +8,7 @@ from regionkit.plugins.patchioner.backbones.specs import BACKBONES, MERGES
 _HERE = "regionkit.plugins.patchioner"
 _PATCHIONER = "https://github.com/Ruggero1912/Patch-ioner"
 _DECAP = "https://github.com/dhg-wei/DeCap"
+_DIFFUSION_BRIDGE = "https://github.com/mongeoroo/diffusion-bridge"
 PATCH_POOL = ComponentSpec(
     kind="region_encoder",
     name="patch-pool",
@@ -18,6 +19,36 @@ PATCH_POOL = ComponentSpec(
     reads=Port("image"),
     writes=Port("image"),
     accepts=STILL_REGIONS,
+)
+LEARNED_POOL = ComponentSpec(
+    kind="region_encoder",
+    name="learned-pool",
+    target=f"{_HERE}.learned_pool:LearnedPool",
+    config=f"{_HERE}.learned_pool_config:LearnedPoolConfig",
+    summary="Mean of the patches under a region, refined by a trained attention block",
+    paper="patchioner",
+    reads=Port("image"),
+    writes=Port("image"),
+    accepts=STILL_REGIONS,
+    weights="index",
+    tiny="{weights: none, heads: 2, mlp_ratio: 2}",
+)
+ALPHA_MASK = ComponentSpec(
+    kind="region_encoder",
+    name="alpha-mask",
+    target=f"{_HERE}.alpha_mask:AlphaMask",
+    config=f"{_HERE}.alpha_mask_config:AlphaMaskConfig",
+    summary="The picture once more for every region, with a mask beside it; for backbones that take masks",
+    paper="alphaclip",
+    reads=Port("masked"),
+    writes=Port("image"),
+    accepts=STILL_REGIONS,
+)
+_BANK = Checkpoint(
+    role="bank",
+    files=("*_text_embeddings*.h5", "*.h5"),
+    source=f"{_PATCHIONER}, the release of its memories",
+    license="see its repository",
 )
 MEMORY = ComponentSpec(
     kind="bridge",
@@ -31,14 +62,22 @@ MEMORY = ComponentSpec(
     needs=("corpus",),
     weights="index",
     reader=f"{_HERE}.release:read_memory",
-    checkpoints=(
-        Checkpoint(
-            role="bank",
-            files=("*_text_embeddings*.h5", "*.h5"),
-            source=f"{_PATCHIONER}, the release of its memories",
-            license="see its repository",
-        ),
-    ),
+    checkpoints=(_BANK,),
+    tiny="{weights: none}",
+)
+NEAREST_TEXT = ComponentSpec(
+    kind="decoder",
+    name="nearest-text",
+    target=f"{_HERE}.nearest_text:NearestText",
+    config=f"{_HERE}.configs:NearestTextConfig",
+    summary="Retrieval: the sentence of a bank that lies nearest, with its score",
+    paper="decap",
+    reads=Port("text"),
+    needs=("corpus",),
+    takes="bridge/memory",
+    weights="index",
+    reader=f"{_HERE}.release:read_memory",
+    checkpoints=(_BANK,),
     tiny="{weights: none}",
 )
 NOISE = ComponentSpec(
@@ -50,6 +89,37 @@ NOISE = ComponentSpec(
     paper="capdec",
     reads=Port("image"),
     writes=Port("text"),
+)
+DIFFUSION = ComponentSpec(
+    kind="bridge",
+    name="diffusion",
+    target=f"{_HERE}.diffusion:Diffusion",
+    config=f"{_HERE}.diffusion_config:DiffusionConfig",
+    summary="Region vectors as noisy texts, denoised by a diffusion model of text embeddings",
+    paper="diffusionbridge",
+    reads=Port("image", many=True),
+    writes=Port("text"),
+    weights="index",
+    reader=f"{_HERE}.diffusion_layouts:read_diffusion",
+    checkpoints=(
+        Checkpoint(
+            role="model",
+            files=("model-300.pt", "model-*.pt"),
+            source=f"{_DIFFUSION_BRIDGE}, made by its training script",
+            license="MIT",
+        ),
+        *(
+            Checkpoint(
+                role=f"mean_{kind}",
+                files=tuple(f"normalized_{kind}_embed_mean{ending}" for ending in (".safetensors", ".json")),
+                source=f"{_DIFFUSION_BRIDGE}, normalized_{kind}_embed_mean.pkl, through `toolkit weights convert`",
+                license="MIT",
+                optional=kind == "image",
+            )
+            for kind in ("text", "image")
+        ),
+    ),
+    tiny="{weights: none, dim: 8, init_dim: 4, mults: [1, 2], steps: 2}",
 )
 DECAP = ComponentSpec(
     kind="decoder",
@@ -90,5 +160,52 @@ TEXT_ONLY = ComponentSpec(
     trains=("decoder",),
     tiny="{steps: 2, batch_size: 4}",
 )
+CONTRAST = ComponentSpec(
+    kind="recipe",
+    name="contrast",
+    target=f"{_HERE}.contrast:Contrast",
+    config=f"{_HERE}.contrast_config:ContrastConfig",
+    summary="Train both towers of a CLIP on whole pictures and their captions",
+    paper="clip",
+    needs=("backbone", "dataset"),
+    trains=("backbone",),
+    tiny="{splits: [test], steps: 2, batch_size: 2, images: 8, evaluated: 2}",
+)
+TEXT_DIFFUSION = ComponentSpec(
+    kind="recipe",
+    name="text-diffusion",
+    target=f"{_HERE}.text_diffusion:TextDiffusion",
+    config=f"{_HERE}.diffusion_config:TextDiffusionConfig",
+    summary="Train the diffusion bridge to denoise text embeddings, from text alone",
+    paper="diffusionbridge",
+    needs=("backbone", "bridge", "corpus"),
+    trains=("bridge",),
+    tiny="{steps: 2, batch_size: 4}",
+)
+TEXT_DIFFUSION_PICTURES = ComponentSpec(
+    kind="recipe",
+    name="text-diffusion-pictures",
+    target=f"{_HERE}.text_diffusion:TextDiffusion",
+    config=f"{_HERE}.diffusion_config:TextDiffusionConfig",
+    summary="The same, and the mean of region vectors taken from pictures without their captions",
+    paper="diffusionbridge",
+    needs=("backbone", "region_encoder", "bridge", "corpus", "dataset"),
+    trains=("bridge",),
+    tiny="{steps: 2, batch_size: 4, pictures: 2, split: test}",
+)
 
-COMPONENTS = (*BACKBONES, PATCH_POOL, MEMORY, NOISE, DECAP, TEXT_ONLY)
+COMPONENTS = (
+    *BACKBONES,
+    PATCH_POOL,
+    LEARNED_POOL,
+    ALPHA_MASK,
+    MEMORY,
+    NOISE,
+    DIFFUSION,
+    DECAP,
+    NEAREST_TEXT,
+    TEXT_ONLY,
+    CONTRAST,
+    TEXT_DIFFUSION,
+    TEXT_DIFFUSION_PICTURES,
+)

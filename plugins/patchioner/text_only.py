@@ -20,11 +20,12 @@ from regionkit.core.contracts import (
     Recipe,
     TrainSettings,
     WeightArtifact,
+    iter_batches,
 )
 from regionkit.core.errors import DataError, RegionkitError
 from regionkit.core.features import RegionTokens
 from regionkit.core.seeds import generator_of
-from regionkit.core.texts import embed_texts
+from regionkit.core.texts import BATCH, embed_texts
 from regionkit.plugins.patchioner.decap_config import TextOnlyConfig
 
 #: Captions that :meth:`TextOnly.evaluate` writes back.
@@ -68,6 +69,7 @@ class TextOnly(Recipe):
         self.space = space
         self.seed = seed
         self._epoch: tuple[int, Tensor] | None = None
+        self._drawn = [self._corrupted_all(draw) for draw in range(config.draws)]
         self.settings = TrainSettings(
             steps=config.steps or config.epochs * self.steps_an_epoch,
             learning_rate=config.learning_rate,
@@ -116,7 +118,10 @@ class TextOnly(Recipe):
         epoch, position = divmod(step, self.steps_an_epoch)
         start = position * self.config.batch_size
         chosen = self._order(epoch)[start : start + self.config.batch_size]
-        vectors = self.bridge.corrupt(self.embeddings[chosen], generator_of(self.seed, "corrupt", step))
+        if self._drawn:
+            vectors = self._drawn[epoch % len(self._drawn)][chosen]
+        else:
+            vectors = self.bridge.corrupt(self.embeddings[chosen], generator_of(self.seed, "corrupt", step))
         return RegionTokens.single(vectors, self.space), [self.texts[index] for index in chosen.tolist()]
 
     def loss(self, batch: tuple[RegionTokens, list[str]]) -> tuple[Tensor, Mapping[str, float]]:
@@ -146,6 +151,14 @@ class TextOnly(Recipe):
         wanted = [_letters(self.texts[index]) for index in chosen.tolist()]
         same = sum(first == second for first, second in zip(said, wanted, strict=True))
         yield "written back", same / len(said)
+
+    def _corrupted_all(self, draw: int) -> Tensor:
+        """Return one corrupted version of every embedding (n, d)."""
+        parts = [
+            self.bridge.corrupt(self.embeddings[part], generator_of(self.seed, "draw", draw, part.start))
+            for part in iter_batches(len(self.embeddings), BATCH)
+        ]
+        return torch.cat(parts)
 
     def _order(self, epoch: int) -> Tensor:
         if self._epoch is None or self._epoch[0] != epoch:

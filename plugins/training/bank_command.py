@@ -6,18 +6,29 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionkit.core.errors import DataError, RegionkitError
+from regionkit.core.contracts import BuildContext
+from regionkit.core.errors import DataError, RegionkitError, RunFailed
+from regionkit.core.spec import Space
 from regionkit.core.weights import WeightHeader
-from regionkit.registry.schema import fill
-from regionkit.registry.weights.conversion import save
+from regionkit.registry.plan import part_notes
+from regionkit.registry.registry import get_registry
+from regionkit.registry.schema import Part, fill
 from regionkit.registry.weights.folders import default_folder, found_text
+from regionkit.registry.weights.index import get_index
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from regionkit.core.bank_files import BankWriter
+    from regionkit.core.contracts import Backbone
 
 #: Sources of sentences; exactly one is given.
 _SOURCES = ("corpus", "texts", "coco", "h5")
@@ -44,7 +55,9 @@ def bank() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file.  [bank-NAME-BACKBONE.safetensors beside others]"
 )
-@click.option("--set", "overrides", multiple=True, metavar="backbone.b=c", help="Change an option of the backbone.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="a.b=c", help="Change an option of the backbone, or of the corpus."
+)
 @click.option("--half", is_flag=True, help="Store float16, which halves the file.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
@@ -52,32 +65,29 @@ def build(backbone: str, out: Path | None, name: str | None, as_json: bool, **op
     """Encode sentences into a weight file that the memory bridge finds by its name.
 
     Files are looked for in the working folder, then in $REGIONKIT_DATA. With --h5 the backbone only names the space of
-    the embeddings, and its weights are not needed.
+    the embeddings, and its weights are not needed. Sentences and embeddings stream to the disk; a build that was
+    stopped goes on where it was when it is started again.
     """
-    from regionkit.core.texts import bank_tensors
-
     given = _given(options)
     source = options[given]
     if given == "h5":
         source = options["h5"] = _data_file(source)
-    name = name or _name(given, source, options["dataset"])
+    corpus = None if given == "h5" else _corpus(given, options)
+    name = name or _name(given, source, options["dataset"], corpus)
     if "/" in name:
         raise RegionkitError(f"--name {name}: the name of a bank holds no /", "the file's place is given with --out")
-    part = fill("backbone", _backbone_options(backbone, options["overrides"]))
+    part = fill("backbone", _chosen("backbone", backbone, options["overrides"]))
     assert part is not None  # without a list to take them, mistakes are raised
     path = _free_path(out or default_folder() / f"bank-{name}-{backbone}.safetensors")
-    embeddings, texts, space = _released(part, options) if given == "h5" else _encoded(part, given, options)
-    header = WeightHeader(
-        "bridge",
-        "memory",
-        space,
-        corpus=name,
-        recipe=shlex.join(["toolkit", *sys.argv[1:]]),
-        extra={"texts": len(texts)},
-    )
-    save(path, bank_tensors(embeddings, texts), header, half=options["half"])
-    made = {"weights": str(path), "bank": name, "space": space, "texts": len(texts)}
-    click.echo(json.dumps(made, indent=2) if as_json else f"wrote {path}: {len(texts)} sentences in {space}")
+    space = _text_space(part)  # told before a long file is read
+    rows = _released(part, options, space) if corpus is None else _Encoding(part, corpus, options)
+    space = rows.space or space
+    notes = part_notes(corpus)
+    count = _write(rows, path, space, name, notes, half=options["half"])
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    made = {"weights": str(path), "bank": name, "space": space, "texts": count}
+    click.echo(json.dumps(made, indent=2) if as_json else f"wrote {path}: {count} sentences in {space}")
     if not as_json:
         click.echo(f"use it with --set bridge.bank={name}; {found_text(path)}")
 
@@ -98,10 +108,11 @@ def _given(options: dict[str, Any]) -> str:
     return given[0]
 
 
-def _name(given: str, source: Any, dataset: str | None) -> str:
+def _name(given: str, source: Any, dataset: str | None, corpus: Part | None) -> str:
     """Return the name that a bank has where none was given."""
     if given == "corpus":
-        return str(source)
+        assert corpus is not None
+        return str(getattr(corpus.config, "corpus", source))
     if given == "h5":
         from regionkit.core.released_banks import released_bank_name
 
@@ -118,24 +129,168 @@ def _free_path(path: Path) -> Path:
     return path
 
 
-def _backbone_options(name: str, overrides: tuple[str, ...]) -> Any:
+def _chosen(kind: str, name: str, overrides: tuple[str, ...], options: dict[str, Any] | None = None) -> Any:
+    """Return what is chosen of a kind: its name, and the options that --set gives it."""
     from regionkit.registry.merging import apply_override
 
-    data: dict[str, Any] = {"backbone": {"name": name}}
+    data: dict[str, Any] = {kind: {"name": name, **(options or {})}}
     for text in overrides:
-        if not text.startswith("backbone."):
-            raise RegionkitError(f"--set {text}: only options of the backbone matter here", "write --set backbone.b=c")
-        data = apply_override(data, {}, text)
-    return data["backbone"]
+        if not text.startswith(("backbone.", "corpus.")):
+            raise RegionkitError(
+                f"--set {text}: only options of the backbone and of the corpus matter here",
+                "write --set backbone.b=c or --set corpus.b=c",
+            )
+        if text.startswith(f"{kind}."):
+            data = apply_override(data, {}, text)
+    return data[kind]
 
 
-def _released(part: Any, options: dict[str, Any]) -> tuple[Any, list[str], str]:
-    """Return the embeddings and texts of a released bank and the space that its backbone has for sentences."""
+def _corpus(given: str, options: dict[str, Any]) -> Part:
+    """Return the corpus that the sentences come from, with its options filled."""
+    value = options[given]
+    more: dict[str, Any] = {}
+    if given in _READERS:
+        more = {"file": str(value), **({"split": options["split"]} if options["split"] is not None else {})}
+    part = fill("corpus", _chosen("corpus", _READERS.get(given, str(value)), options["overrides"], more))
+    assert part is not None  # without a list to take them, mistakes are raised
+    return part
+
+
+class _Rows:
+    """Sentences of a bank with their embeddings, in batches.
+
+    Attributes:
+        key: All that decides them, in plain values.
+        space: The space of the embeddings where it is known only now; empty where it was known before.
+    """
+
+    key: dict[str, Any]
+    space: str = ""
+
+    def batches(self, writer: BankWriter) -> Iterator[tuple[Sequence[str], Tensor]]:
+        """Yield batches of what the writer does not have yet."""
+        raise NotImplementedError
+
+
+class _Stored(_Rows):
+    """Rows of a released bank."""
+
+    def __init__(self, embeddings: Tensor, texts: Sequence[str]) -> None:
+        self.embeddings, self.texts = embeddings, texts
+        self.key = {}
+
+    def batches(self, writer: BankWriter) -> Iterator[tuple[Sequence[str], Tensor]]:
+        """Yield all of them: reading them again takes no longer than comparing them."""
+        from regionkit.core.contracts import iter_batches
+        from regionkit.core.texts import BATCH
+
+        writer.restart()
+        for some in iter_batches(len(self.texts), BATCH):
+            yield self.texts[some], self.embeddings[some]
+
+
+class _Encoding(_Rows):
+    """Sentences of a corpus as a backbone encodes them."""
+
+    def __init__(self, part: Part, corpus: Part, options: dict[str, Any]) -> None:
+        from regionkit.registry.assembly import build_part
+        from regionkit.registry.weights.choice import settle_backbone
+        from regionkit.registry.weights.index import content_hash
+
+        self.options = options
+        self.part, self.weights = settle_backbone(part)
+        self.space = _text_space(self.part)
+        self.corpus: Any = build_part(corpus, BuildContext())
+        code = get_registry().code_version([part.spec])
+        self.key = {
+            "backbone": self.part.to_dict(),
+            "weights": content_hash(self.weights) if self.weights else "",
+            "code": code,
+        }
+
+    def batches(self, writer: BankWriter) -> Iterator[tuple[Sequence[str], Tensor]]:
+        """Yield batches of the sentences that the writer does not have; other ones make it begin anew."""
+        from regionkit.core.texts import embed_stream
+
+        backbone = self._backbone()
+        again = self._sentences()
+        if any(next(again, None) != kept for kept in writer.kept()):
+            writer.restart()
+        if writer.rows:
+            click.echo(f"note: {writer.rows} sentences were encoded before, the build goes on after them", err=True)
+        texts = islice(self._sentences(), writer.rows, None)
+        done = writer.rows
+        with _display() as seen:
+            for some, embeddings in embed_stream(backbone, texts):
+                yield some, embeddings
+                done += len(some)
+                seen(done)
+        self._tell_faults()
+
+    def _sentences(self) -> Iterator[str]:
+        """Yield the sentences, or as many as --size asks for, drawn without replacement."""
+        from regionkit.core.texts import draw_rows
+
+        source, size = str(self.options[_given(self.options)]), self.options["size"]
+        texts = (" ".join(text.split()) for text in self.corpus.stream())
+        if size is None:
+            yield from texts
+            return
+        rows = draw_rows(sum(1 for _ in self.corpus.stream()), size, self.options["seed"], source)
+        wanted = iter(rows)
+        next_one = next(wanted, None)
+        for row, text in enumerate(texts):
+            if row == next_one:
+                yield text
+                next_one = next(wanted, None)
+
+    def _tell_faults(self) -> None:
+        faults = self.corpus.faults()
+        for line in faults[:3]:
+            click.echo(f"note: left out: {line}", err=True)
+        if len(faults) > 3:
+            click.echo(f"note: left out: {len(faults) - 3} more", err=True)
+
+    def _backbone(self) -> Backbone:
+        from regionkit.core.contracts import Backbone
+        from regionkit.registry.assembly import build_part, pick_device, place
+        from regionkit.registry.ports import spaces_of
+
+        context = BuildContext(writes=spaces_of(self.part).image, weights=self.weights)
+        backbone = place(build_part(self.part, context), pick_device(self.options["device"]))
+        assert isinstance(backbone, Backbone)
+        return backbone
+
+
+def _write(rows: _Rows, path: Path, space: str, name: str, notes: list[str], *, half: bool) -> int:
+    """Write the bank, and return how many sentences it has.
+
+    Raises:
+        RunFailed: The disk refuses it.
+    """
+    from regionkit.core.bank_files import BankWriter
+
+    writer = BankWriter(path, Space.parse(space).dim, rows.key, half=half)
+    try:
+        with writer.opened():
+            for texts, embeddings in rows.batches(writer):
+                writer.append(texts, embeddings)
+            extra = {"texts": writer.rows, **({"notes": notes} if notes else {})}
+            recipe = shlex.join(["toolkit", *sys.argv[1:]])
+            writer.finish(WeightHeader("bridge", "memory", space, corpus=name, recipe=recipe, extra=extra))
+    except OSError as error:
+        raise RunFailed(
+            f"{path}: the weights could not be written: {error}", "make room, or choose another --out"
+        ) from None
+    get_index.cache_clear()
+    return writer.rows
+
+
+def _released(part: Part, options: dict[str, Any], space: str) -> _Rows:
+    """Return the embeddings and texts of a released bank, for the space that its backbone has for sentences."""
     from regionkit.core.released_banks import read_released_bank
-    from regionkit.core.spec import Space
     from regionkit.core.texts import draw_rows
 
-    space = _text_space(part)
     bank = read_released_bank(options["h5"], options["dataset"] or "")
     width, own = bank.embeddings.shape[1], Space.parse(space).dim
     if width != own:
@@ -148,31 +303,9 @@ def _released(part: Any, options: dict[str, Any]) -> tuple[Any, list[str], str]:
         rows = "1 row" if bank.empty == 1 else f"{bank.empty} rows"
         click.echo(f"note: {rows} of zeros, never filled, left out", err=True)
     if options["size"] is None:
-        return bank.embeddings, list(bank.texts), space
-    rows_taken = draw_rows(len(bank.texts), options["size"], options["seed"], str(options["h5"]))
-    return bank.embeddings[rows_taken], [bank.texts[row] for row in rows_taken], space
-
-
-def _encoded(part: Any, given: str, options: dict[str, Any]) -> tuple[Any, list[str], str]:
-    """Return what the backbone makes of the sentences, the sentences, and the space."""
-    from regionkit.core.texts import draw_texts
-
-    _text_space(part)  # told before a long file is read
-    texts = draw_texts(_sentences(given, options), options["size"], options["seed"], str(options[given]))
-    embeddings, space = _embed(part, texts, options["device"])
-    return embeddings, texts, space
-
-
-def _sentences(given: str, options: dict[str, Any]) -> list[str]:
-    from regionkit.registry.assembly import build as build_component
-
-    value: Any = options[given]
-    if given in _READERS:
-        value = {"name": _READERS[given], "file": str(value)}
-        if options["split"] is not None:
-            value["split"] = options["split"]
-    corpus: Any = build_component("corpus", value)
-    return [" ".join(text.split()) for text in corpus.texts()]
+        return _Stored(bank.embeddings, bank.texts)
+    taken = draw_rows(len(bank.texts), options["size"], options["seed"], str(options["h5"]))
+    return _Stored(bank.embeddings[taken], [bank.texts[row] for row in taken])
 
 
 def _data_file(path: Path) -> Path:
@@ -194,31 +327,16 @@ def _text_space(part: Any) -> str:
     return space
 
 
-def _embed(part: Any, texts: list[str], device: str) -> tuple[Any, str]:
-    from regionkit.core.contracts import Backbone, BuildContext
-    from regionkit.core.texts import embed_texts
-    from regionkit.registry.assembly import build_part, pick_device, place
-    from regionkit.registry.ports import spaces_of
-    from regionkit.registry.weights.choice import settle_backbone
-
-    part, weights = settle_backbone(part)
-    writes = spaces_of(part).image
-    backbone = place(build_part(part, BuildContext(writes=writes, weights=weights)), pick_device(device))
-    assert isinstance(backbone, Backbone)
-    with _display(len(texts)) as seen:
-        return embed_texts(backbone, texts, seen), _text_space(part)
-
-
 @contextmanager
-def _display(total: int) -> Iterator[Callable[[int], object]]:
-    """Show how many sentences are done, on a terminal."""
+def _display() -> Iterator[Callable[[int], object]]:
+    """Show how many sentences are done, on a terminal; how many there are in all, a stream does not say."""
     if not sys.stderr.isatty():
         yield lambda done: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("encoding", total=total)
+        task = progress.add_task("encoding", total=None)
         yield lambda done: progress.update(task, completed=done)

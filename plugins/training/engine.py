@@ -84,4 +84,6 @@ class AccelerateEngine(Engine):
 
 def _adamw(module: torch.nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+    )

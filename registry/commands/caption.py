@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionkit.core.errors import RegionkitError
+from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.registry.commands.inputs import (
     Job,
     RegionCommand,
@@ -108,7 +108,12 @@ def _run_batch(
 def _caption_all(
     pipeline: Pipeline, opened: Sequence[Opened], prompt: str | None, generation: GenerateOptions | None
 ) -> list[list[Caption] | RegionkitError]:
-    """Caption several pictures in one forward pass; when one of them is refused, each on its own."""
+    """Caption several pictures in one forward pass.
+
+    When one of them is refused, each on its own; where memory runs out, half of them at a time.
+    """
+    from regionkit.core.out_of_memory import first_line, free_memory, is_out_of_memory
+
     try:
         if generation is not None and generation.temperature:
             return [*_sampled(pipeline, opened, prompt, generation)]
@@ -117,7 +122,17 @@ def _caption_all(
     except RegionkitError as error:
         if len(opened) == 1:
             return [error]
-        return [_caption_all(pipeline, [one], prompt, generation)[0] for one in opened]
+        size = 1
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(opened) == 1:
+            return [RunFailed(f"out of memory with a single picture: {first_line(error)}", "give it fewer regions")]
+        size = len(opened) // 2
+        click.echo(f"note: out of memory with {len(opened)} pictures at once: going on with {size} at a time", err=True)
+    free_memory()  # outside of except, whose traceback holds tensors alive
+    parts = (opened[start : start + size] for start in range(0, len(opened), size))
+    return [found for part in parts for found in _caption_all(pipeline, part, prompt, generation)]
 
 
 def _sampled(

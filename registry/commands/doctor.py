@@ -115,7 +115,7 @@ def _devices() -> list[Finding]:
         torch = importlib.import_module("torch")
     except (ImportError, OSError) as error:
         return [Finding("device", "torch", "bad", f"cannot be imported: {describe(error)}")]
-    findings = [Finding("device", "cpu", "ok", f"{torch.get_num_threads()} threads")]
+    findings = [Finding("device", "cpu", "ok", f"{torch.get_num_threads()} threads"), _onednn()]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         detail = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
@@ -123,6 +123,19 @@ def _devices() -> list[Finding]:
     if torch.backends.mps.is_available():
         findings.append(Finding("device", "mps", "ok", "Apple GPU"))
     return findings
+
+
+def _onednn() -> Finding:
+    """Report which way float32 products take on this CPU; it is measured here where no model has run yet."""
+    from regionkit.core.compute import VARIABLE, forbidden, probe
+
+    if forbidden():
+        return Finding("device", "cpu products", "note", f"torch's own: oneDNN's are forbidden by {VARIABLE}=off")
+    found = probe()
+    if found is None:
+        return Finding("device", "cpu products", "ok", "torch's own: this torch has no oneDNN setting for them")
+    which = "oneDNN's: it helps here" if found.helps else "torch's own: oneDNN does not help here"
+    return Finding("device", "cpu products", "ok", f"{which}, {found}")
 
 
 def _plugins() -> list[Finding]:

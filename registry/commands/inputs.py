@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,11 +114,38 @@ def pipeline_options(command: Command) -> Command:
         ),
         click.option("--set", "overrides", multiple=True, metavar="a.b=c", help="Change an option of the pipeline."),
         click.option("--device", default="auto", show_default=True),
+        click.option(
+            "--precision",
+            type=click.Choice(["float32", "bfloat16"]),
+            default="float32",
+            show_default=True,
+            help="In what backbone and decoder compute.",
+        ),
+        onednn_option(),
         click.option("--force", is_flag=True, help="Use a model on pictures that it was not made for."),
         click.option("--on-error", type=click.Choice(["record", "stop"]), default="record", show_default=True),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture."),
     )
     return _decorated(command, options)
+
+
+def onednn_option() -> Callable[[Command], Command]:
+    """Return the option that forbids the faster route of float32 products; worker processes inherit what it says."""
+    from regionkit.core.compute import VARIABLE
+
+    def forbid(context: click.Context, parameter: click.Parameter, value: str) -> None:
+        if value == "off":
+            os.environ[VARIABLE] = "off"
+
+    return click.option(
+        "--onednn",
+        type=click.Choice(["auto", "off"]),
+        default="auto",
+        show_default=True,
+        expose_value=False,
+        callback=forbid,
+        help="Faster products of float32 on a CPU, where they were measured to be as exact; see toolkit doctor.",
+    )
 
 
 def _decorated(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
@@ -147,7 +175,14 @@ def load(options: dict[str, Any]) -> tuple[Pipeline, PipelinePlan]:
     plan = plan_pipeline(document.data, document.line)
     for note in plan.notes():
         click.echo(f"note: {note}", err=True)
-    return build_pipeline(plan, device=options["device"]), plan
+    precision = options["precision"]
+    if precision != "float32":
+        click.echo(
+            f"note: backbone and decoder compute in {precision}: some captions may differ from those of float32; "
+            f"how many, and what metrics say of it: toolkit run --precision {precision}",
+            err=True,
+        )
+    return build_pipeline(plan, device=options["device"], precision=precision), plan
 
 
 def find_jobs(source: Path, options: dict[str, Any]) -> list[Job]:

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from regionkit.core.contracts import Backbone, BuildContext, GapBridge
+from regionkit.core.contracts import Backbone, BuildContext, Decoder, GapBridge
 from regionkit.core.errors import DataError, FeatureError, ImageError, MissingExtra, RegionkitError
 from regionkit.core.features import RegionTokens
 from regionkit.core.spec import ComponentSpec, Port
@@ -199,6 +199,7 @@ class _Maker:
             reads=ports.reads,
             writes=ports.writes,
             text=ends(self.part).text if kind == "backbone" else None,
+            masked=ends(self.part).masked if kind == "backbone" else None,
             accepts=self.spec.accepts,
             corruption=str(getattr(self.part.config, "corruption", "none")),
         )
@@ -226,7 +227,7 @@ class _Maker:
     def _finished(self, component: Any, ports: _Ports) -> Any:
         if isinstance(component, torch.nn.Module):
             component.eval()
-        if isinstance(component, GapBridge) and "corpus" in self.spec.needs and self.weights is None:
+        if isinstance(component, (Decoder, GapBridge)) and "corpus" in self.spec.needs and self.weights is None:
             texts = Sentences().texts()
             with torch.no_grad():
                 component.fit(ports.backbone.encode_text(texts), texts)

@@ -64,6 +64,12 @@ class Wanted:
         return ", ".join(word for word in words if word)
 
 
+def _owner(part: Part) -> tuple[str, str]:
+    """Return kind and name of the component whose weight files a part reads: its own, or those of another one."""
+    kind, _, name = part.spec.takes.partition("/")
+    return (kind, name) if name else (part.kind, part.name)
+
+
 def reference_of(part: Part) -> str:
     """Return how a part names its weights: ``auto``, ``none``, a reference, or nothing where it has none."""
     if not part.spec.weights:
@@ -137,7 +143,7 @@ def _find(part: Part, wanted: Wanted) -> list[WeightFile]:
 
 def _indexed(index: WeightIndex, part: Part, wanted: Wanted, *, trust: bool, held: bool = True) -> list[WeightFile]:
     """Return the files of an index that fit; ``held`` says whether they are held to the options that were written."""
-    question = (part.kind, part.name, None, wanted.corruption or None, wanted.corpus or None)
+    question = (*_owner(part), None, wanted.corruption or None, wanted.corpus or None)
 
     def fits(header: WeightHeader | None) -> bool:
         if header is None or not wanted.takes(header, trust=trust):
@@ -195,7 +201,7 @@ def _in_folder(part: Part, folder: Path, wanted: Wanted, *, outright: bool) -> l
         _check_named(part, official, wanted)
     if official is not None and (outright or not contradictions(part, official.header)):
         return [official]
-    others = index.find(part.kind, part.name)
+    others = index.find(*_owner(part))
     contradicted = _contradicted(part, wanted, [official] if official is not None else others, trust=True)
     if contradicted:
         raise WeightsError(
@@ -240,7 +246,7 @@ def _named(part: Part, reference: str, wanted: Wanted) -> list[WeightFile]:
 
 def _check_named(part: Part, file: WeightFile, wanted: Wanted) -> None:
     header = file.header
-    if (header.kind, header.name) != (part.kind, part.name):
+    if (header.kind, header.name) != _owner(part):
         raise WeightsError(
             f"{file.path} holds weights of {header.kind} '{header.name}', not of {part.kind} '{part.name}'",
             _exist(part),
@@ -277,7 +283,7 @@ def missing(part: Part, wanted: Wanted, installed: WeightFile | None = None) -> 
 
 def _other_options(part: Part, wanted: Wanted) -> list[str]:
     """Say which weights would do, had they not been trained with other options than those that were written."""
-    files = get_index().find(part.kind, part.name, None, wanted.corruption or None)
+    files = get_index().find(*_owner(part), None, wanted.corruption or None)
     return [_all_the_same(part, file, file.label) for file in _contradicted(part, wanted, files, trust=False)]
 
 
@@ -309,7 +315,7 @@ def _official_hints(part: Part, wanted: Wanted, installed: WeightFile | None) ->
 
 def _exist(part: Part) -> str:
     """List what the weights of this component that exist were trained for."""
-    headers = [file.header for file in get_index().find(part.kind, part.name)]
+    headers = [file.header for file in get_index().find(*_owner(part))]
     listed = _few(sorted({_described(header) for header in headers}))
     return f"there are weights for: {listed}" if listed else ""
 
@@ -329,7 +335,7 @@ def _described(header: WeightHeader) -> str:
 def _recipes(part: Part) -> tuple[str, ...]:
     """Say how weights of this component are made: as the others were, else with a recipe that trains its kind."""
     index = get_index()
-    files = index.find(part.kind, part.name)
+    files = index.find(*_owner(part))
     made = sorted({file.header.recipe for file in files if file.header.recipe})
     if made:
         return (f"the others were made with: {_few(made, 2)}",)
@@ -349,16 +355,18 @@ class BankChoice:
     corpus: str = ""
 
 
-def choose_bank(part: Part, space: str, decoder: WeightFile | None) -> BankChoice:
-    """Choose the bank of a bridge that is fitted to a corpus.
+def choose_bank(part: Part, space: str, decoder: WeightFile | None, corpus: str = "") -> BankChoice:
+    """Choose the bank of a bridge, or of a decoder, that is fitted to a corpus.
 
     ``bank: NAME`` takes the indexed bank of that name, else the corpus component of that name. ``auto`` takes the only
-    bank for the space, among several the one of the decoder's corpus, and without any the corpus of the decoder.
+    bank for the space, among several the one of the decoder's corpus, and without any the corpus of the decoder. For a
+    decoder that retrieves, those of the bridge.
 
     Args:
         part: The bridge.
         space: Its text space, ``name[dim]``.
-        decoder: The weights chosen for the decoder.
+        decoder: The weights chosen for the decoder; for a decoder, those of the bridge.
+        corpus: For a decoder, what the bridge is fitted to on the spot.
 
     Raises:
         WeightsError: There is no such bank, or none that follows from the rest.
@@ -366,7 +374,7 @@ def choose_bank(part: Part, space: str, decoder: WeightFile | None) -> BankChoic
     if reference_of(part) != "auto":
         return BankChoice(choose_weights(part, Wanted(space)))
     name = str(getattr(part.config, "bank", "auto"))
-    own = decoder.header.corpus if decoder else ""
+    own = corpus or (decoder.header.corpus if decoder else "")
     banks = _find(part, Wanted(space, corpus="" if name == "auto" else name))
     if name == "auto" and len(banks) > 1:
         banks = [file for file in banks if own and file.header.corpus == own] or banks
@@ -389,7 +397,7 @@ def _fillable(corpus: str) -> bool:
 
 
 def _no_bank(part: Part, space: str, name: str, banks: Iterable[WeightFile], corpora: list[str]) -> WeightsError:
-    known = sorted({file.header.corpus for file in get_index().find(part.kind, part.name, space)})
+    known = sorted({file.header.corpus for file in get_index().find(*_owner(part), space)})
     shown = [f"banks for {space}: {', '.join(known)}"] if known else [f"there is no bank for {space}"]
     shown += [f"corpora to fit one to: {', '.join(corpora)}"] if corpora else []
     if name != "auto":

@@ -136,7 +136,8 @@ def files_in(spec: ComponentSpec, folder: Path) -> dict[str, Path]:
 
 def role_of(spec: ComponentSpec, path: Path) -> str | None:
     """Return the role that a file or folder has by its name; an index has that of the file that it stands for."""
-    path = path.with_name(path.name.removesuffix(_INDEX))
+    path = path.absolute()  # "." has no name
+    path = path.with_name(path.name.removesuffix(_INDEX)) if path.name else path
     return next((entry.role for entry in spec.checkpoints if any(map(path.match, entry.files))), None)
 
 

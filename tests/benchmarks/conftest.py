@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 from side_by_side import SIZES, Size, Table
-from this_machine import OneDnn, described, load, probe_onednn
+from this_machine import described, load
 
+from regionkit.core.compute import Probe, probe
 from regionkit.core.files import write_text
 
 _INTRODUCTION = """\
@@ -44,7 +45,7 @@ class Run:
 
     table: Table
     began: float
-    onednn: OneDnn | None = None
+    onednn: Probe | None = None
     machine: str = ""
     before: str = ""
 
@@ -57,6 +58,13 @@ _RUNS: list[Run] = []
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("benchmarks of regionkit")
     group.addoption("--benchmark-size", choices=sorted(SIZES), default="quick", help="full: the sizes of the goals")
+    group.addoption(
+        "--benchmark-release-boxes",
+        type=int,
+        default=48,
+        metavar="N",
+        help="so many of 400 boxes are captioned by the release's procedure, and its time is scaled; 400 for all",
+    )
     group.addoption("--benchmark-report", type=Path, metavar="FILE.md", help="write the table to this file")
 
 
@@ -95,7 +103,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def run(request: pytest.FixtureRequest) -> Run:
     """Name the machine, and probe it, before anything is measured on it."""
     run = request.config.stash[RUN]
-    run.onednn = probe_onednn()
+    run.onednn = probe()  # what pipelines go by, too
     run.machine, run.before = described(run.onednn), load()
     return run
 

@@ -57,13 +57,15 @@ class Goal:
         limit: What the figure is held against.
         side: Whether it is to be at least or at most that.
         unit: Printed behind the number: ``x`` for ratios.
-        note: What else belongs to it, such as the issue that it waits for.
+        note: What else belongs to it.
+        aside: Why it does not apply on this machine; empty where it does.
     """
 
     limit: float
     side: Literal["at least", "at most"] = "at least"
     unit: str = "x"
     note: str = ""
+    aside: str = ""
 
     def __str__(self) -> str:
         text = f"{self.side} {self.limit:g}{self.unit}"
@@ -200,6 +202,8 @@ class Table:
         text = "" if ratio is None else str(ratio) if isinstance(ratio, Spread) else digits(ratio)
         if goal is None or value is None:
             met = ""
+        elif goal.aside:
+            met = f"does not apply here: {goal.aside}" + (", and met all the same" if goal.met(value) else "")
         elif not at_goal_size:
             met = "not judged: smaller than the goal's size"
         else:

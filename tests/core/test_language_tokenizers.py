@@ -24,6 +24,16 @@ def test_words_are_those_of_the_corpus_in_any_order(words):
     assert (words.pad, words.start, words.end) == (0, (1,), 2)
 
 
+@pytest.mark.parametrize("text", ["a small dog's bone", "Grün 🐈\u0301", "<s> is no start", "a\tb\nc", ""])
+def test_bytes_know_any_text(text):
+    tokenizer = LanguageTokenizer.of_bytes()
+    ids = tokenizer.encode_literally(text)
+    assert (tokenizer.size, len(ids)) == (256 + 3, len(text.encode()))
+    assert not {tokenizer.pad, tokenizer.end} & set(ids)
+    assert tokenizer.decode(ids) == text
+    assert LanguageTokenizer.of_extra(tokenizer.to_extra(), "x").encode_literally(text) == ids
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [

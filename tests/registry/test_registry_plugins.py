@@ -306,7 +306,7 @@ def test_copied_folder_is_named_with_what_to_change(project, copied, name, comma
     lines = result.stderr.splitlines()
     assert lines[:2] == [
         "error: two plugins both register region_encoder 'whole'",
-        "  so they do 3 more: region_encoder 'crop', region_encoder 'picture', bridge 'none'",
+        "  so they do 4 more: region_encoder 'crop', region_encoder 'drawn', region_encoder 'picture', bridge 'none'",
     ]
     assert any(f"{name} (regionkit " in line and line.endswith(f", in {folder}") for line in lines[2:4])
     assert lines[4] == (

@@ -80,6 +80,12 @@ def test_a_folder_is_searched_for_the_files(released, files):
     assert (row["kind"], row["name"], row["numbers"], row["license"]) == ("backbone", "tower", 20, "MIT")
 
 
+def test_the_folder_one_stands_in_is_searched_too(released, files, monkeypatch):
+    monkeypatch.chdir(files)
+    result = released.run("weights", "convert", "tower", ".", "--out", "../t.safetensors")
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(
     "named",
     [

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from PIL import Image
 
 from regionkit.core.data.files import FileDataset
-from regionkit.core.data.places import DATA_VARIABLE
 from regionkit.core.data.records import Entry, Fault, StoredSample, Unusable
 from regionkit.core.data.streams import json_line
 from regionkit.core.errors import DataError
 from regionkit.core.files import is_file
 from regionkit.core.images import read_image
 from regionkit.plugins.datasets.own import tars
+from regionkit.plugins.datasets.own.patterns import fixed_part, matching_files, roots_of
 
 _PICTURES = ("jpg", "jpeg", "png", "webp")
 _TEXTS = ("json", "txt")
@@ -25,10 +24,6 @@ _TEXTS = ("json", "txt")
 _LONGEST_TEXT, _LONGEST_PICTURE = 1 << 24, 1 << 28
 #: Where a picture stands: the tar file, its first byte, its length.
 _PLACE = re.compile(r"(?P<shard>.+)@(?P<start>\d{1,15})\+(?P<length>\d{1,10})")
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_MOST_SHARDS = 100_000
-#: Letters that make a part of a pattern stand for several names.
-_WILD = "*?[{"
 
 
 class Webdataset(FileDataset):
@@ -50,9 +45,7 @@ class Webdataset(FileDataset):
     @property
     def roots(self) -> tuple[Path, ...]:
         """Folders below which the tar files may be: what the pattern begins with, here and in ``$REGIONKIT_DATA``."""
-        fixed = Path(os.path.expanduser(str(self._fixed)))
-        data = os.environ.get(DATA_VARIABLE, "")
-        return (fixed, Path(os.path.expanduser(data)) / fixed) if data and not fixed.is_absolute() else (fixed,)
+        return roots_of(self.config.shards)
 
     def sources(self, task: str, split: str) -> Sequence[Path]:
         """Return the tar files, sorted by name."""
@@ -64,20 +57,8 @@ class Webdataset(FileDataset):
         Raises:
             DataError: There is none.
         """
-        pattern = str(PurePath(self.config.shards).relative_to(self._fixed)).replace("{split}", split)
-        for root in self.roots:
-            names = {name: None for one in _spelt_out(pattern) for name in _matching(root, one)}
-            if names:
-                return [(root, name) for name in sorted(names)]
-        looked = " and ".join(str(root.absolute() / pattern) for root in self.roots)
-        raise DataError(f"data set '{self.name}' has no tar file for '{split}'", f"looked for: {looked}")
-
-    @property
-    def _fixed(self) -> PurePath:
-        """What the pattern begins with, up to the first part that stands for several names."""
-        parts = PurePath(self.config.shards).parts
-        varied = (at for at, part in enumerate(parts) if any(letter in part for letter in _WILD))
-        return PurePath(*parts[: next(varied, len(parts) - 1)])
+        below = str(PurePath(self.config.shards).relative_to(fixed_part(self.config.shards))).replace("{split}", split)
+        return matching_files(self.config.shards, below, f"data set '{self.name}' has no tar file for '{split}'")
 
     def entries(self, task: str, split: str) -> Iterable[Entry | Fault]:
         """Yield the files of every sample, by their endings."""
@@ -162,29 +143,3 @@ def _text(shard: Path, member: tars.Member, what: str) -> str:
         return tars.read(shard, member.start, member.length).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Unusable(f"its {what} is not UTF-8") from None
-
-
-def _matching(root: Path, pattern: str) -> Iterator[str]:
-    """Yield the names of the files below a folder that a pattern with ``*`` and ``?`` means."""
-    if not any(letter in pattern for letter in "*?["):
-        if is_file(root / pattern):
-            yield pattern
-        return
-    yield from (path.relative_to(root).as_posix() for path in root.glob(pattern) if path.is_file())
-
-
-def _spelt_out(pattern: str) -> Iterator[str]:
-    """Yield what ranges such as ``{000..123}`` stand for.
-
-    Raises:
-        DataError: They stand for too many.
-    """
-    found = _RANGE.search(pattern)
-    if found is None:
-        yield pattern
-        return
-    first, last = int(found[1]), int(found[2])
-    if last - first >= _MOST_SHARDS:
-        raise DataError(f"{pattern}: more than {_MOST_SHARDS:,} tar files")
-    for number in range(first, last + 1):
-        yield from _spelt_out(f"{pattern[: found.start()]}{number:0{len(found[1])}d}{pattern[found.end() :]}")

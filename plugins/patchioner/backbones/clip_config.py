@@ -9,9 +9,10 @@ from typing import ClassVar, Literal
 from regionkit.core.spec import Port, Ports
 from regionkit.plugins.patchioner.backbones.sizes import TEXT_SIZES, Sized, check_picture, check_sizes
 
-#: Patch sizes of the models that ``clip`` knows by name.
-CLIP_PATCHES = {"vit-b16": 16, "vit-b32": 32}
-#: What 0 stands for in the options of CLIP's towers; both named models have these sizes.
+#: Patch sizes of the models that ``clip`` knows by name. ``vit-t16`` is none that was released: towers of one's own
+#: training carry this name, so that they are never taken for OpenAI's.
+CLIP_PATCHES = {"vit-b16": 16, "vit-b32": 32, "vit-t16": 16}
+#: What 0 stands for in the options of CLIP's towers; the released models have these sizes.
 CLIP_SIZES = {
     "width": 768,
     "layers": 12,
@@ -27,7 +28,8 @@ class ClipConfig(Sized):
     Sizes of 0 are those of the named model; weights bring theirs.
 
     Attributes:
-        model: ``vit-b16`` or ``vit-b32``, which names the spaces.
+        model: ``vit-b16`` or ``vit-b32`` as OpenAI released them, or ``vit-t16``, a smaller one of one's own training
+            (recipe ``contrast``); it names the spaces.
         resolution: Side of the preprocessed picture in pixels, a multiple of the patch; the paper takes 224 and, for
             B/16, 592. Learned positions are resampled to it.
         fit: ``squash`` to a square, as all of the paper's evaluations do, or ``crop``: the shorter side is resized and
@@ -36,7 +38,8 @@ class ClipConfig(Sized):
         compat: With ``fit: crop``, how regions are mapped; see ``regionkit.core.frames.Frame.resize_crop``.
         weights: ``auto`` looks for the official files and for converted ones, ``none`` starts untrained from the seed,
             else a reference or a name of ``toolkit weights list``.
-        width: Of the vision tower; a head is 64 wide.
+        width: Of the vision tower.
+        heads: Of a block of the vision tower; 0 for as many as are 64 wide, which is what all released models have.
         layers: Blocks of the vision tower.
         dim: Of the space that both towers are projected to.
         text_width: Of the text tower; a head is 64 wide.
@@ -45,13 +48,14 @@ class ClipConfig(Sized):
         vocabulary: Rows of the word embedding.
     """
 
-    model: Literal["vit-b16", "vit-b32"] = "vit-b16"
+    model: Literal["vit-b16", "vit-b32", "vit-t16"] = "vit-b16"
     resolution: int = 224
     fit: Literal["squash", "crop"] = "squash"
     batch: int = 16
     compat: Literal["paper", "reference"] = "paper"
     weights: str = "auto"
     width: int = 0
+    heads: int = 0
     layers: int = 0
     dim: int = 0
     text_width: int = 0
@@ -64,6 +68,8 @@ class ClipConfig(Sized):
     def __post_init__(self) -> None:
         check_picture(self.resolution, CLIP_PATCHES[self.model], self.batch)
         check_sizes(self)
+        if self.heads < 0 or (self.heads and self.size("width") % self.heads):
+            raise ValueError(f"heads: {self.heads} must divide the width, {self.size('width')}, or be 0")
 
     @property
     def patch(self) -> int:
@@ -78,7 +84,7 @@ def clip_spaces(config: ClipConfig) -> tuple[str, str]:
 
 def clip_blocks(config: ClipConfig) -> str:
     """Return the space of what CLIP's transformer blocks hand on, which is wider than that of its pictures."""
-    return f"clip-vit-b{config.size('patch')}/blocks[{config.size('width')}]"
+    return f"clip-{config.model}/blocks[{config.size('width')}]"
 
 
 def clip_ports(config: ClipConfig) -> Ports:

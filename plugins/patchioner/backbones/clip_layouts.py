@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -111,20 +111,23 @@ _ASIDE = (
 )
 
 
-def read_clip(files: Mapping[str, Path], config: ClipConfig) -> WeightArtifact:
+def read_clip(files: Mapping[str, Path], config: ClipConfig, name: str = "clip") -> WeightArtifact:
     """Turn official checkpoints into the tensors of ``clip``.
 
     Args:
         files: ``model`` (OpenAI's or transformers' layout) and ``merges``; with ``vision`` the vision tower comes from
             that file of timm and the text tower from ``model``.
         config: Options; they say which model is meant.
+        name: Of the component that reads them, for messages.
 
     Raises:
         WeightsError: A file is missing or damaged, a tensor is unknown, missing or of another shape, or the files hold
             another model.
     """
     if "model" not in files:
-        raise WeightsError("backbone 'clip' needs the file of a CLIP model", "for example ViT-B-16.pt, or its folder")
+        raise WeightsError(
+            f"backbone '{name}' needs the file of a CLIP model", "for example ViT-B-16.pt, or its folder"
+        )
     source = str(files["model"])
     separate = "vision" in files
     tensors = read_clip_towers(files["model"], vision=not separate)
@@ -135,7 +138,7 @@ def read_clip(files: Mapping[str, Path], config: ClipConfig) -> WeightArtifact:
     patch, side = sizes.pop("patch"), sizes.pop("side")
     sizes["dim"] = shape_of(tensors, "vision.head.weight", source)[0]
     _check_model(config, patch, source)
-    tokenizer = merges_tokenizer(files, sizes["vocabulary"], "clip")
+    tokenizer = merges_tokenizer(files, sizes["vocabulary"], name)
     if sizes.pop("text_dim") != sizes["dim"]:
         raise WeightsError(f"{source}: the two towers are projected to spaces of different width", _AGAIN)
     whole = with_sizes(config, side * patch, sizes, source)
@@ -176,6 +179,23 @@ def read_clip_towers(path: Path, *, vision: bool = True, text: bool = True) -> d
     aside = [pattern for rules, want in zip(layout, (vision, text), strict=True) if not want for pattern in rules]
     renamed = rename(tensors, {old: new for rules in wanted for old, new in rules.items()}, path, (*_ASIDE, *aside))
     return _shaped(finish(as_floats(renamed, path), path))
+
+
+def read_openai(
+    tensors: Mapping[str, Tensor], rules: Mapping[str, str], path: Path, aside: Iterable[str] = ()
+) -> dict[str, Tensor]:
+    """Bring tensors that have OpenAI's shapes, under whatever names, under our names.
+
+    Args:
+        tensors: As the checkpoint has them.
+        rules: As of :func:`regionkit.core.checkpoints.rename`.
+        path: The checkpoint, for messages.
+        aside: Names that are known and not needed.
+
+    Raises:
+        WeightsError: A tensor is not accounted for.
+    """
+    return _shaped(_finish_openai(as_floats(rename(tensors, rules, path, aside), path), path))
 
 
 def read_timm_vision(path: Path) -> dict[str, Tensor]:

@@ -18,9 +18,16 @@ _BATCH = 128
 
 
 def text_tower(
-    *, width: int, layers: int, dim: int, context: int, vocabulary: int, tokenizer: ClipTokenizer
+    *,
+    width: int,
+    layers: int,
+    dim: int,
+    context: int,
+    vocabulary: int,
+    tokenizer: ClipTokenizer,
+    activation: str = "quick_gelu",
 ) -> CLIPTextModelWithProjection:
-    """Make an untrained text tower with QuickGELU, as OpenAI's models have it."""
+    """Make an untrained text tower, with QuickGELU as OpenAI's models have it unless another activation is named."""
     config = CLIPTextConfig(
         vocab_size=vocabulary,
         hidden_size=width,
@@ -29,7 +36,7 @@ def text_tower(
         num_hidden_layers=layers,
         num_attention_heads=width // HEAD_WIDTH,
         max_position_embeddings=context,
-        hidden_act="quick_gelu",
+        hidden_act=activation,
         layer_norm_eps=1e-5,
         pad_token_id=0,
         bos_token_id=tokenizer.start,

@@ -7,6 +7,8 @@ from regionkit.core.spec import Checkpoint, ComponentSpec
 _HERE = "regionkit.plugins.patchioner.backbones"
 _CLIP_HUB = "hub://openai/clip-vit-base-patch16"
 _CLIP_FOLDER = ("model.safetensors", "pytorch_model.bin")  # of a folder that was named itself
+_DINOTXT_WHOLE = "dinov2_vitl14_reg4_dinotxt_tet1280d20h24l.*"  # all parts in one file, as some keep it
+_DINOV2 = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14"
 _PATCHIONER = "https://github.com/Ruggero1912/Patch-ioner"
 #: The merges of CLIP's tokenizer, which most models here and the decoder come with.
 MERGES = Checkpoint(
@@ -95,5 +97,200 @@ TALK2DINO = ComponentSpec(
     tiny="{weights: none, resolution: 56, patch: 14, width: 64, layers: 2, text_dim: 32, text_width: 64, "
     "text_layers: 2, vocabulary: 514}",
 )
+SIGLIP2 = ComponentSpec(
+    kind="backbone",
+    name="siglip2",
+    target=f"{_HERE}.siglip2:Siglip2",
+    config=f"{_HERE}.siglip2_config:Siglip2Config",
+    summary="SigLIP 2, its pooling head applied to every patch alone",
+    paper="siglip2",
+    ports=f"{_HERE}.siglip2_config:siglip2_ports",
+    weights="index",
+    reader=f"{_HERE}.siglip2_layout:read_siglip2",
+    # The folder, for config.json and the tokenizer lie in it.
+    checkpoints=tuple(
+        Checkpoint(
+            role="model",
+            files=(f"siglip2-{model}-512*", *_CLIP_FOLDER),
+            source=f"hub://google/siglip2-{model}-512",
+            license="Apache-2.0",
+            when=f"model={model}",
+        )
+        for model in ("base-patch16", "large-patch16", "so400m-patch16")
+    ),
+    tiny="{weights: none, resolution: 64, width: 32, layers: 2, heads: 2, intermediate: 48, text_width: 24, "
+    "text_layers: 2, text_heads: 2, text_intermediate: 40, vocabulary: 259}",
+)
+DINOTXT = ComponentSpec(
+    kind="backbone",
+    name="dinotxt",
+    target=f"{_HERE}.dinotxt:DinoTxt",
+    config=f"{_HERE}.dinotxt_config:DinoTxtConfig",
+    summary="DINOv2 ViT-L/14 with DINO.txt's vision head, and the text tower trained with it",
+    paper="dinotxt",
+    ports=f"{_HERE}.dinotxt_config:dinotxt_ports",
+    weights="index",
+    reader=f"{_HERE}.dinotxt_layout:read_dinotxt",
+    checkpoints=(
+        Checkpoint(
+            role="vision",
+            files=("dinov2_vitl14_reg4_pretrain*", "vit_large_patch14_reg4_dinov2*", _DINOTXT_WHOLE),
+            source="hub://timm/vit_large_patch14_reg4_dinov2.lvd142m",
+            license="Apache-2.0",
+        ),
+        Checkpoint(
+            role="text",
+            files=("dinov2_vitl14_reg4_dinotxt_*_text_encoder*", _DINOTXT_WHOLE),
+            source=f"{_DINOV2}/dinov2_vitl14_reg4_dinotxt_tet1280d20h24l_text_encoder.pth",
+            license="Apache-2.0",
+        ),
+        Checkpoint(
+            role="head",
+            files=("dinov2_vitl14_reg4_dinotxt_*_vision_head*", _DINOTXT_WHOLE),
+            source=f"{_DINOV2}/dinov2_vitl14_reg4_dinotxt_tet1280d20h24l_vision_head.pth",
+            license="Apache-2.0",
+            when="with_head=True",
+        ),
+        MERGES,
+    ),
+    tiny="{weights: none, resolution: 56, width: 64, layers: 2, head_layers: 1, text_dim: 128, text_width: 64, "
+    "text_layers: 2, vocabulary: 514}",
+)
+REGIONCLIP = ComponentSpec(
+    kind="backbone",
+    name="regionclip",
+    target=f"{_HERE}.regionclip:RegionClip",
+    config=f"{_HERE}.regionclip_config:RegionClipConfig",
+    summary="RegionCLIP RN50, every place projected by the attention pool; unit vectors",
+    paper="regionclip",
+    ports=f"{_HERE}.regionclip_config:regionclip_ports",
+    weights="index",
+    reader=f"{_HERE}.regionclip_layout:read_regionclip",
+    checkpoints=(
+        Checkpoint(
+            role="model",
+            files=("regionclip_pretrained-cc_rn50.safetensors", "regionclip_pretrained-cc_rn50.*"),
+            source="https://github.com/microsoft/RegionCLIP, docs/MODEL_ZOO.md",
+            license="Apache-2.0",
+        ),
+        MERGES,
+    ),
+    tiny="{weights: none, resolution: 96, channels: 8, stage1: 1, stage2: 1, stage3: 2, stage4: 1, dim: 32, "
+    "text_width: 64, text_layers: 2, vocabulary: 514}",
+)
+DENSECLIP = ComponentSpec(
+    kind="backbone",
+    name="denseclip",
+    target=f"{_HERE}.denseclip:DenseClip",
+    config=f"{_HERE}.denseclip_config:DenseClipConfig",
+    summary="CLIP B/16 fine-tuned by matching pixels with text, with a text tower of its own",
+    paper="denseclip",
+    ports=f"{_HERE}.denseclip_config:denseclip_ports",
+    weights="index",
+    reader=f"{_HERE}.denseclip_layout:read_denseclip",
+    checkpoints=(
+        Checkpoint(
+            role="model",
+            files=("ViT-B-DenseCLIP_long_ctx*", "ViT-B-DenseCLIP*"),
+            source="https://github.com/raoyongming/DenseCLIP, ViT-B-DenseCLIP of its table for ADE20K (context 13); "
+            "that of Patch-ioner (context 77) is not published",
+            license="see its repository",
+        ),
+        MERGES,
+    ),
+    tiny="{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, text_width: 64, text_layers: 2, "
+    "vocabulary: 514}",
+)
+ALPHACLIP = ComponentSpec(
+    kind="backbone",
+    name="alphaclip",
+    target=f"{_HERE}.alphaclip:AlphaClip",
+    config=f"{_HERE}.alphaclip_config:AlphaClipConfig",
+    summary="CLIP B/16 with a channel for a mask that says what is asked about",
+    paper="alphaclip",
+    ports=f"{_HERE}.alphaclip_config:alphaclip_ports",
+    weights="index",
+    reader=f"{_HERE}.alphaclip_layout:read_alphaclip",
+    checkpoints=(
+        Checkpoint(
+            role="vision",
+            files=("clip_b16_grit1m_fultune_8xe*", "clip_b16_grit*"),
+            source="https://github.com/SunzeY/AlphaCLIP, model-zoo.md",
+            license="research only: trained with data under CC BY-NC 4.0",
+        ),
+        Checkpoint(
+            role="text",
+            files=("ViT-B-16*", "clip-vit-base-patch16*", *_CLIP_FOLDER),
+            source=_CLIP_HUB,
+            license="MIT",
+        ),
+        MERGES,
+    ),
+    tiny="{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, text_width: 64, text_layers: 2, "
+    "vocabulary: 514}",
+)
 
-BACKBONES = (CLIP, TALK2DINO)
+_CLIP_FILES = (
+    *(_clip_checkpoint(patch) for patch in (16, 32)),
+    *(_timm_checkpoint(patch) for patch in (16, 32)),
+    MERGES,
+)
+INVITE = ComponentSpec(
+    kind="backbone",
+    name="invite",
+    target=f"{_HERE}.invite:Invite",
+    config=f"{_HERE}.invite_config:InviteConfig",
+    summary="CLIP B/16 or B/32 in whose last blocks every token attends to itself alone",
+    paper="invite",
+    ports=f"{_HERE}.invite_config:invite_ports",
+    weights="index",
+    reader=f"{_HERE}.invite_layout:read_invite",
+    checkpoints=_CLIP_FILES,
+    tiny="{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, text_width: 64, text_layers: 2, "
+    "vocabulary: 514}",
+)
+PROXYCLIP = ComponentSpec(
+    kind="backbone",
+    name="proxyclip",
+    target=f"{_HERE}.proxyclip:ProxyClip",
+    config=f"{_HERE}.proxyclip_config:ProxyClipConfig",
+    summary="CLIP B/16, its last values gathered where patches of DINO or DINOv2 are alike",
+    paper="proxyclip",
+    ports=f"{_HERE}.proxyclip_config:proxyclip_ports",
+    weights="index",
+    reader=f"{_HERE}.proxyclip_layout:read_proxyclip",
+    checkpoints=(
+        Checkpoint(
+            role="model",
+            files=("ViT-B-16*", "clip-vit-base-patch16*", *_CLIP_FOLDER),
+            source=_CLIP_HUB,
+            license="MIT",
+        ),
+        Checkpoint(
+            role="vision",
+            files=("vit_base_patch16_clip_224*",),
+            source="hub://timm/vit_base_patch16_clip_224.openai",
+            license="MIT",
+            optional=True,
+        ),
+        Checkpoint(
+            role="vfm",
+            files=("dino_vitbase8_pretrain*", "vit_base_patch8_224.dino*"),
+            source="hub://timm/vit_base_patch8_224.dino",
+            license="Apache-2.0",
+            when="vfm=dino-b8",
+        ),
+        Checkpoint(
+            role="vfm",
+            files=("dinov2_vitb14_reg4_pretrain*", "vit_base_patch14_reg4_dinov2*"),
+            source="hub://timm/vit_base_patch14_reg4_dinov2.lvd142m",
+            license="Apache-2.0",
+            when="vfm=dinov2-b14",
+        ),
+        MERGES,
+    ),
+    tiny="{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, vfm_width: 64, vfm_layers: 2, text_width: 64, "
+    "text_layers: 2, vocabulary: 514}",
+)
+
+BACKBONES = (CLIP, INVITE, PROXYCLIP, TALK2DINO, SIGLIP2, DINOTXT, REGIONCLIP, DENSECLIP, ALPHACLIP)

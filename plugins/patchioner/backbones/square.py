@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
@@ -24,7 +25,7 @@ Config = TypeVar("Config", bound=VitConfig)
 
 
 class SquareBackbone(nn.Module, Backbone, Generic[Config]):
-    """A network for square pictures and a text tower of CLIP's kind, as ``vision`` and ``text``.
+    """A network for square pictures and a text tower, CLIP's unless a model brings its own, as ``vision`` and ``text``.
 
     Args:
         config: Options and sizes.
@@ -38,22 +39,13 @@ class SquareBackbone(nn.Module, Backbone, Generic[Config]):
     #: Mean and deviation of the pixels that the network was trained with.
     pixels: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]]
 
-    def __init__(self, config: Config, tokenizer: ClipTokenizer) -> None:
+    def __init__(self, config: Config, tokenizer: Any) -> None:
         super().__init__()
         self.config = config
         self.tokenizer = tokenizer
-        self.preprocessing = Preprocessing(
-            config.resolution, config.size("patch"), config.fit, config.compat, self.pixels
-        )
+        self.preprocessing = self.pixels_of(config)
         self.vision = self.vision_tower(config)
-        self.text = text_tower(
-            width=config.size("text_width"),
-            layers=config.size("text_layers"),
-            dim=config.size(self.text_dim),
-            context=config.size("context"),
-            vocabulary=config.size("vocabulary"),
-            tokenizer=tokenizer,
-        )
+        self.text = self.sentence_tower(config, tokenizer)
 
     @classmethod
     def build(cls, config: Config, context: BuildContext) -> Self:
@@ -65,16 +57,16 @@ class SquareBackbone(nn.Module, Backbone, Generic[Config]):
         file = context.weights
         if file is None:
             with drawn_from(context.seed):
-                return cls(config, ClipTokenizer()).eval()
+                return cls(config, cls.fresh_tokenizer(config)).eval()
         config = with_stored(config, file.header.config, cls.architecture, kind="backbone", source=str(file.path))
         tensors = file.tensors()
-        tokenizer = clip_tokenizer_from(file.header.extra, file.path, tensors)
+        tokenizer = cls.stored_tokenizer(file.header.extra, file.path, tensors)
         backbone = with_memory(cls.skeleton(config, tokenizer))
         load_into(backbone, backbone.placed(tensors), file.path)
         return backbone.eval()
 
     @classmethod
-    def skeleton(cls, config: Config, tokenizer: ClipTokenizer) -> Self:
+    def skeleton(cls, config: Config, tokenizer: Any) -> Self:
         """Return the network without memory for its weights, to hold the names and shapes of a checkpoint against."""
         with torch.device("meta"):
             return cls(config, tokenizer)
@@ -83,6 +75,37 @@ class SquareBackbone(nn.Module, Backbone, Generic[Config]):
     @abstractmethod
     def vision_tower(config: Any) -> Any:
         """Make the network for square pictures, untrained; a ``torch.nn.Module``."""
+
+    @classmethod
+    def pixels_of(cls, config: Config) -> Preprocessing:
+        """Return how pictures become pixels."""
+        return Preprocessing(config.resolution, config.size("patch"), config.fit, config.compat, cls.pixels)
+
+    @classmethod
+    def sentence_tower(cls, config: Config, tokenizer: Any) -> Any:
+        """Make the network for sentences, untrained; a ``torch.nn.Module``."""
+        return text_tower(
+            width=config.size("text_width"),
+            layers=config.size("text_layers"),
+            dim=config.size(cls.text_dim),
+            context=config.size("context"),
+            vocabulary=config.size("vocabulary"),
+            tokenizer=tokenizer,
+        )
+
+    @classmethod
+    def fresh_tokenizer(cls, config: Config) -> Any:
+        """Return the tokenizer of a backbone without weights."""
+        return ClipTokenizer()
+
+    @classmethod
+    def stored_tokenizer(cls, extra: Mapping[str, Any], source: Path, tensors: Mapping[str, Tensor]) -> Any:
+        """Rebuild the tokenizer that weights carry in the ``extra`` of their header and in their tensors.
+
+        Raises:
+            WeightsError: They carry none, or another.
+        """
+        return clip_tokenizer_from(extra, source, tensors)
 
     def placed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the network's own tensors out of those of a file, such as positions resampled to its grid."""
@@ -99,7 +122,7 @@ class SquareBackbone(nn.Module, Backbone, Generic[Config]):
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image]) -> Features:
         """Encode pictures, ``config.batch`` at a time; nothing is normalised."""
-        weight: Any = self.text.text_projection.weight
+        weight = next(self.vision.parameters())
         parts = []
         for part in iter_batches(len(images), self.config.batch) if images else [slice(0, 0)]:
             pixels, frames = self.preprocess(images[part])

@@ -19,7 +19,7 @@ from regionkit.core.features import Features
 from regionkit.core.frames import Frame
 from regionkit.core.weights import WeightHeader
 from regionkit.plugins.patchioner.backbones.preprocessing import IMAGENET_PIXELS
-from regionkit.plugins.patchioner.backbones.sizes import HEAD_WIDTH
+from regionkit.plugins.patchioner.backbones.sizes import HEAD_WIDTH, VitConfig
 from regionkit.plugins.patchioner.backbones.talk2dino_config import (
     TALK2DINO_SIZES,
     Talk2DinoConfig,
@@ -79,16 +79,7 @@ class Talk2Dino(ViTBackbone[Talk2DinoConfig]):
     @staticmethod
     def vision_tower(config: Talk2DinoConfig) -> VisionTransformer:
         """Make DINOv2 with registers."""
-        return vision_transformer(
-            img_size=config.resolution,
-            patch_size=config.size("patch"),
-            embed_dim=config.size("width"),
-            depth=config.size("layers"),
-            num_classes=0,
-            init_values=1e-5,
-            reg_tokens=config.size("registers"),
-            no_embed_class=True,
-        )
+        return dinov2_tower(config)
 
     def read(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Features:
         """Return patches (b, h, w, width), class tokens (b, width) and attention (b, h, w) of pixels (b, 3, s, s)."""
@@ -106,15 +97,7 @@ class Talk2Dino(ViTBackbone[Talk2DinoConfig]):
         Args:
             tokens: (b, n, width) that enter the last block.
         """
-        last: Any = self.blocks[-1]
-        normed = last.norm1(tokens).float()
-        weight, bias = last.attn.qkv.weight.float(), last.attn.qkv.bias.float()
-        width = normed.shape[-1]
-        query = linear(normed[:, 0], weight[:width], bias[:width])
-        # <q, W x + b> = <W^T q, x> + <q, b>: the keys are never made, and what is the same for all patches leaves the
-        # softmax.
-        direction = query @ weight[width : 2 * width]
-        return class_attention(direction, normed[:, self.vision.num_prefix_tokens :], self.config.heads)
+        return block_attention(self.blocks[-1], tokens, self.vision.num_prefix_tokens, self.config.heads)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Encode n sentences as (n, width), float32, not normalised.
@@ -135,6 +118,39 @@ class Talk2Dino(ViTBackbone[Talk2DinoConfig]):
             extra={"tokenizer": self.tokenizer.to_extra()},
         )
         return WeightArtifact({**self.state_dict(), **self.tokenizer.to_tensors()}, header)
+
+
+def dinov2_tower(config: VitConfig) -> VisionTransformer:
+    """Make DINOv2 with registers, untrained, at the options' patch, width, layers and registers."""
+    return vision_transformer(
+        img_size=config.resolution,
+        patch_size=config.size("patch"),
+        embed_dim=config.size("width"),
+        depth=config.size("layers"),
+        num_classes=0,
+        init_values=1e-5,
+        reg_tokens=config.size("registers"),
+        no_embed_class=True,
+    )
+
+
+def block_attention(block: Any, tokens: Tensor, prefix: int, heads: int) -> Tensor:
+    """Return how the class token weighs the patches in a transformer block, (b, patches), rows summing to 1.
+
+    Args:
+        block: A block of timm, with ``norm1`` and ``attn.qkv``.
+        tokens: (b, n, width) that enter it, the class token first.
+        prefix: Tokens in front that belong to no patch.
+        heads: How many heads the logits are averaged over, see :func:`class_attention`.
+    """
+    normed = block.norm1(tokens).float()
+    weight, bias = block.attn.qkv.weight.float(), block.attn.qkv.bias.float()
+    width = normed.shape[-1]
+    query = linear(normed[:, 0], weight[:width], bias[:width])
+    # <q, W x + b> = <W^T q, x> + <q, b>: the keys are never made, and what is the same for all patches leaves the
+    # softmax.
+    direction = query @ weight[width : 2 * width]
+    return class_attention(direction, normed[:, prefix:], heads)
 
 
 def class_attention(query: Tensor, keys: Tensor, heads: int) -> Tensor:

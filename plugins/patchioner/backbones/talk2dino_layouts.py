@@ -54,6 +54,7 @@ PROJECTION: dict[str, str] = {
     r"hidden_layers\.0\.(weight|bias)": r"projection.hidden_layers.0.\1",
     r"linear_layer2\.(weight|bias)": r"projection.hidden_layers.0.\1",  # older files
 }
+_WITH = "Talk2DINO was trained with dinov2_vitb14_reg4_pretrain.pth, or vit_base_patch14_reg4_dinov2 of timm"
 _ROLES = {"vision": "DINOv2 ViT-B/14 with registers", "text": "CLIP B/16", "projection": "the projection of Talk2DINO"}
 
 
@@ -76,7 +77,7 @@ def read_talk2dino(files: Mapping[str, Path], config: Talk2DinoConfig) -> Weight
     tensors |= read_projection(files["projection"])
     source = ", ".join(str(files[role]) for role in _ROLES)
     # Positions of DINOv2 with registers, as timm keeps them, belong to patches alone.
-    vision = {**tensors, "vision.pos_embed": _with_class(tensors, source)}
+    vision = {**tensors, "vision.pos_embed": with_class(tensors, source)}
     sizes = {**vision_sizes(vision, str(files["vision"])), **text_sizes(tensors, str(files["text"]))}
     sizes["registers"] = shape_of(tensors, "vision.reg_token", str(files["vision"]), 3)[1]
     side = sizes.pop("side")
@@ -96,16 +97,28 @@ def read_talk2dino(files: Mapping[str, Path], config: Talk2DinoConfig) -> Weight
     return WeightArtifact({**tensors, **tokenizer.to_tensors()}, header)
 
 
-def read_dinov2(path: Path) -> dict[str, Tensor]:
+def read_dinov2(path: Path, hint: str = _WITH) -> dict[str, Tensor]:
     """Read DINOv2 with registers in its own layout or in timm's, under our names.
 
     In its own layout the class token has a position; timm adds it to the token once and for all, and so do we. The mask
     token belongs to training.
 
+    Args:
+        path: The checkpoint.
+        hint: Which files are meant, for messages.
+
     Raises:
         WeightsError: It is no DINOv2 with registers, or a tensor is not accounted for.
     """
-    tensors = read_checkpoint(path)
+    return named_dinov2(read_checkpoint(path), path, hint)
+
+
+def named_dinov2(tensors: Mapping[str, Tensor], path: Path, hint: str = _WITH) -> dict[str, Tensor]:
+    """Bring the tensors of DINOv2 with registers, as :func:`read_dinov2` reads them, under our names.
+
+    Raises:
+        WeightsError: They are none, or one is not accounted for.
+    """
     if "register_tokens" in tensors:
         renamed = as_floats(rename(tensors, FACEBOOK, path, (r"mask_token",)), path)
         positions = renamed.get("vision.pos_embed")
@@ -117,7 +130,7 @@ def read_dinov2(path: Path) -> dict[str, Tensor]:
         return as_floats(rename(tensors, TIMM, path), path)
     raise WeightsError(
         f"{path}: this is no DINOv2 with registers; it holds {first(tensors)}",
-        "Talk2DINO was trained with dinov2_vitb14_reg4_pretrain.pth, or vit_base_patch14_reg4_dinov2 of timm",
+        hint,
     )
 
 
@@ -130,8 +143,12 @@ def read_projection(path: Path) -> dict[str, Tensor]:
     return as_floats(rename(read_checkpoint(path), PROJECTION, path), path)
 
 
-def _with_class(tensors: Mapping[str, Tensor], source: str) -> Tensor:
-    """Return positions with one in front for the class token, as :func:`vision_sizes` counts them."""
+def with_class(tensors: Mapping[str, Tensor], source: str) -> Tensor:
+    """Return positions with one in front for the class token, as :func:`vision_sizes` counts them.
+
+    Raises:
+        WeightsError: There are none, or of an impossible shape.
+    """
     shape_of(tensors, "vision.pos_embed", source, 3)
     positions = tensors["vision.pos_embed"]
     return positions.new_zeros(1, positions.shape[1] + 1, 1)

@@ -13,7 +13,7 @@ from regionkit.core.errors import DataError, FeatureError
 from regionkit.core.explaining import END_SHOWN, Neighbour
 from regionkit.core.features import RegionTokens
 from regionkit.core.testing import GridBackbone
-from regionkit.plugins.patchioner import memory as module
+from regionkit.plugins.patchioner import projection
 from regionkit.plugins.patchioner.configs import MemoryConfig
 from regionkit.plugins.patchioner.memory import Memory
 
@@ -26,7 +26,7 @@ def asked(count=3, seed=0):
 
 @pytest.mark.parametrize("block", [param(4096, id="one-block"), param(4, id="many-blocks")])
 def test_weights_are_those_of_the_softmax(monkeypatch, block):
-    monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(projection, "BLOCK", block)
     bridge, tokens = fitted(temperature=0.1), asked()
     unit = torch.nn.functional.normalize(tokens.vectors().double(), dim=-1)
     shares = (unit @ bridge.unit.double().T / 0.1).softmax(-1)
@@ -51,7 +51,7 @@ def test_equal_texts_are_one_with_the_weight_of_all_their_rows():
 @pytest.mark.parametrize("mode", ["project", "argmax"])
 @pytest.mark.parametrize("block", [param(4096, id="one-block"), param(1, id="a-block-a-row")])
 def test_without_a_text_is_a_bank_that_never_had_it(monkeypatch, mode, block):
-    monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(projection, "BLOCK", block)
     texts = [*TEXTS, "green"]
     bridge, tokens = fitted(texts, mode=mode, temperature=0.1), asked(2)
     for text in ("green", "a blue circle"):

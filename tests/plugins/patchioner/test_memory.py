@@ -1,10 +1,10 @@
 """Memory projection: the released vectors, blocks against the whole matrix, and what is refused."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from golden import golden_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from regionkit.core.contracts import BuildContext
 from regionkit.core.errors import FeatureError, WeightsError
@@ -12,11 +12,16 @@ from regionkit.core.features import RegionTokens
 from regionkit.core.testing import GridBackbone, check_bridge
 from regionkit.core.texts import bank_tensors
 from regionkit.core.weights import WeightFile, WeightHeader, read_header, write_weights
-from regionkit.plugins.patchioner import memory as module
+from regionkit.plugins.patchioner import half_bank, projection
 from regionkit.plugins.patchioner.configs import MemoryConfig
 from regionkit.plugins.patchioner.memory import Memory
 
-GOLDEN = np.load(Path(__file__).parents[2] / "golden/patchioner/memory_projection.npz")
+GOLDEN = np.load(golden_file("memory_projection.npz"))
+ROWS, WIDTH = GOLDEN["bank"].shape
+#: The released families: whether rows, and whether sums, are unit vectors.
+FAMILIES = {
+    "talk2dino-and-dinotxt": (0, 1), "clip-invite-denseclip": (1, 0), "proxyclip": (0, 0), "decap": (1, 1),
+}  # fmt: skip
 SPACE = "grid/text[16]"
 TEXTS = ["a red square", "a blue circle", "green", "a dog", "one cat on a mat", "black and white"]
 param = pytest.param
@@ -32,7 +37,7 @@ def tokens_of(values, space="grid/image[16]"):
     return RegionTokens.single(torch.as_tensor(values, dtype=torch.float32), space)
 
 
-@pytest.mark.parametrize("mode", ["project", "argmax"])
+@pytest.mark.parametrize("mode", ["project", "argmax", "top-n"])
 @pytest.mark.parametrize("normalise", [True, False])
 def test_conforms(mode, normalise):
     check_bridge(fitted(mode=mode, normalise_bank=normalise, normalise_output=normalise), writes=SPACE)
@@ -40,32 +45,32 @@ def test_conforms(mode, normalise):
 
 @pytest.mark.parametrize("block", [4096, 7], ids=["one-block", "many-blocks"])
 @pytest.mark.parametrize("temperature", [0.01, 0.07, 1.0])
-@pytest.mark.parametrize("output", [0, 1])
-@pytest.mark.parametrize("bank", [0, 1])
-def test_released_projection(monkeypatch, bank, output, temperature, block):
-    monkeypatch.setattr(module, "_BLOCK", block)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_released_projection(monkeypatch, family, temperature, block):
+    monkeypatch.setattr(projection, "BLOCK", block)
+    bank, output = FAMILIES[family]
     bridge = Memory(
-        MemoryConfig(temperature=temperature, normalise_bank=bool(bank), normalise_output=bool(output)), "m[32]"
+        MemoryConfig(temperature=temperature, normalise_bank=bool(bank), normalise_output=bool(output)), f"m[{WIDTH}]"
     )
     bridge.fit(torch.from_numpy(GOLDEN["bank"]), [])
-    assert len(bridge.unit) == 200 - int(GOLDEN["n_zero_rows"])
-    projected = bridge.bridge(tokens_of(GOLDEN["query"], "v[32]"))
+    assert len(bridge.unit) == ROWS - int(GOLDEN["n_zero_rows"])
+    projected = bridge.bridge(tokens_of(GOLDEN["query"], f"v[{WIDTH}]"))
     expected = torch.from_numpy(GOLDEN[f"proj_normbank{bank}_normout{output}_tau{temperature}"])
     torch.testing.assert_close(projected.vectors(), expected, rtol=0, atol=1e-5)
-    assert projected.space == "m[32]"
+    assert projected.space == f"m[{WIDTH}]"
 
 
 @pytest.mark.parametrize("block", [4096, 3], ids=["one-block", "many-blocks"])
 def test_released_retrieval(monkeypatch, block):
-    monkeypatch.setattr(module, "_BLOCK", block)
-    bridge = Memory(MemoryConfig(mode="argmax"), "m[32]")
-    texts = [str(row) for row in range(200)]
-    bridge.fit(torch.from_numpy(GOLDEN["bank"]), texts)
-    similarity, rows = bridge.nearest(tokens_of(GOLDEN["query"], "v[32]"), 5)
+    monkeypatch.setattr(projection, "BLOCK", block)
+    bridge = Memory(MemoryConfig(mode="argmax"), f"m[{WIDTH}]")
+    bridge.fit(torch.from_numpy(GOLDEN["bank"]), [str(row) for row in range(ROWS)])
+    query = tokens_of(GOLDEN["query"], f"v[{WIDTH}]")
+    similarity, rows = bridge.nearest(query, GOLDEN["top5_sims"].shape[1])
     assert [bridge.texts[row] for row in rows[:, 0].tolist()] == [str(row) for row in GOLDEN["argmax_index"]]
     np.testing.assert_allclose(similarity.numpy(), GOLDEN["top5_sims"], atol=1e-6)
     best = torch.nn.functional.normalize(torch.from_numpy(GOLDEN["bank"])[GOLDEN["argmax_index"]], dim=-1)
-    torch.testing.assert_close(bridge.bridge(tokens_of(GOLDEN["query"], "v[32]")).vectors(), best, rtol=0, atol=1e-6)
+    torch.testing.assert_close(bridge.bridge(query).vectors(), best, rtol=0, atol=1e-6)
 
 
 def test_argmax_is_the_limit_of_a_cold_softmax():
@@ -84,18 +89,33 @@ def test_a_low_similarity_does_not_underflow():
     assert torch.isfinite(bridge.bridge(tokens_of(away, "v[8]")).tokens).all()
 
 
-def test_no_matrix_of_regions_by_bank_is_made(monkeypatch):
+class Largest(TorchDispatchMode):
+    """Sees every tensor that is made, and remembers the size of the largest."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for one in made if isinstance(made, (tuple, list)) else (made,):
+            if isinstance(one, torch.Tensor):
+                self.size = max(self.size, one.numel())
+        return made
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "argmax"}, {"mode": "top-n", "rows": 5}, {"precision": "float16"}])
+@pytest.mark.parametrize("small", [True, False], ids=["doubles", "floats"])
+def test_no_matrix_of_regions_by_bank_is_made(monkeypatch, options, small):
     """The largest intermediate is one block wide, whatever the bank's size."""
-    monkeypatch.setattr(module, "_BLOCK", 10)
-    seen = []
-    kept = torch.Tensor.__matmul__
-    monkeypatch.setattr(
-        torch.Tensor, "__matmul__", lambda a, b: seen.append(tuple((a.shape[0], b.shape[1]))) or kept(a, b)
-    )
-    bridge = Memory(MemoryConfig(), "m[4]")
-    bridge.fit(torch.randn(95, 4, generator=torch.Generator().manual_seed(0)), [])
-    bridge.bridge(tokens_of(torch.ones(3, 4), "v[4]"))
-    assert seen == [(3, 10)] * 9 + [(3, 5)]
+    monkeypatch.setattr(projection, "BLOCK", 100)
+    monkeypatch.setattr(half_bank, "_WIDENED", 100)
+    if not small:
+        monkeypatch.setattr(projection, "SMALL", 0)
+    bridge = Memory(MemoryConfig(**options), "m[4]")
+    bridge.fit(torch.randn(4000, 4, generator=torch.Generator().manual_seed(0)), [])
+    query = tokens_of(torch.randn(60, 4, generator=torch.Generator().manual_seed(1)), "v[4]")
+    with Largest() as seen:
+        bridge.bridge(query)
+    assert 0 < seen.size <= 4000 * 4  # the bank itself, of which views are made
 
 
 def test_padding_is_left_out():

@@ -354,9 +354,13 @@ def test_banks_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
 # ---------------------------------------------------------------- specs and presets
 
 
+#: What the paper describes and its authors did not publish: whoever wants it trains it.
+NEVER_RELEASED = {"learned-pool"}
+
+
 def test_every_part_with_weights_says_its_files_reader_and_a_tiny_version():
     for spec in regionkit_components():
-        if not spec.weights:
+        if not spec.weights or spec.name in NEVER_RELEASED:
             continue
         assert spec.checkpoints, spec.name
         assert spec.reader

@@ -1,0 +1,1 @@
+"""Networks for pictures that two papers build on, and the readers of their released files."""

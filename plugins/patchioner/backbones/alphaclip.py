@@ -1,0 +1,101 @@
+"""AlphaCLIP: a mask beside the picture says what is asked about.
+
+Sun et al., Alpha-CLIP: A CLIP Model Focusing on Wherever You Want, CVPR 2024 (arXiv 2312.03818); read as Patch-ioner
+(arXiv 2510.02898) reads it, every token of the last layer projected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from regionkit.core.contracts import WeightArtifact, iter_batches
+from regionkit.core.features import Features
+from regionkit.core.images import check_masks
+from regionkit.core.weights import WeightHeader
+from regionkit.plugins.patchioner.backbones.alphaclip_config import (
+    ALPHACLIP_SIZES,
+    AlphaClipConfig,
+    alphaclip_blocks,
+    alphaclip_spaces,
+)
+from regionkit.plugins.patchioner.backbones.clip_vit import ClipViT
+from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
+
+
+class AlphaClip(ClipViT[AlphaClipConfig]):
+    """CLIP B/16 whose patch embedding is a sum over the picture's three channels and the mask's one.
+
+    Without a mask all of the picture is asked about. Nothing is normalised.
+
+    Args:
+        config: Options and sizes.
+        tokenizer: Of the text tower.
+    """
+
+    architecture = tuple(ALPHACLIP_SIZES)
+
+    def __init__(self, config: AlphaClipConfig, tokenizer: ClipTokenizer) -> None:
+        super().__init__(config, tokenizer)
+        self.space, self.text_space = alphaclip_spaces(config)
+        self.masked_space, self.block_space = self.space, alphaclip_blocks(config)
+
+    @staticmethod
+    def vision_tower(config: Any) -> VisionTransformer:
+        """Make CLIP's vision transformer with the embedding of masks beside that of pictures."""
+        vision = ClipViT.vision_tower(config)
+        vision.conv1_alpha = nn.Conv2d(1, config.size("width"), config.patch, config.patch, bias=False)
+        return vision
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Return the tokens (b, n, width) that enter the first block, where all of each picture is asked about."""
+        return self.embed_masked(pixels, pixels.new_ones(len(pixels), 1, *pixels.shape[2:]))
+
+    def embed_masked(self, pixels: Tensor, masks: Tensor) -> Tensor:
+        """Return the tokens that enter the first block, the class token first.
+
+        Args:
+            pixels: (b, 3, side, side), preprocessed.
+            masks: (b, 1, side, side) in 0..1, as the preprocessed picture shows them.
+        """
+        mean, deviation = self.config.alpha
+        alpha = self.vision.conv1_alpha((masks - mean) / deviation)
+        patches = self.vision.patch_embed(pixels) + alpha.flatten(2).transpose(1, 2)
+        tokens: Tensor = self.vision.norm_pre(self.vision._pos_embed(patches))  # see ViTBackbone.embed
+        return tokens
+
+    @torch.no_grad()
+    def encode_masked(self, images: Sequence[Image.Image], masks: Sequence[NDArray[np.bool_]]) -> Features:
+        """Encode b pictures with b masks, ``config.batch`` at a time; nothing is normalised.
+
+        A mask is brought to the preprocessed picture as AlphaCLIP's own code does: bilinear, its edges soft.
+
+        Raises:
+            FeatureError: A mask is no array of truth values of its picture's size.
+        """
+        check_masks(images, masks)
+        weight = self.vision.conv1_alpha.weight
+        parts = []
+        for part in iter_batches(len(images), self.config.batch) if images else [slice(0, 0)]:
+            pixels, frames = self.preprocess(images[part])
+            alpha = self.preprocessing.masks(masks[part])
+            parts.append(self.projected(self.embed_masked(pixels.to(weight), alpha.to(weight)), frames))
+        return Features.cat(parts)
+
+    def artifact(self) -> WeightArtifact:
+        """Return the weights, with positions for this resolution, the tokenizer and the sizes."""
+        header = WeightHeader(
+            "backbone",
+            "alphaclip",
+            self.space,
+            config={name: self.config.size(name) for name in self.architecture},
+            extra={"tokenizer": self.tokenizer.to_extra()},
+        )
+        return WeightArtifact({**self.state_dict(), **self.tokenizer.to_tensors()}, header)
