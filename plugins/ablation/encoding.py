@@ -12,8 +12,8 @@ from PIL import Image
 from regionkit.core.contracts import Backbone, Sample
 from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.core.features import Features, RegionTokens, RegionViews, Scene
-from regionkit.core.regions import Regions
 from regionkit.core.out_of_memory import first_line, free_memory, is_out_of_memory, single_region
+from regionkit.core.regions import Regions
 from regionkit.plugins.ablation.batches import IMAGES_PER_BATCH, batches_of_one_grid
 from regionkit.plugins.ablation.cache.entries import Precision
 from regionkit.plugins.ablation.cache.rounding import rounded

@@ -224,7 +224,8 @@ def _along(
     places = np.arange(size)
     first, length = start[:, None], (stop - start)[:, None]
     if weighting == "central":
-        return (places == first + (length - 1) // 2).astype(np.float64)
+        centre: NDArray[np.float64] = (places == first + (length - 1) // 2).astype(np.float64)
+        return centre
     inside = (places >= first) & (places < stop[:, None])
     if weighting != "gaussian":
         even: NDArray[np.float64] = inside / length
@@ -251,8 +252,11 @@ def _products(weights: NDArray[np.float64], image: Sequence[int], patches: Tenso
         rows.setdefault(index, []).append(row)
     tiles = [(index, part) for index, own in rows.items() for part in _parts(own)]
     padded = np.zeros((len(tiles), _ROWS, weights[0].size), dtype=np.float32)
-    for at, (_, part) in enumerate(tiles):
-        padded[at, : len(part)] = weights[part].reshape(len(part), -1)
+    if len(rows) == 1:  # one picture's regions are in their order already
+        padded.reshape(-1, padded.shape[-1])[: len(weights)] = weights.reshape(len(weights), -1)
+    else:
+        for at, (_, part) in enumerate(tiles):
+            padded[at, : len(part)] = weights[part].reshape(len(part), -1)
     places = torch.empty(len(weights), dtype=torch.long)
     for at, (_, part) in enumerate(tiles):
         places[part] = torch.arange(len(part)) + at * _ROWS
@@ -261,7 +265,7 @@ def _products(weights: NDArray[np.float64], image: Sequence[int], patches: Tenso
     flat = {index: patches[index].flatten(0, 1).float() for index in rows}
     with torch.autocast(device.type, enabled=False):
         pooled = torch.cat([matrix[at] @ flat[index] for at, (index, _) in enumerate(tiles)])
-    if len(rows) == 1:  # one picture's regions are in their order already
+    if len(rows) == 1:
         return pooled[: len(weights)]
     return pooled[places.to(device, non_blocking=True)]
 

@@ -134,7 +134,8 @@ class _Maker:
         if self.spec.kind == "backbone":
             return _Ports(GridBackbone(), None, own.writes)
         named = [port.space for port in (own.reads, own.writes) if port and not is_own(port)]
-        if header and self.spec.kind == "region_encoder":
+        of_image = self.spec.kind == "bridge" and own.reads is not None and own.reads.space == "image"
+        if header and (self.spec.kind == "region_encoder" or of_image):
             named.append(header.space)
         backbone = _backbone_of(named)
         spaces = Spaces(backbone.space, backbone.text_space, backbone.block_space, backbone.masked_space)

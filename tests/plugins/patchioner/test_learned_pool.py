@@ -21,7 +21,7 @@ from regionkit.core.errors import FeatureError, RegionkitError, WeightsError
 from regionkit.core.features import Features, RegionTokens, Scene
 from regionkit.core.frames import Frame
 from regionkit.core.regions import Box, BoxSet, Mask, Patch, Point, Region, Regions, Trace, WholeImage
-from regionkit.core.testing import GridBackbone, check_region_encoder, picture
+from regionkit.core.testing import GridBackbone, picture
 from regionkit.core.weights import WeightFile, read_header, write_weights
 from regionkit.plugins.patchioner.configs import PatchPoolConfig
 from regionkit.plugins.patchioner.learned_pool import ALPHA, LearnedPool
@@ -116,12 +116,6 @@ def rows_of(scene: Scene, part: LearnedPool, region: Region) -> Tensor:
     weights = part.pool.weights(scene.features, Regions((region,), (0,)))[0].flatten()
     counts = np.rint(weights / weights[weights > 0].min()).astype(int)
     return scene.features.patches[0].flatten(0, 1).repeat_interleave(torch.from_numpy(counts), dim=0)
-
-
-def test_conforms():
-    backbone = GridBackbone()
-    config = LearnedPoolConfig(heads=2, weights="none")
-    check_region_encoder(LearnedPool.build(config, BuildContext(reads=backbone.space)), backbone)
 
 
 @settings(max_examples=60)

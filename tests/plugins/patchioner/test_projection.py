@@ -84,7 +84,8 @@ def test_nan_reaches_the_log_probability():
 def many_boxes(count: int) -> list[Box]:
     draw = np.random.default_rng(0)
     corners, sides = draw.uniform(0, 80, (count, 2)), draw.uniform(0.5, 40, (count, 2))
-    return [Box(*map(float, (x, y, min(x + w, 95.5), min(y + h, 95.5)))) for (x, y), (w, h) in zip(corners, sides, strict=True)]
+    spans = np.concatenate([corners, np.minimum(corners + sides, 95.5)], axis=1)
+    return [Box(*map(float, span)) for span in spans]
 
 
 WEIGHTINGS = [pytest.param(name, id=name) for name in ("uniform", "gaussian", "attention", "central")]
