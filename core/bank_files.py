@@ -74,7 +74,8 @@ class BankWriter:
         """Yield the sentences of the rows that an earlier build left."""
         with (self.folder / _TEXTS).open("rb") as stream:
             for _ in range(self.rows):
-                yield stream.readline().decode().removesuffix("\n")
+                # What a damaged disk left is no sentence of any corpus: the build then begins anew.
+                yield stream.readline().decode(errors="replace").removesuffix("\n")
 
     def restart(self) -> None:
         """Forget all rows."""
@@ -130,7 +131,7 @@ class BankWriter:
     def _take_up(self) -> None:
         """Keep as many whole batches as rows and sentences have in common, so that a build ends as one in one go."""
         path = self.folder / _KEY
-        if not path.is_file() or path.read_text(encoding="utf-8") != self._key:
+        if not path.is_file() or path.read_bytes() != self._key.encode():
             self._cut(0, 0)
             path.write_text(self._key, encoding="utf-8")
             return

@@ -15,7 +15,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -28,7 +28,6 @@ from regionkit.core.files import write_text
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
     from torch import Tensor
 
     from regionkit.core.contracts import Backbone, Component
@@ -101,14 +100,15 @@ def in_precision(component: Component, precision: Precision) -> None:
 def _autocast(backbone: Backbone) -> None:
     import torch
 
-    encode = backbone.encode
+    def lowered(encode: Callable[..., Features]) -> Callable[..., Features]:
+        def encode_in_bfloat16(*given: Any, **named: Any) -> Features:
+            with torch.autocast(torch.device(device_of(backbone)).type, torch.bfloat16):
+                return encode(*given, **named).widened()
 
-    def encode_in_bfloat16(images: Sequence[Image.Image]) -> Features:
-        first = next(iter(backbone.parameters()), None)  # type: ignore[attr-defined]
-        with torch.autocast("cpu" if first is None else first.device.type, torch.bfloat16):
-            return encode(images).widened()
+        return encode_in_bfloat16
 
-    backbone.encode = encode_in_bfloat16  # type: ignore[method-assign]
+    backbone.encode = lowered(backbone.encode)  # type: ignore[method-assign]
+    backbone.encode_masked = lowered(backbone.encode_masked)  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def route_known() -> bool:
 def probe() -> Probe | None:
     """Return what the faster route gives, measured at most once a machine; None where torch has no such setting.
 
-    It takes less than 0.3 seconds. What was measured is kept by processor and version of torch.
+    It takes about 0.3 seconds of one core. What was measured is kept by processor and version of torch.
     """
     with _PROBING:
         return _probed()
@@ -285,7 +285,9 @@ class _Route:
         with self._lock:
             self._inside -= 1
             setting = _setting()
-            if self._inside == 0 and setting is not None and self._before in _UNSET:
+            if self._inside or setting is None or self._before not in _UNSET:
+                return
+            if setting.fp32_precision == "bf16":  # what the user chose meanwhile stays, too
                 setting.fp32_precision = self._before
 
 

@@ -85,10 +85,14 @@ def check_masks(images: Sequence[Image.Image], masks: Sequence[NDArray[np.bool_]
     if len(images) != len(masks):
         raise FeatureError(f"{len(masks)} masks were given for {len(images)} pictures", "give one mask a picture")
     for image, mask in zip(images, masks, strict=True):
+        if not isinstance(mask, np.ndarray):
+            raise FeatureError(
+                f"a mask is a {type(mask).__name__}, not an array of numpy", "write numpy.asarray(mask, dtype=bool)"
+            )
         if mask.dtype != np.bool_:
             raise FeatureError(f"a mask holds {mask.dtype} and no truth values", "compare it with a threshold")
         if mask.shape != image.size[::-1]:
-            shown = " x ".join(str(side) for side in mask.shape[::-1])
+            shown = " x ".join(str(side) for side in mask.shape[::-1]) or "no"
             raise FeatureError(
                 f"a mask of {shown} pixels does not fit its picture of {image.width} x {image.height}",
                 "masks are given at the size of the original picture: resize it with nearest neighbour",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from regionkit.core.compute import Precision, in_precision
 from regionkit.core.contracts import Backbone, BuildContext, Component, Corpus, Decoder, GapBridge, RegionEncoder
-from regionkit.core.errors import RegionkitError, did_you_mean
+from regionkit.core.errors import RegionkitError, RunFailed, did_you_mean
 from regionkit.core.spec import KINDS, PARTS, ComponentSpec
 from regionkit.core.weights import WeightFile
 from regionkit.registry.packages import require_packages
@@ -116,13 +116,24 @@ def build_part(part: Part, context: BuildContext) -> Component:
     Raises:
         MissingExtra: A package that it needs is not installed.
         RegionkitError: Its plugin's code cannot be imported or is not of the promised kind.
+        RunFailed: It does not fit into memory.
     """
     require_packages(part.spec)
     if part.kind in _HELPED and part.spec.needs:
         from regionkit.registry.helpers import Helpers  # which builds parts, too
 
         context = Helpers(part).join(context)
-    return component_class(part.spec).build(part.config, context)
+    try:
+        return component_class(part.spec).build(part.config, context)
+    except (MemoryError, RuntimeError) as error:
+        from regionkit.core.out_of_memory import first_line, is_out_of_memory  # torch, which has failed already
+
+        if not is_out_of_memory(error):
+            raise
+        reason = f"{part.kind} '{part.name}' does not fit into memory: {first_line(error)}"
+    raise RunFailed(
+        reason, "check the sizes among its options; where they are meant, it takes a machine with more memory"
+    )
 
 
 def component_class(spec: ComponentSpec) -> type[Component]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from regionkit.core.errors import ConfigError, Problem
@@ -92,12 +93,23 @@ def apply_override(data: Mapping[str, Any], lines: dict[str, str], text: str) ->
                 )
             ]
         )
-    value = read_value(value_text, where)
+    value = _value(value_text, where, path.strip())
     result = copy.deepcopy(dict(data))
     _set(result, keys, value, where, [])
     _replace_lines(lines, ".".join(keys), {})
     lines[".".join(keys)] = where
     return result
+
+
+def _value(text: str, where: str, path: str) -> Any:
+    """Read what follows ``=``; patterns of file names begin with what YAML takes for the start of something else."""
+    try:
+        return read_value(text, where)
+    except ConfigError as error:
+        if text[:1] not in ("{", "[", "*", "&", "@", "%"):
+            raise
+        hint = f"text that begins with {text[0]} is quoted twice: --set '{path}=\"{text}\"'"
+        raise ConfigError([replace(problem, hints=(*problem.hints, hint)) for problem in error.problems]) from None
 
 
 def _set(holder: Any, keys: list[str], value: Any, where: str, done: list[str]) -> None:

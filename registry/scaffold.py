@@ -62,6 +62,12 @@ PATTERNS: dict[str, Pattern] = {
         True,
         "toolkit caption IMAGE --preset $name --box 8,8,60,60",
     ),
+    "backbone": Pattern(
+        "backbone",
+        "A vision transformer on squashed pictures",
+        False,  # nothing captions what it sees before something is trained on it
+        "toolkit compat $name --untrained",
+    ),
 }
 
 

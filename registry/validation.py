@@ -20,10 +20,12 @@ class FileReport:
     Attributes:
         problems: Every mistake, in the order of the lines.
         summary: What a good file holds, on one line; empty where there are mistakes.
+        notes: What whoever reads results of a good pipeline has to know.
     """
 
     problems: tuple[Problem, ...] = ()
     summary: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def check_file(path: str | Path, overrides: Sequence[str] = ()) -> FileReport:
@@ -37,7 +39,7 @@ def check_file(path: str | Path, overrides: Sequence[str] = ()) -> FileReport:
     document: Document | None = None
     try:
         document = read_document(path, overrides)
-        return FileReport(summary=check_document(document))
+        return check_document(document)
     except ConfigError as error:
         return FileReport(tuple(sorted(dict.fromkeys(error.problems), key=by_line)))
     except RunFailed:
@@ -47,8 +49,8 @@ def check_file(path: str | Path, overrides: Sequence[str] = ()) -> FileReport:
         return FileReport((Problem(where, "", error.message, error.hints),))
 
 
-def check_document(document: Document) -> str:
-    """Return what a good file holds, on one line.
+def check_document(document: Document) -> FileReport:
+    """Return what a good file holds.
 
     Raises:
         ConfigError: It has mistakes.
@@ -57,7 +59,8 @@ def check_document(document: Document) -> str:
     reader = registry.reader(document.data)
     if reader is not None:
         summary: str = registry.import_for(reader, reader.check)(document)
-        return summary
+        return FileReport(summary=summary)
     plan = plan_pipeline(document.data, document.line)
     names = " > ".join(part.name for part in plan.parts.values())
-    return f"pipeline: {names}{', unbridged' if plan.unbridged else ''}"
+    summary = f"pipeline: {names}{', unbridged' if plan.unbridged else ''}"
+    return FileReport(summary=summary, notes=tuple(plan.remarks()))

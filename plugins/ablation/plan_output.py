@@ -64,6 +64,8 @@ def show_plan(plan: AblationPlan, folder: Path, options: Mapping[str, Any]) -> N
     click.echo(plan_table(plan))
     if any(trial.combination.plan.unbridged for trial in plan.trials):
         click.echo(f"\n{LEGEND}")
+    for remark, count in Counter(note for trial in plan.trials for note in trial.combination.plan.remarks()).items():
+        click.echo(f"\n{counted(count, 'trial')}: {remark}")
     if plan.refused:
         click.echo("\nTrials that cannot run:\n" + refused_table(plan))
     stages = forest_text(forest, device, cache=settings.cache is not None)

@@ -8,6 +8,9 @@ from typing import Literal
 
 Token = Literal["auto", "cls", "mean"]
 
+#: Pixels. Far beyond any picture that is drawn on: what is more is a slip, which Pillow would not take.
+_MOST = 10_000
+
 
 @dataclass(frozen=True)
 class WholeConfig:
@@ -67,10 +70,9 @@ class DrawnConfig:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        if self.width < 0:
-            raise ValueError(f"width: {self.width!r} must be 0 (scales with the picture) or more")
-        if not (math.isfinite(self.radius) and self.radius >= 0):
-            raise ValueError(f"radius: {self.radius!r} must be 0 or more")
+        if not 0 <= self.width <= _MOST:
+            raise ValueError(f"width: {self.width!r} must be 0 (scales with the picture) or more, at most {_MOST}")
+        _check_radius(self.radius)
         for option, value in (("min_side", self.min_side), ("batch_size", self.batch_size)):
             if value < 1:
                 raise ValueError(f"{option}: {value!r} must be 1 or more")
@@ -92,10 +94,14 @@ class PictureConfig:
     radius: float = 10.0  # the same
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"width: {self.width!r} must be 1 or more")
-        if not (math.isfinite(self.radius) and self.radius >= 0):
-            raise ValueError(f"radius: {self.radius!r} must be 0 or more")
+        if not 1 <= self.width <= _MOST:
+            raise ValueError(f"width: {self.width!r} must be 1 or more, at most {_MOST}")
+        _check_radius(self.radius)
+
+
+def _check_radius(radius: float) -> None:
+    if not (math.isfinite(radius) and 0 <= radius <= _MOST):
+        raise ValueError(f"radius: {radius!r} must be 0 or more, at most {_MOST}")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Literal
 PATCH = 8
 #: Side in pixels of the pictures that mini backbones are trained with.
 TRAINED_SIDE = 96
+#: Far beyond what a mini backbone can be asked to see: what is more is a slip, and would fill the memory.
+_MOST_PIXELS = 8192
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class MiniBackboneConfig:
                 f"resolution: {self.resolution} must be a multiple of {PATCH}, a patch, from {2 * PATCH} on; "
                 f"the weights were trained at {TRAINED_SIDE}"
             )
+        if self.resolution > _MOST_PIXELS:
+            raise ValueError(f"resolution: {self.resolution} is more than {_MOST_PIXELS}")
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ class MemoryConfig:
             self.temperature,
             "must be more than 0; the paper takes 0.01, mode=argmax is the limit 0",
         )
+        _require(bool(self.bank.strip()), "bank", self.bank, "names no bank; auto takes the only one there is")
         _require(self.rows >= 1, "rows", self.rows, "must be 1 or more")
         _require(0 < self.mass <= 1, "mass", self.mass, "must be more than 0 and at most 1")
 
@@ -133,6 +134,9 @@ class NearestTextConfig:
     def __post_init__(self) -> None:
         valid = math.isfinite(self.temperature) and self.temperature > 0
         _require(valid, "temperature", self.temperature, "must be more than 0; the paper takes 0.01")
+        _require(
+            bool(self.bank.strip()), "bank", self.bank, "names no bank; auto takes that of the bridge, or the only one"
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+#: Far beyond any network of this kind: what is more is a slip, and would fill the memory before anything is said.
+_MOST = 1_000_000
+
 
 def _require(condition: bool, option: str, value: object, wanted: str) -> None:
     if not condition:
@@ -56,6 +59,8 @@ class DiffusionConfig:
         object.__setattr__(self, "mults", tuple(self.mults))  # headers are JSON, which has lists alone
         for name in ("steps", "init_dim", "heads", "timesteps", "batch"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "must be 1 or more")
+        for name in ("dim", "init_dim", "heads", "timesteps"):
+            _require(getattr(self, name) <= _MOST, name, getattr(self, name), f"is more than {_MOST}")
         _require(self.dim >= 4 and self.dim % 2 == 0, "dim", self.dim, "must be even and at least 4")
         _require(
             bool(self.mults) and all(mult >= 1 for mult in self.mults),
@@ -63,6 +68,7 @@ class DiffusionConfig:
             self.mults,
             "must be one or more numbers of 1 or more",
         )
+        _require(max(self.mults) <= _MOST, "mults", self.mults, f"holds more than {_MOST}")
         valid = math.isfinite(self.scale) and self.scale > 0
         _require(valid, "scale", self.scale, "must be more than 0; the release has 5")
         for name in ("inference_step", "augment_step"):

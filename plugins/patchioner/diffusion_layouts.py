@@ -19,7 +19,7 @@ from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
 from regionkit.core.files import is_file
 from regionkit.core.weights import UNNAMED, WeightHeader, check_fit
-from regionkit.plugins.patchioner.backbones.clip_layouts import shape_of
+from regionkit.plugins.patchioner.backbones.layouts import shape_of
 from regionkit.plugins.patchioner.diffusion import Diffusion
 from regionkit.plugins.patchioner.diffusion_config import ARCHITECTURE, DiffusionConfig
 from regionkit.plugins.patchioner.diffusion_schedule import Schedule

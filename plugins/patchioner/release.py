@@ -17,7 +17,7 @@ from regionkit.core.files import is_file
 from regionkit.core.released_banks import read_released_bank
 from regionkit.core.texts import bank_tensors
 from regionkit.core.weights import UNNAMED, WeightHeader
-from regionkit.plugins.patchioner.backbones.clip_layouts import count_blocks, shape_of
+from regionkit.plugins.patchioner.backbones.layouts import count_blocks, shape_of
 from regionkit.plugins.patchioner.configs import MemoryConfig
 from regionkit.plugins.patchioner.decap_config import DecapConfig
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer

@@ -76,6 +76,8 @@ def build(backbone: str, out: Path | None, name: str | None, as_json: bool, **op
     name = name or _name(given, source, options["dataset"], corpus)
     if "/" in name:
         raise RegionkitError(f"--name {name}: the name of a bank holds no /", "the file's place is given with --out")
+    if name == "auto":
+        raise RegionkitError("--name auto: 'auto' in bridge.bank means that no bank is named", "choose another --name")
     part = fill("backbone", _chosen("backbone", backbone, options["overrides"]))
     assert part is not None  # without a list to take them, mistakes are raised
     path = _free_path(out or default_folder() / f"bank-{name}-{backbone}.safetensors")
@@ -124,7 +126,13 @@ def _free_path(path: Path) -> Path:
     """Check, before sentences are encoded, that a bank can have this path."""
     if path.suffix != ".safetensors":
         raise RegionkitError(f"{path}: a bank's file ends in .safetensors", f"for example --out {path}.safetensors")
-    if path.is_dir():
+    try:
+        folder = path.is_dir()
+    except OSError as error:  # too long a name, or a folder that may not be looked into
+        raise RegionkitError(
+            f"{path}: no file can be there: {error.strerror}", "choose another --out or --name"
+        ) from None
+    if folder:
         raise RegionkitError(f"{path}: there is a folder of that name", "choose another --out")
     return path
 

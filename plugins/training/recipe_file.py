@@ -153,7 +153,7 @@ def _plan(document: Document, folder: Path, command: str) -> TrainingPlan:
     recipe = fill("recipe", document.data.get("recipe"), document.line, "recipe", problems)
     spec = _spec(document)
     roles = _roles(document, spec)
-    check_keys(document.data, (*KEYS, "corpus", *roles), document.line, problems)
+    check_keys(document.data, tuple(dict.fromkeys((*KEYS, "corpus", *roles))), document.line, problems)
     seed, half, out = _seed(document, problems), _half(document, problems), _out(document, problems)
     trained = _trained(document, spec, recipe, problems)
     parts: dict[str, Part] = {}
@@ -263,8 +263,11 @@ def _settle(
     weights: dict[str, WeightFile | None] = {}
     ports: dict[str, tuple[str, str]] = {}
     pipeline = None
-    if set(PARTS) <= set(parts) and not problems:
-        pipeline = settle_pipeline({kind: parts[kind] for kind in PARTS}, document.line, problems)
+    whole = set(PARTS) <= set(parts)
+    if whole:
+        found: list[Problem] = []
+        pipeline = settle_pipeline({kind: parts[kind] for kind in PARTS}, document.line, found)
+        problems += found
         if pipeline is not None:
             parts |= pipeline.parts
             weights, ports = dict(pipeline.weights), dict(pipeline.ports)
@@ -272,6 +275,8 @@ def _settle(
         weights = _settle_backbone(document, parts, problems)
     spaces = _spaces(document, parts, problems)
     for role, part in parts.items():
+        if whole and pipeline is None and role in PARTS:
+            weights[role] = None  # what each part needs follows from all of them, and they do not fit
         if role not in weights:
             weights[role] = _weights(document, role, part, spaces, problems)
         ports.setdefault(role, _ports(part, spaces))

@@ -38,6 +38,7 @@ class Row:
         reason: Why they do not.
         weights: The files that were chosen, by kind.
         note: With which options of the bridge they would fit, where they do not with its defaults.
+        banks: Kinds of the parts that still need a bank to be named, where nothing else is wrong.
     """
 
     backbone: str
@@ -48,6 +49,7 @@ class Row:
     reason: str
     weights: Mapping[str, str]
     note: str = ""
+    banks: tuple[str, ...] = ()
 
 
 @click.command()
@@ -102,6 +104,8 @@ def _show_rows(rows: list[Row], everything: bool) -> None:
     click.echo(text_table((*_HEADER, "WEIGHTS"), fit))
     for line in dict.fromkeys(f"{row.bridge}: {row.note}" for row in merged if row.note):
         click.echo(line)
+    for name, kind in sorted({(getattr(row, kind), kind) for row in merged for kind in row.banks}):
+        click.echo(f"{name}: name its bank, {kind}: {{name: {name}, bank: NAME}}; one is made with: toolkit bank build")
     bad = [(*_names(row), row.reason) for row in merged if not row.fits]
     if bad and everything:
         click.echo()
@@ -122,7 +126,8 @@ def _rows(name: str | None, *, untrained: bool = False) -> Iterator[Row]:
     candidates = {kind: _defaults(kind, untrained=untrained) for kind in PARTS}
     for names in product(*(candidates[kind] for kind in PARTS)):
         if name is None or name in names:
-            yield _row(names, {kind: candidates[kind][part] for kind, part in zip(PARTS, names, strict=True)})
+            row = _row(names, {kind: candidates[kind][part] for kind, part in zip(PARTS, names, strict=True)})
+            yield replace(row, fits=True, reason="") if untrained and row.banks else row
 
 
 def _row(names: tuple[str, ...], parts: Mapping[str, Part | Problem]) -> Row:
@@ -140,7 +145,9 @@ def _row(names: tuple[str, ...], parts: Mapping[str, Part | Problem]) -> Row:
     text = ""
     if reason and set(PARTS) - set(good) <= {"bridge"}:
         text = note(fitting_variants(good, get_registry().find("bridge", bridge)))
-    return Row(backbone, encoder, bridge, decoder, not reason, reason, weights, text)
+    unnamed = all(fault.option == "bank" for fault in trace.faults) and not broken
+    banks = tuple(dict.fromkeys(fault.kind for fault in trace.faults)) if unnamed else ()
+    return Row(backbone, encoder, bridge, decoder, not reason, reason, weights, text, banks)
 
 
 def _defaults(kind: str, *, untrained: bool) -> dict[str, Part | Problem]:
@@ -161,7 +168,7 @@ def _merged(rows: list[Row]) -> list[Row]:
     """Join rows that differ in the region encoder alone."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        key = (row.backbone, row.bridge, row.decoder, row.reason, tuple(row.weights.values()), row.note)
+        key = (row.backbone, row.bridge, row.decoder, row.reason, tuple(row.weights.values()), row.note, row.banks)
         groups.setdefault(key, []).append(row)
     return [replace(same[0], region_encoder=", ".join(row.region_encoder for row in same)) for same in groups.values()]
 

@@ -17,7 +17,9 @@ def new() -> None:
 
 @new.command("plugin", short_help="A package with one component, its options and tests.")
 @click.argument("name")
-@click.option("--kind", default=DEFAULT_KIND, show_default=True, help="One of region_encoder, metric, dataset, bridge.")
+@click.option(
+    "--kind", default=DEFAULT_KIND, show_default=True, help="One of region_encoder, metric, dataset, bridge, backbone."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write.  [default: NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def plugin(name: str, kind: str, out: Path | None, as_json: bool) -> None:

@@ -21,6 +21,8 @@ def validate(files: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) 
         problems += report.problems
         if report.summary and not as_json:
             click.echo(f"{file}: a good {report.summary}")
+            for note in report.notes:
+                click.echo(f"  note: {note}")
     if as_json:
         import json
 

@@ -309,7 +309,10 @@ def _official_hints(part: Part, wanted: Wanted, installed: WeightFile | None) ->
     if not lacking:
         return []
     where = "--weights file:DIR" if part.kind in PARTS else f"{part.name}.weights=file:DIR"
-    how = f"fetch the released ones: toolkit weights pull {part.name}; or name their folder: {where}"
+    # A component's name stands for its default options, whose release may be another one.
+    own = [file.when.replace("=", ": ") for file in lacking if file.when.partition("=")[0] in part.given]
+    what = f"FILE, a pipeline with {own[0]}" if own else part.name
+    how = f"fetch the released ones: toolkit weights pull {what}; or name their folder: {where}"
     return [how, *describe_missing(lacking)]
 
 
@@ -401,10 +404,14 @@ def _no_bank(part: Part, space: str, name: str, banks: Iterable[WeightFile], cor
     shown = [f"banks for {space}: {', '.join(known)}"] if known else [f"there is no bank for {space}"]
     shown += [f"corpora to fit one to: {', '.join(corpora)}"] if corpora else []
     if name != "auto":
-        close = did_you_mean(name, [*known, *corpora])
-        several = len(list(banks)) > 1
+        files = [file.label for file in banks]
+        several = len(files) > 1
+        close = "" if several else did_you_mean(name, [*known, *corpora])
+        shown = [] if several else shown
         message = f"{'several files hold' if several else 'no'} bank '{name}' of {part.kind} '{part.name}' in {space}"
-        return WeightsError(message, close, *shown, f"say which file: {part.kind}.weights: NAME" if several else "")
+        return WeightsError(
+            message, close, *shown, f"say which file: {part.kind}.weights: {' or '.join(files)}" if several else ""
+        )
     return WeightsError(
         f"{part.kind} '{part.name}' needs a bank, and which one does not follow from the rest",
         *shown,

@@ -86,6 +86,18 @@ def test_rows_that_lost_their_sentences_are_made_again(tmp_path: Path) -> None:
     assert torch.equal(load_file(tmp_path / "a.safetensors")["embeddings"], ROWS)
 
 
+@pytest.mark.parametrize(("name", "kept"), [("texts", 4), ("key.json", 0)])
+def test_what_a_damaged_disk_left_is_no_text_and_stops_no_build(tmp_path: Path, name: str, kept: int) -> None:
+    stopped = write(tmp_path / "a.safetensors", 0, 4, finish=False)
+    held = bytearray((stopped.folder / name).read_bytes())
+    held[3] = 0xFF  # no UTF-8 begins with it
+    (stopped.folder / name).write_bytes(held)
+    again = BankWriter(tmp_path / "a.safetensors", 4, {"seed": 1})
+    with again.opened():
+        assert again.rows == kept
+        assert list(again.kept()) != TEXTS[:4]  # whoever builds sees that these are other sentences
+
+
 @pytest.mark.parametrize("other", [{"seed": 2}, {"backbone": "other"}])
 def test_rows_of_another_build_are_not_taken(tmp_path: Path, other: dict[str, object]) -> None:
     write(tmp_path / "a.safetensors", 0, 4, finish=False)

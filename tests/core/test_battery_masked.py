@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from regionkit.core.contracts import RegionEncoder
 from regionkit.core.errors import FeatureError
@@ -159,6 +160,10 @@ def test_what_it_makes_of_masks_is_compared_between_processes_and_precisions():
         param([], "0 masks were given for 1 pictures", id="none"),
         param([np.ones((64, 48), bool)], "a mask of 48 x 64 pixels does not fit its picture of 64 x 48", id="turned"),
         param([np.ones((48, 64, 1), bool)], "a mask of 1 x 64 x 48 pixels does not fit", id="dimensions"),
+        param([np.array(True)], "a mask of no pixels does not fit", id="scalar"),
+        param([[[True] * 64] * 48], "a mask is a list, not an array of numpy", id="list"),
+        param([torch.ones(48, 64, dtype=torch.bool)], "a mask is a Tensor, not an array of numpy", id="tensor"),
+        param([Image.new("1", (64, 48))], "a mask is a Image, not an array of numpy", id="image"),
         param([np.ones((48, 64))], "a mask holds float64 and no truth values", id="numbers"),
     ],
 )

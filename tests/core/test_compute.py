@@ -76,6 +76,17 @@ def test_what_the_user_has_chosen_stays(monkeypatch):
         SETTING.fp32_precision = before
 
 
+def test_what_the_user_chooses_meanwhile_stays(monkeypatch):
+    measured(monkeypatch, HELPS)
+    before = SETTING.fp32_precision
+    try:
+        with fast_products():
+            SETTING.fp32_precision = "ieee"
+        assert SETTING.fp32_precision == "ieee"
+    finally:
+        SETTING.fp32_precision = before
+
+
 def test_the_last_thread_puts_the_setting_back(monkeypatch):
     measured(monkeypatch, HELPS)
     before, inside, leave, seen = SETTING.fp32_precision, threading.Event(), threading.Event(), []
@@ -117,6 +128,15 @@ def test_a_damaged_note_is_measured_again(monkeypatch, tmp_path, text):
     compute.probe()
     (kept,) = (tmp_path / "compute").iterdir()
     kept.write_text(text)
+    compute.forget()
+    assert compute.probe() == HELPS
+    assert len(calls) == 2
+
+
+def test_where_nothing_can_be_kept_it_is_measured_in_every_process(monkeypatch, tmp_path):
+    calls = measured(monkeypatch, HELPS)
+    (tmp_path / "compute").write_text("no folder")
+    assert compute.probe() == compute.probe() == HELPS
     compute.forget()
     assert compute.probe() == HELPS
     assert len(calls) == 2
@@ -184,6 +204,16 @@ def test_a_backbone_in_bfloat16_hands_float32_on_and_keeps_its_weights():
     assert backbone.made == [torch.bfloat16]
     assert backbone.layer.weight.dtype == torch.float32
     assert backbone.layer(torch.ones(1, 3)).dtype == torch.float32
+
+
+def test_pictures_with_masks_are_encoded_in_bfloat16_too():
+    backbone = Linear()
+    plain = backbone.encode
+    backbone.encode_masked = lambda images, masks: plain(images)
+    compute.in_precision(backbone, "bfloat16")
+    found = backbone.encode_masked([picture((64, 64))], masks=[None])
+    assert found.patches.dtype == torch.float32
+    assert backbone.made == [torch.bfloat16]
 
 
 def test_in_float32_nothing_changes():

@@ -1,14 +1,13 @@
 """Frames: what resize and crop do to coordinates, against hand-made cases and the released code."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from golden_files import golden_file
 
 from regionkit.core.frames import Frame, crop_corner, resized
 from regionkit.core.testing import GridBackbone, picture
 
-GOLDEN = np.load(Path(__file__).parents[1] / "golden/patchioner/aggregation.npz")
+GOLDEN = np.load(golden_file("aggregation.npz"))
 
 
 @pytest.mark.parametrize(

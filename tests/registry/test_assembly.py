@@ -6,10 +6,10 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from regionkit.core.contracts import BuildContext
-from regionkit.core.errors import ConfigError, DataError, FeatureError, MissingExtra, RegionkitError
+from regionkit.core.errors import ConfigError, DataError, FeatureError, MissingExtra, RegionkitError, RunFailed
 from regionkit.core.regions import Box
 from regionkit.registry import load
-from regionkit.registry.assembly import build, build_part, build_pipeline, pick_device
+from regionkit.registry.assembly import build, build_part, build_pipeline, component_class, pick_device
 from regionkit.registry.plan import plan_pipeline
 from regionkit.registry.schema import fill
 
@@ -217,3 +217,20 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(toy, monkeypatch):
     monkeypatch.setattr("regionkit.registry.weights.banks.save_file", full)
     assert load(BANK, device="cpu").bridge.fitted[1] == ("a", "bb", "ccc")
     assert cache_files(toy) == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory: you tried"), RuntimeError("no")])
+def test_a_part_that_does_not_fit_into_memory_is_no_bug(toy, monkeypatch, error):
+    part = fill("decoder", "toy-words")
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(component_class(part.spec), "build", fails)
+    if str(error) == "no":
+        with pytest.raises(RuntimeError, match="no"):
+            build_part(part, BuildContext())
+        return
+    with pytest.raises(RunFailed, match="decoder 'toy-words' does not fit into memory") as caught:
+        build_part(part, BuildContext())
+    assert "check the sizes among its options" in str(caught.value)

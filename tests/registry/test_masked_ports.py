@@ -35,3 +35,20 @@ def test_compat_pairs_it_with_backbones_that_take_masks_alone():
     assert result.exit_code == 0, result.output
     fitting = {row["backbone"] for row in json.loads(result.stdout) if row["fits"]}
     assert fitting == {"alphaclip"}
+
+
+def test_compat_pairs_what_needs_a_bank_and_says_how_it_is_named():
+    rows = json.loads(CliRunner().invoke(root, ["compat", "nearest-text", "--untrained", "--json"]).output)
+    pairs = {(row["backbone"], row["bridge"]) for row in rows if row["fits"] and row["region_encoder"] == "patch-pool"}
+    assert {("siglip2", "memory"), ("siglip2", "none"), ("clip", "diffusion")} <= pairs
+    assert ("siglip", "none") not in pairs  # it has no text tower
+    shown = CliRunner().invoke(root, ["compat", "nearest-text"]).output
+    assert "nearest-text: name its bank, decoder: {name: nearest-text, bank: NAME}; one is made with" in shown
+
+
+def test_missing_weights_of_another_model_are_not_fetched_under_the_bare_name(tmp_path):
+    pipeline = "version: 1\nbackbone: {name: invite%s}\nregion_encoder: patch-pool\nbridge: none\ndecoder: decap\n"
+    for options, pulled in ((", model: vit-b32", "FILE, a pipeline with model: vit-b32;"), ("", "invite;")):
+        (tmp_path / "p.yaml").write_text(pipeline % options)
+        output = CliRunner().invoke(root, ["validate", str(tmp_path / "p.yaml")]).output
+        assert f"fetch the released ones: toolkit weights pull {pulled}" in output

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,3 +59,13 @@ def test_option_named_like_a_kind_is_an_option():
     merged, _ = merge(below, {}, {"bridge": {"name": "a", "corpus": "y"}}, {})
     assert merged == {"bridge": {"name": "a", "corpus": "y"}}
     assert apply_override(merged, {}, "bridge.corpus=z") == {"bridge": {"name": "a", "corpus": "z"}}
+
+
+@pytest.mark.parametrize("text", ["{000..123}.tar", "*.tar", "[ab].tar"])
+def test_a_pattern_that_yaml_takes_for_more_is_told_how_to_be_quoted(text):
+    with pytest.raises(ConfigError, match="not readable as YAML") as caught:
+        apply_override({}, {}, f"corpus.shards={text}")
+    (problem,) = caught.value.problems
+    assert problem.hints[-1] == f"text that begins with {text[0]} is quoted twice: --set 'corpus.shards=\"{text}\"'"
+    data = apply_override({}, {}, f'corpus.shards="{text}"')
+    assert data == {"corpus": {"shards": text}}

@@ -14,7 +14,13 @@ import pytest
 from regionkit.registry import get_registry, validate
 from regionkit.registry.scaffold import PATTERNS, write_plugin
 
-MODULES = {"region_encoder": "encoder", "metric": "metric", "dataset": "reader", "bridge": "bridge"}
+MODULES = {
+    "region_encoder": "encoder",
+    "metric": "metric",
+    "dataset": "reader",
+    "bridge": "bridge",
+    "backbone": "backbone",
+}
 
 
 @pytest.fixture(scope="module")

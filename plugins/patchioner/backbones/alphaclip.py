@@ -16,18 +16,12 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from regionkit.core.contracts import WeightArtifact, iter_batches
+from regionkit.core.contracts import iter_batches
 from regionkit.core.features import Features
 from regionkit.core.images import check_masks
-from regionkit.core.weights import WeightHeader
-from regionkit.plugins.patchioner.backbones.alphaclip_config import (
-    ALPHACLIP_SIZES,
-    AlphaClipConfig,
-    alphaclip_blocks,
-    alphaclip_spaces,
-)
+from regionkit.plugins.patchioner.backbones.alphaclip_config import AlphaClipConfig
+from regionkit.plugins.patchioner.backbones.clip_config import CLIP_SIZES
 from regionkit.plugins.patchioner.backbones.clip_vit import ClipViT
-from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
 
 class AlphaClip(ClipViT[AlphaClipConfig]):
@@ -40,12 +34,8 @@ class AlphaClip(ClipViT[AlphaClipConfig]):
         tokenizer: Of the text tower.
     """
 
-    architecture = tuple(ALPHACLIP_SIZES)
-
-    def __init__(self, config: AlphaClipConfig, tokenizer: ClipTokenizer) -> None:
-        super().__init__(config, tokenizer)
-        self.space, self.text_space = alphaclip_spaces(config)
-        self.masked_space, self.block_space = self.space, alphaclip_blocks(config)
+    component = "alphaclip"
+    architecture = tuple(CLIP_SIZES)
 
     @staticmethod
     def vision_tower(config: Any) -> VisionTransformer:
@@ -88,14 +78,3 @@ class AlphaClip(ClipViT[AlphaClipConfig]):
             alpha = self.preprocessing.masks(masks[part])
             parts.append(self.projected(self.embed_masked(pixels.to(weight), alpha.to(weight)), frames))
         return Features.cat(parts)
-
-    def artifact(self) -> WeightArtifact:
-        """Return the weights, with positions for this resolution, the tokenizer and the sizes."""
-        header = WeightHeader(
-            "backbone",
-            "alphaclip",
-            self.space,
-            config={name: self.config.size(name) for name in self.architecture},
-            extra={"tokenizer": self.tokenizer.to_extra()},
-        )
-        return WeightArtifact({**self.state_dict(), **self.tokenizer.to_tensors()}, header)

@@ -14,20 +14,15 @@ from torch import Tensor
 from regionkit.core.checkpoints import read_checkpoint
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
-from regionkit.core.weights import WeightHeader, check_fit
 from regionkit.plugins.patchioner.backbones.alphaclip import AlphaClip
-from regionkit.plugins.patchioner.backbones.alphaclip_config import ALPHACLIP_PATCH, AlphaClipConfig, alphaclip_spaces
-from regionkit.plugins.patchioner.backbones.clip_layouts import (
+from regionkit.plugins.patchioner.backbones.alphaclip_config import AlphaClipConfig
+from regionkit.plugins.patchioner.backbones.clip_layout import (
     OPENAI_VISION,
-    first,
-    merges_tokenizer,
+    clip_sizes,
     read_clip_towers,
     read_openai,
-    shape_of,
-    text_sizes,
-    vision_sizes,
-    with_sizes,
 )
+from regionkit.plugins.patchioner.backbones.layouts import artifact_of, first, merges_tokenizer, require
 
 _PREFIX = "visual."
 _RULES: dict[str, str] = {
@@ -49,36 +44,26 @@ def read_alphaclip(files: Mapping[str, Path], config: AlphaClipConfig) -> Weight
         WeightsError: A file is missing or damaged, a tensor is unknown, missing or of another shape, or the files do
             not belong together.
     """
-    for role, what in _ROLES.items():
-        if role not in files:
-            raise WeightsError(f"backbone 'alphaclip' needs {what}", f"the file with the role '{role}'; {_WANTED}")
+    require(files, _ROLES, "alphaclip", _WANTED)
     vision, text = str(files["vision"]), str(files["text"])
     tensors = read_alphaclip_vision(files["vision"]) | read_clip_towers(files["text"], vision=False)
-    sizes = {**vision_sizes(tensors, vision), **text_sizes(tensors, text)}
-    patch, side, text_dim = (sizes.pop(name) for name in ("patch", "side", "text_dim"))
-    sizes["dim"] = shape_of(tensors, "vision.head.weight", vision)[0]
-    if patch != ALPHACLIP_PATCH:
+    sizes, patch, side = clip_sizes(
+        tensors, vision, text, "AlphaCLIP B/16 was trained beside the text tower of CLIP B/16"
+    )
+    if patch != config.patch:
         raise WeightsError(
-            f"{vision}: this model has patches of {patch} pixels, 'alphaclip' has {ALPHACLIP_PATCH}", _WANTED
+            f"{vision}: this model has patches of {patch} pixels, 'alphaclip' has {config.patch}", _WANTED
         )
-    if text_dim != sizes["dim"]:
-        raise WeightsError(
-            f"{vision} projects to {sizes['dim']} numbers and {text} to {text_dim}: the files do not belong together",
-            "AlphaCLIP B/16 was trained beside the text tower of CLIP B/16",
-        )
-    tokenizer = merges_tokenizer(files, sizes["vocabulary"], "alphaclip")
-    source = f"{vision} and {text}"
-    whole = with_sizes(config, side * patch, sizes, source)
-    check_fit(AlphaClip.skeleton(whole, tokenizer), tensors, source)
-    header = WeightHeader(
-        "backbone",
-        "alphaclip",
-        alphaclip_spaces(whole)[0],
-        config=sizes,
-        extra={"tokenizer": tokenizer.to_extra()},
+    return artifact_of(
+        AlphaClip,
+        config,
+        tensors,
+        merges_tokenizer(files, sizes["vocabulary"], "alphaclip"),
+        sizes=sizes,
+        side=side * patch,
+        source=f"{vision} and {text}",
         license="AlphaCLIP: research only (data CC BY-NC 4.0), MIT (CLIP)",
     )
-    return WeightArtifact({**tensors, **tokenizer.to_tensors()}, header)
 
 
 def read_alphaclip_vision(path: Path) -> dict[str, Tensor]:

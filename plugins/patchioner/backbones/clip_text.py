@@ -25,9 +25,9 @@ def text_tower(
     context: int,
     vocabulary: int,
     tokenizer: ClipTokenizer,
-    activation: str = "quick_gelu",
+    activation: str,
 ) -> CLIPTextModelWithProjection:
-    """Make an untrained text tower, with QuickGELU as OpenAI's models have it unless another activation is named."""
+    """Make an untrained text tower; ``activation`` is transformers' name of one, ``quick_gelu`` in OpenAI's models."""
     config = CLIPTextConfig(
         vocab_size=vocabulary,
         hidden_size=width,

@@ -12,16 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from regionkit.core.contracts import WeightArtifact
-from regionkit.core.weights import WeightHeader
+from regionkit.plugins.patchioner.backbones.clip_config import CLIP_SIZES
 from regionkit.plugins.patchioner.backbones.clip_vit import ClipViT
-from regionkit.plugins.patchioner.backbones.denseclip_config import (
-    DENSECLIP_SIZES,
-    DenseClipConfig,
-    denseclip_blocks,
-    denseclip_spaces,
-)
-from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
+from regionkit.plugins.patchioner.backbones.denseclip_config import DenseClipConfig
 
 
 class DenseClip(ClipViT[DenseClipConfig]):
@@ -32,12 +25,8 @@ class DenseClip(ClipViT[DenseClipConfig]):
         tokenizer: Of the text tower.
     """
 
-    architecture = tuple(DENSECLIP_SIZES)
-
-    def __init__(self, config: DenseClipConfig, tokenizer: ClipTokenizer) -> None:
-        super().__init__(config, tokenizer)
-        self.space, self.text_space = denseclip_spaces(config)
-        self.block_space = denseclip_blocks(config)
+    component = "denseclip"
+    architecture = tuple(CLIP_SIZES)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Return the tokens (b, n, width) that enter the first block, the class token first."""
@@ -54,14 +43,3 @@ class DenseClip(ClipViT[DenseClipConfig]):
         What is beyond the context is cut, the end token kept.
         """
         return normalize(self.clip_texts(texts), dim=-1)
-
-    def artifact(self) -> WeightArtifact:
-        """Return the weights, with positions for this resolution, the tokenizer and the sizes."""
-        header = WeightHeader(
-            "backbone",
-            "denseclip",
-            self.space,
-            config={name: self.config.size(name) for name in self.architecture},
-            extra={"tokenizer": self.tokenizer.to_extra()},
-        )
-        return WeightArtifact({**self.state_dict(), **self.tokenizer.to_tensors()}, header)

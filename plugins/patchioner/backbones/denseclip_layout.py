@@ -15,20 +15,15 @@ from torch import Tensor
 from regionkit.core.checkpoints import read_checkpoint
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
-from regionkit.core.weights import WeightHeader, check_fit
-from regionkit.plugins.patchioner.backbones.clip_layouts import (
+from regionkit.plugins.patchioner.backbones.clip_layout import (
     OPENAI_TEXT,
     OPENAI_VISION,
-    first,
-    merges_tokenizer,
+    clip_sizes,
     read_openai,
-    shape_of,
-    text_sizes,
-    vision_sizes,
-    with_sizes,
 )
 from regionkit.plugins.patchioner.backbones.denseclip import DenseClip
-from regionkit.plugins.patchioner.backbones.denseclip_config import DENSECLIP_PATCH, DenseClipConfig, denseclip_spaces
+from regionkit.plugins.patchioner.backbones.denseclip_config import DenseClipConfig
+from regionkit.plugins.patchioner.backbones.layouts import artifact_of, first, merges_tokenizer
 
 _RULES: dict[str, str] = {
     **{old.replace(r"visual\.", r"backbone\.", 1): new for old, new in OPENAI_VISION.items()},
@@ -63,27 +58,21 @@ def read_denseclip(files: Mapping[str, Path], config: DenseClipConfig) -> Weight
         raise WeightsError("backbone 'denseclip' needs the checkpoint of a DenseCLIP with ViT-B/16", _WANTED)
     source = str(files["model"])
     tensors = read_denseclip_towers(files["model"])
-    sizes = {**vision_sizes(tensors, source), **text_sizes(tensors, source)}
-    patch, side, text_dim = (sizes.pop(name) for name in ("patch", "side", "text_dim"))
-    sizes["dim"] = shape_of(tensors, "vision.head.weight", source)[0]
-    if patch != DENSECLIP_PATCH:
+    sizes, patch, side = clip_sizes(tensors, source, source, _WANTED)
+    if patch != config.patch:
         raise WeightsError(
-            f"{source}: this model has patches of {patch} pixels, 'denseclip' has {DENSECLIP_PATCH}", _WANTED
+            f"{source}: this model has patches of {patch} pixels, 'denseclip' has {config.patch}", _WANTED
         )
-    if text_dim != sizes["dim"]:
-        raise WeightsError(f"{source}: the two towers are projected to spaces of different width", _WANTED)
-    tokenizer = merges_tokenizer(files, sizes["vocabulary"], "denseclip")
-    whole = with_sizes(config, side * patch, sizes, source)
-    check_fit(DenseClip.skeleton(whole, tokenizer), tensors, source)
-    header = WeightHeader(
-        "backbone",
-        "denseclip",
-        denseclip_spaces(whole)[0],
-        config=sizes,
-        extra={"tokenizer": tokenizer.to_extra()},
+    return artifact_of(
+        DenseClip,
+        config,
+        tensors,
+        merges_tokenizer(files, sizes["vocabulary"], "denseclip"),
+        sizes=sizes,
+        side=side * patch,
+        source=source,
         license="MIT (CLIP), DenseCLIP: see its repository",
     )
-    return WeightArtifact({**tensors, **tokenizer.to_tensors()}, header)
 
 
 def read_denseclip_towers(path: Path) -> dict[str, Tensor]:

@@ -8,28 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from timm.layers import SwiGLU
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from regionkit.core.contracts import WeightArtifact
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
-from regionkit.core.weights import WeightHeader
-from regionkit.plugins.patchioner.backbones.clip_text import text_tower
-from regionkit.plugins.patchioner.backbones.dinotxt_config import (
-    DINOTXT_SIZES,
-    DinoTxtConfig,
-    dinotxt_blocks,
-    dinotxt_spaces,
-)
-from regionkit.plugins.patchioner.backbones.preprocessing import IMAGENET_PIXELS
+from regionkit.plugins.patchioner.backbones.dinotxt_config import DINOTXT_SIZES, DinoTxtConfig
+from regionkit.plugins.patchioner.backbones.dinov2 import Dinov2Backbone
 from regionkit.plugins.patchioner.backbones.sizes import HEAD_WIDTH
-from regionkit.plugins.patchioner.backbones.talk2dino import block_attention, dinov2_tower
-from regionkit.plugins.patchioner.backbones.vit import ViTBackbone
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
 #: Everywhere but in DINOv2 itself, which has 1e-6.
@@ -73,7 +62,7 @@ class VisionHead(nn.Module):
         return aligned
 
 
-class DinoTxt(ViTBackbone[DinoTxtConfig]):
+class DinoTxt(Dinov2Backbone[DinoTxtConfig]):
     """DINOv2 with registers and DINO.txt's vision head for pictures, its text tower for sentences; nothing normalised.
 
     ``cls`` is the class token. It was trained against the first half of the text vectors, the patches against the
@@ -87,34 +76,13 @@ class DinoTxt(ViTBackbone[DinoTxtConfig]):
         tokenizer: Of the text tower.
     """
 
+    component = "dinotxt"
     architecture = tuple(DINOTXT_SIZES)
-    text_dim = "text_dim"
-    pixels = IMAGENET_PIXELS
-    position_prefix = 0
+    text_activation = "gelu"
 
     def __init__(self, config: DinoTxtConfig, tokenizer: ClipTokenizer) -> None:
         super().__init__(config, tokenizer)
         self.head = VisionHead(config.size("width"), config.size("head_layers")) if config.with_head else None
-        self.space, self.text_space = dinotxt_spaces(config)
-        self.block_space = dinotxt_blocks(config)
-
-    @staticmethod
-    def vision_tower(config: DinoTxtConfig) -> VisionTransformer:
-        """Make DINOv2 with registers."""
-        return dinov2_tower(config)
-
-    @classmethod
-    def sentence_tower(cls, config: DinoTxtConfig, tokenizer: ClipTokenizer) -> Any:
-        """Make the text tower: CLIP's, with GELU."""
-        return text_tower(
-            width=config.size("text_width"),
-            layers=config.size("text_layers"),
-            dim=config.size("text_dim"),
-            context=config.size("context"),
-            vocabulary=config.size("vocabulary"),
-            tokenizer=tokenizer,
-            activation="gelu",
-        )
 
     def placed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the network's own tensors; those of the head are left aside where there is none."""
@@ -123,15 +91,10 @@ class DinoTxt(ViTBackbone[DinoTxtConfig]):
 
     def read(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Features:
         """Return patches (b, h, w, d), class tokens (b, d) and attention (b, h, w) of pixels (b, 3, side, side)."""
-        tokens = self.embed(pixels)
-        for block in self.blocks[:-1]:
-            tokens = block(tokens)
-        prefix = self.vision.num_prefix_tokens
-        attention = block_attention(self.blocks[-1], tokens, prefix, self.config.heads)
-        tokens = self.vision.norm(self.blocks[-1](tokens))
+        tokens, attention = self.seen(pixels)
         if self.head is not None:
             tokens = self.head(tokens)
-        token, patches = tokens[:, 0], tokens[:, prefix:]
+        token, patches = tokens[:, 0], tokens[:, self.vision.num_prefix_tokens :]
         if self.config.text == "both":
             whole = patches.mean(dim=1)
             patches = torch.cat([token[:, None].expand_as(patches), patches], dim=-1)
@@ -147,14 +110,3 @@ class DinoTxt(ViTBackbone[DinoTxtConfig]):
         if self.config.text == "both":
             return vectors
         return vectors[:, :half] if self.config.text == "global" else vectors[:, half:]
-
-    def artifact(self) -> WeightArtifact:
-        """Return the weights, with positions for this resolution, the tokenizer and the sizes."""
-        header = WeightHeader(
-            "backbone",
-            "dinotxt",
-            self.space,
-            config={name: self.config.size(name) for name in self.architecture},
-            extra={"tokenizer": self.tokenizer.to_extra()},
-        )
-        return WeightArtifact({**self.state_dict(), **self.tokenizer.to_tensors()}, header)

@@ -14,18 +14,17 @@ from torch import Tensor
 from regionkit.core.checkpoints import as_floats, read_checkpoint, rename
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
-from regionkit.core.weights import WeightHeader, check_fit
-from regionkit.plugins.patchioner.backbones.clip_layouts import (
-    count_blocks,
-    merges_tokenizer,
-    shape_of,
-    text_sizes,
-    vision_sizes,
-    with_sizes,
-)
+from regionkit.plugins.patchioner.backbones.clip_layout import text_sizes
 from regionkit.plugins.patchioner.backbones.dinotxt import DinoTxt
-from regionkit.plugins.patchioner.backbones.dinotxt_config import DinoTxtConfig, dinotxt_spaces
-from regionkit.plugins.patchioner.backbones.talk2dino_layouts import named_dinov2, with_class
+from regionkit.plugins.patchioner.backbones.dinotxt_config import DinoTxtConfig
+from regionkit.plugins.patchioner.backbones.dinov2_layout import dinov2_sizes, named_dinov2
+from regionkit.plugins.patchioner.backbones.layouts import (
+    artifact_of,
+    count_blocks,
+    cut_attention,
+    merges_tokenizer,
+    require,
+)
 
 _ROLES = {
     "vision": "DINOv2 ViT-L/14 with registers",
@@ -75,30 +74,24 @@ def read_dinotxt(files: Mapping[str, Path], config: DinoTxtConfig) -> WeightArti
         WeightsError: A file is missing or damaged, a tensor is unknown, missing or of another shape, or the files do
             not belong together.
     """
-    roles = [role for role in _ROLES if role != "head" or config.with_head]
-    for role in roles:
-        if role not in files:
-            raise WeightsError(f"backbone 'dinotxt' needs {_ROLES[role]}", f"the file with the role '{role}'")
+    roles = {role: what for role, what in _ROLES.items() if role != "head" or config.with_head}
+    require(files, roles, "dinotxt")
     tensors = named_dinov2(_part(files["vision"], "vision"), files["vision"], _WITH)
     tensors |= read_text_encoder(files["text"])
-    source = ", ".join(str(files[role]) for role in roles)
-    sizes = _sizes(tensors, files, source)
+    sizes, side = _sizes(tensors, files)
     if config.with_head:
         tensors |= read_vision_head(files["head"])
         sizes["head_layers"] = count_blocks(tensors, r"head\.blocks")
-    side = sizes.pop("side")
-    tokenizer = merges_tokenizer(files, sizes["vocabulary"], "dinotxt")
-    whole = with_sizes(config, side * sizes["patch"], sizes, source)
-    check_fit(DinoTxt.skeleton(whole, tokenizer), tensors, source)
-    header = WeightHeader(
-        "backbone",
-        "dinotxt",
-        dinotxt_spaces(whole)[0],
-        config=sizes,
-        extra={"tokenizer": tokenizer.to_extra()},
+    return artifact_of(
+        DinoTxt,
+        config,
+        tensors,
+        merges_tokenizer(files, sizes["vocabulary"], "dinotxt"),
+        sizes=sizes,
+        side=side * sizes["patch"],
+        source=", ".join(str(files[role]) for role in roles),
         license="Apache-2.0 (DINOv2 and DINO.txt), MIT (merges of CLIP)",
     )
-    return WeightArtifact({**tensors, **tokenizer.to_tensors()}, header)
 
 
 def read_vision_head(path: Path) -> dict[str, Tensor]:
@@ -123,13 +116,7 @@ def read_text_encoder(path: Path) -> dict[str, Tensor]:
     if not any(name.endswith(".bias") for name in joint):
         for name in [name for name in joint if tensors[name].ndim]:
             tensors[name.removesuffix("weight") + "bias"] = tensors[name].new_zeros(len(tensors[name]))
-    for name in [name for name in tensors if ".self_attn.qkv." in name]:
-        tensor = tensors.pop(name)
-        if not tensor.ndim or len(tensor) % 3:
-            raise WeightsError(f"{path}: {name} is {tuple(tensor.shape)}, which is not query, key and value")
-        for letter, third in zip("qkv", tensor.chunk(3), strict=True):
-            tensors[name.replace(".qkv.", f".{letter}_proj.")] = third.contiguous()
-    return tensors
+    return cut_attention(tensors, path)
 
 
 def _part(path: Path, role: str) -> dict[str, Tensor]:
@@ -148,16 +135,14 @@ def _part(path: Path, role: str) -> dict[str, Tensor]:
     return found
 
 
-def _sizes(tensors: Mapping[str, Tensor], files: Mapping[str, Path], source: str) -> dict[str, int]:
-    """Return the sizes of both towers, told from their shapes."""
-    # Positions of DINOv2 with registers, as timm keeps them, belong to patches alone.
-    vision = {**tensors, "vision.pos_embed": with_class(tensors, source)}
-    sizes = {**vision_sizes(vision, str(files["vision"])), **text_sizes(tensors, str(files["text"]))}
-    sizes["registers"] = shape_of(tensors, "vision.reg_token", str(files["vision"]), 3)[1]
+def _sizes(tensors: Mapping[str, Tensor], files: Mapping[str, Path]) -> tuple[dict[str, int], int]:
+    """Return the sizes of both towers and the side of the grid, told from their shapes."""
+    vision, side = dinov2_sizes(tensors, str(files["vision"]))
+    sizes = {**vision, **text_sizes(tensors, str(files["text"]))}
     if sizes["text_dim"] != 2 * sizes["width"]:
         raise WeightsError(
             f"{files['text']}: texts become vectors of {sizes['text_dim']}, and {files['vision']} makes patches of "
             f"{sizes['width']}: a text vector is one half for the class token, one for the patches",
             _WITH,
         )
-    return sizes
+    return sizes, side

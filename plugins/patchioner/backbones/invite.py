@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from regionkit.plugins.patchioner.backbones.clip import Clip
-from regionkit.plugins.patchioner.backbones.invite_config import InviteConfig, invite_blocks, invite_spaces
+from regionkit.plugins.patchioner.backbones.invite_config import InviteConfig
 from regionkit.plugins.patchioner.backbones.vit import Resampling
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
@@ -65,8 +65,6 @@ class Invite(Clip):
     def __init__(self, config: InviteConfig, tokenizer: ClipTokenizer) -> None:
         super().__init__(config, tokenizer)
         self.masked = config.masked
-        self.space, self.text_space = invite_spaces(config)
-        self.block_space = invite_blocks(config)
 
     @property
     def resampling(self) -> Resampling:

@@ -1,11 +1,10 @@
-"""Options and ports of ``invite``; torch-free."""
+"""Options and spaces of ``invite``; torch-free."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regionkit.core.spec import Port, Ports
-from regionkit.plugins.patchioner.backbones.clip_config import ClipConfig, clip_spaces
+from regionkit.plugins.patchioner.backbones.clip_config import ClipConfig
 
 
 @dataclass(frozen=True)
@@ -28,18 +27,11 @@ class InviteConfig(ClipConfig):
         if not 0 <= self.masked <= layers:
             raise ValueError(f"masked: {self.masked} must be from 0 (none) to {layers}, the blocks of the vision tower")
 
+    def spaces(self) -> tuple[str, str]:
+        """Return the space of pictures and that of sentences, which is CLIP's own: its decoders and banks fit."""
+        return f"clip-{self.model}-invite/image[{self.size('dim')}]", super().spaces()[1]
 
-def invite_spaces(config: InviteConfig) -> tuple[str, str]:
-    """Return the space of pictures and that of sentences, which is CLIP's own: its decoders and banks fit."""
-    return f"clip-{config.model}-invite/image[{config.size('dim')}]", clip_spaces(config)[1]
-
-
-def invite_blocks(config: InviteConfig) -> str:
-    """Return the space of what the transformer blocks hand on."""
-    return f"clip-{config.model}-invite/blocks[{config.size('width')}]"
-
-
-def invite_ports(config: InviteConfig) -> Ports:
-    """Return the spaces of ``invite``."""
-    image, text = invite_spaces(config)
-    return Ports(writes=Port(image), text=text, blocks=invite_blocks(config))
+    @property
+    def block_space(self) -> str:
+        """Space of what the transformer blocks hand on."""
+        return f"clip-{self.model}-invite/blocks[{self.size('width')}]"

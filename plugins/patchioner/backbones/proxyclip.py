@@ -14,19 +14,16 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from regionkit.core.contracts import WeightArtifact
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
-from regionkit.core.weights import WeightHeader
 from regionkit.plugins.patchioner.backbones.clip_vit import clip_vision
 from regionkit.plugins.patchioner.backbones.invite import values_of
-from regionkit.plugins.patchioner.backbones.preprocessing import CLIP_PIXELS, IMAGENET_PIXELS, Preprocessing
+from regionkit.plugins.patchioner.backbones.preprocessing import CLIP_PIXELS, IMAGENET_PIXELS
 from regionkit.plugins.patchioner.backbones.proxyclip_config import (
     CLIP_PATCH,
     PROXYCLIP_SIZES,
     VFMS,
     ProxyClipConfig,
-    proxyclip_spaces,
 )
 from regionkit.plugins.patchioner.backbones.square import SquareBackbone
 from regionkit.plugins.patchioner.backbones.vit import Resampling, at_grid, vision_transformer
@@ -44,6 +41,7 @@ class ProxyClip(SquareBackbone[ProxyClipConfig]):
         tokenizer: Of the text tower.
     """
 
+    component = "proxyclip"
     architecture = ("vfm", "heads", *PROXYCLIP_SIZES)
     text_dim = "dim"
     pixels = IMAGENET_PIXELS
@@ -51,17 +49,11 @@ class ProxyClip(SquareBackbone[ProxyClipConfig]):
     def __init__(self, config: ProxyClipConfig, tokenizer: ClipTokenizer) -> None:
         super().__init__(config, tokenizer)
         self.vfm = _vfm(config)
-        self.space, self.text_space = proxyclip_spaces(config)
 
     @staticmethod
     def vision_tower(config: ProxyClipConfig) -> VisionTransformer:
         """Make CLIP's vision transformer; its head projects into the space."""
-        return clip_vision(config.size("resolution"), CLIP_PATCH, config)
-
-    @classmethod
-    def pixels_of(cls, config: ProxyClipConfig) -> Preprocessing:
-        """Return how pictures become pixels, those of the other model."""
-        return Preprocessing(config.size("resolution"), config.size("patch"), config.fit, config.compat, cls.pixels)
+        return clip_vision(config.side, CLIP_PATCH, config)
 
     def placed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the network's own tensors, positions of both towers resampled to their grids."""
@@ -126,19 +118,6 @@ class ProxyClip(SquareBackbone[ProxyClipConfig]):
         """Encode n sentences as (n, dim), not normalised; what is beyond the context is cut, the end token kept."""
         return self.clip_texts(texts)
 
-    def artifact(self) -> WeightArtifact:
-        """Return the weights, with positions for this resolution, the tokenizer and the sizes."""
-        options = {name: self.config.size(name) for name in PROXYCLIP_SIZES}
-        options |= {"heads": self.config.heads} if self.config.heads else {}
-        header = WeightHeader(
-            "backbone",
-            "proxyclip",
-            self.space,
-            config={"vfm": self.config.vfm, **options},
-            extra={"tokenizer": self.tokenizer.to_extra()},
-        )
-        return WeightArtifact({**self.state_dict(), **self.tokenizer.to_tensors()}, header)
-
 
 def proxy_attention(features: Tensor, beta: float, gamma: float, *, whole_batch: bool = False) -> Tensor:
     """Return how places are gathered, (b, n, n) in float32, rows summing to 1 (ProxyCLIP).
@@ -166,7 +145,7 @@ def _vfm(config: ProxyClipConfig) -> VisionTransformer:
     """Make the other model, untrained; 64 to a head, as DINO and DINOv2 have it."""
     known = VFMS[config.vfm]
     return vision_transformer(
-        img_size=config.size("resolution"),
+        img_size=config.side,
         patch_size=known.patch,
         embed_dim=config.size("vfm_width"),
         depth=config.size("vfm_layers"),

@@ -1,4 +1,4 @@
-"""Options and ports of ``proxyclip``; torch-free."""
+"""Options and spaces of ``proxyclip``; torch-free."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from regionkit.core.spec import Port, Ports
-from regionkit.plugins.patchioner.backbones.sizes import TEXT_SIZES, Sized, check_picture, check_sizes
+from regionkit.plugins.patchioner.backbones.clip_config import CLIP_SIZES, ClipTowers
+from regionkit.plugins.patchioner.backbones.sizes import check_heads
 
 #: Side of a patch of CLIP B/16, whose values are proxied.
 CLIP_PATCH = 16
 #: What 0 stands for in the options: CLIP B/16 and a ViT-B.
-PROXYCLIP_SIZES = {"width": 768, "layers": 12, "dim": 512, "vfm_width": 768, "vfm_layers": 12, **TEXT_SIZES}
+PROXYCLIP_SIZES = {**CLIP_SIZES, "vfm_width": 768, "vfm_layers": 12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ VFMS = {"dino-b8": Vfm(8, 296, 0, False), "dinov2-b14": Vfm(14, 518, 4, True)}
 
 
 @dataclass(frozen=True)
-class ProxyClipConfig(Sized):
+class ProxyClipConfig(ClipTowers):
     """CLIP B/16 whose last values are gathered where the patches of another model are alike.
 
     Sizes of 0 are those of the release; weights bring theirs. Where an option is ``auto``, ``compat`` decides.
@@ -55,24 +55,16 @@ class ProxyClipConfig(Sized):
         pixels: ``own`` normalises pixels for each of the two towers as it was trained; ``imagenet`` gives CLIP those of
             the other one, as the released code does. ``auto`` is ``own`` in compat ``paper``, ``imagenet`` in
             ``reference``.
-        fit: ``squash`` to a square, as all of the paper's evaluations do, or ``crop``: the shorter side is resized and
-            the centre taken.
         batch: Pictures that go through the network at once.
         compat: ``reference`` also resamples the learned positions of CLIP and DINO as their code does, with a scale
             that is a tenth of a patch too large; and with ``fit: crop`` it says how regions are mapped, see
             ``regionkit.core.frames.Frame.resize_crop``.
-        weights: ``auto`` looks for the official files and for converted ones, ``none`` starts untrained from the seed,
-            else a reference or a name of ``toolkit weights list``.
         width: Of CLIP's vision tower.
         heads: Of its blocks; 0 for as many as are 64 wide. The proxied attention is the same for all of them.
         layers: Its blocks.
         dim: Of the space that both towers of CLIP are projected to.
         vfm_width: Of the other model; a head is 64 wide.
         vfm_layers: Its blocks.
-        text_width: Of the text tower; a head is 64 wide.
-        text_layers: Blocks of the text tower.
-        context: Most tokens of a text, start and end included; what is longer loses the tokens before its end.
-        vocabulary: Rows of the word embedding.
     """
 
     vfm: Literal["dino-b8", "dinov2-b14"] = "dino-b8"
@@ -81,44 +73,31 @@ class ProxyClipConfig(Sized):
     gamma: float = 3.0  # the same
     similarity_mean: Literal["auto", "image", "batch"] = "auto"
     pixels: Literal["auto", "own", "imagenet"] = "auto"
-    fit: Literal["squash", "crop"] = "squash"
-    batch: int = 8
-    compat: Literal["paper", "reference"] = "paper"
-    weights: str = "auto"
-    width: int = 0
     heads: int = 0
-    layers: int = 0
-    dim: int = 0
     vfm_width: int = 0
     vfm_layers: int = 0
-    text_width: int = 0
-    text_layers: int = 0
-    context: int = 0
-    vocabulary: int = 0
 
     SIZES: ClassVar[Mapping[str, int]] = PROXYCLIP_SIZES
 
     def __post_init__(self) -> None:
-        check_picture(self.size("resolution"), self.size("patch"), self.batch)
-        check_sizes(self)
-        if self.size("resolution") < CLIP_PATCH:
+        super().__post_init__()
+        if self.side < CLIP_PATCH:
             raise ValueError(f"resolution: {self.resolution} has no whole patch of CLIP, {CLIP_PATCH} pixels")
-        if self.vfm_width % 64:
-            raise ValueError(f"vfm_width: {self.vfm_width} is no multiple of 64, the width of a head")
-        if self.heads < 0 or (self.heads and self.size("width") % self.heads):
-            raise ValueError(f"heads: {self.heads} must divide the width, {self.size('width')}, or be 0")
+        check_heads(self, self.heads)
         if not 0 <= self.beta < math.inf:
             raise ValueError(f"beta: {self.beta} must be 0 or more")
         if not 0 < self.gamma < math.inf:
             raise ValueError(f"gamma: {self.gamma} must be more than 0")
 
-    def size(self, name: str) -> int:
-        """Return a size of the architecture: the option, or what 0 stands for."""
-        if name == "patch":
-            return VFMS[self.vfm].patch
-        if name == "resolution":
-            return self.resolution or VFMS[self.vfm].resolution
-        return super().size(name)
+    @property
+    def patch(self) -> int:
+        """Side of a patch of the other model, whose grid is that of the features."""
+        return VFMS[self.vfm].patch
+
+    @property
+    def side(self) -> int:
+        """Side of the preprocessed picture in pixels."""
+        return self.resolution or VFMS[self.vfm].resolution
 
     @property
     def whole_batch(self) -> bool:
@@ -130,14 +109,7 @@ class ProxyClipConfig(Sized):
         """Whether CLIP gets pixels as it was trained with."""
         return self.pixels == "own" or (self.pixels == "auto" and self.compat == "paper")
 
-
-def proxyclip_spaces(config: ProxyClipConfig) -> tuple[str, str]:
-    """Return the space of pictures and that of sentences, which is CLIP's own: its decoders and banks fit."""
-    dim = config.size("dim")
-    return f"proxyclip-{config.vfm}/image[{dim}]", f"clip-vit-b16/text[{dim}]"
-
-
-def proxyclip_ports(config: ProxyClipConfig) -> Ports:
-    """Return the spaces of ``proxyclip``."""
-    image, text = proxyclip_spaces(config)
-    return Ports(writes=Port(image), text=text)
+    def spaces(self) -> tuple[str, str]:
+        """Return the space of pictures and that of sentences, which is CLIP's own: its decoders and banks fit."""
+        dim = self.size("dim")
+        return f"proxyclip-{self.vfm}/image[{dim}]", f"clip-vit-b16/text[{dim}]"

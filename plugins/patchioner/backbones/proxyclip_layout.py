@@ -11,26 +11,18 @@ from torch import Tensor
 from regionkit.core.checkpoints import as_floats, read_checkpoint, rename
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
-from regionkit.core.weights import WeightHeader, check_fit
-from regionkit.plugins.patchioner.backbones.clip_layouts import (
+from regionkit.plugins.patchioner.backbones.clip_layout import clip_sizes, read_clip_towers, read_timm_vision
+from regionkit.plugins.patchioner.backbones.dinov2_layout import read_dinov2
+from regionkit.plugins.patchioner.backbones.layouts import (
+    artifact_of,
     count_blocks,
     first,
     merges_tokenizer,
-    read_clip_towers,
-    read_timm_vision,
+    require,
     shape_of,
-    text_sizes,
-    vision_sizes,
-    with_sizes,
 )
 from regionkit.plugins.patchioner.backbones.proxyclip import ProxyClip
-from regionkit.plugins.patchioner.backbones.proxyclip_config import (
-    CLIP_PATCH,
-    VFMS,
-    ProxyClipConfig,
-    proxyclip_spaces,
-)
-from regionkit.plugins.patchioner.backbones.talk2dino_layouts import read_dinov2
+from regionkit.plugins.patchioner.backbones.proxyclip_config import CLIP_PATCH, VFMS, ProxyClipConfig
 from regionkit.plugins.patchioner.backbones.vit import square_side
 
 #: DINO's own names, which timm kept.
@@ -55,37 +47,27 @@ def read_proxyclip(files: Mapping[str, Path], config: ProxyClipConfig) -> Weight
         WeightsError: A file is missing or damaged, a tensor is unknown, missing or of another shape, or a file holds
             another model.
     """
-    for role, what in _ROLES.items():
-        if role not in files:
-            raise WeightsError(f"backbone 'proxyclip' needs {what}", f"the file with the role '{role}'")
+    require(files, _ROLES, "proxyclip")
     source = ", ".join(str(files[role]) for role in (*_ROLES, "vision") if role in files)
     tensors = read_clip_towers(files["model"], vision="vision" not in files)
     if "vision" in files:
         tensors |= read_timm_vision(files["vision"])
-    clip = {**vision_sizes(tensors, source), **text_sizes(tensors, source)}
-    if clip.pop("patch") != CLIP_PATCH:
+    sizes, patch, _ = clip_sizes(tensors, source, source)
+    if patch != CLIP_PATCH:
         raise WeightsError(f"{source}: ProxyCLIP takes CLIP B/16, and this one has patches of another size")
-    clip["dim"] = shape_of(tensors, "vision.head.weight", source)[0]
-    if clip.pop("text_dim") != clip["dim"]:
-        raise WeightsError(f"{source}: the two towers of CLIP are projected to spaces of different width")
-    clip.pop("side")
     vfm = read_dino(files["vfm"]) if config.vfm == "dino-b8" else _renamed(read_dinov2(files["vfm"]))
-    sizes = {**clip, **_vfm_sizes(vfm, config, str(files["vfm"]))}
-    tensors |= vfm
-    tokenizer = merges_tokenizer(files, sizes["vocabulary"], "proxyclip")
-    whole = with_sizes(config, config.size("resolution"), sizes, source)
-    skeleton = ProxyClip.skeleton(whole, tokenizer)
-    # Positions are the only tensors that fit after being resampled, and the grids of both towers follow the resolution.
-    check_fit(skeleton, skeleton.placed(tensors), source)
-    header = WeightHeader(
-        "backbone",
-        "proxyclip",
-        proxyclip_spaces(whole)[0],
-        config={"vfm": config.vfm, **sizes},
-        extra={"tokenizer": tokenizer.to_extra()},
+    sizes |= _vfm_sizes(vfm, config, str(files["vfm"]))
+    return artifact_of(
+        ProxyClip,
+        config,
+        tensors | vfm,
+        merges_tokenizer(files, sizes["vocabulary"], "proxyclip"),
+        sizes=sizes,
+        side=config.side,
+        source=source,
         license="MIT (CLIP), Apache-2.0 (DINO, DINOv2)",
+        resampled=True,  # the grids of both towers follow the resolution
     )
-    return WeightArtifact({**tensors, **tokenizer.to_tensors()}, header)
 
 
 def read_dino(path: Path) -> dict[str, Tensor]:

@@ -13,20 +13,16 @@ from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from regionkit.core.contracts import WeightArtifact
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
-from regionkit.core.weights import WeightHeader
 from regionkit.plugins.patchioner.backbones.preprocessing import CLIP_PIXELS
 from regionkit.plugins.patchioner.backbones.regionclip_config import (
     LAST_STAGE,
     REGIONCLIP_SIZES,
     RegionClipConfig,
-    regionclip_spaces,
 )
 from regionkit.plugins.patchioner.backbones.square import SquareBackbone
 from regionkit.plugins.patchioner.backbones.vit import at_grid
-from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
 _POSITIONS = "vision.head.pos_embed"
 
@@ -59,13 +55,10 @@ class RegionClip(SquareBackbone[RegionClipConfig]):
         tokenizer: Of the text tower.
     """
 
+    component = "regionclip"
     architecture = tuple(REGIONCLIP_SIZES)
     text_dim = "dim"
     pixels = CLIP_PIXELS
-
-    def __init__(self, config: RegionClipConfig, tokenizer: ClipTokenizer) -> None:
-        super().__init__(config, tokenizer)
-        self.space, self.text_space = regionclip_spaces(config)
 
     @staticmethod
     def vision_tower(config: RegionClipConfig) -> ByobNet:
@@ -93,17 +86,6 @@ class RegionClip(SquareBackbone[RegionClipConfig]):
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Encode n sentences as (n, dim), not normalised; what is beyond the context is cut, the end token kept."""
         return self.clip_texts(texts)
-
-    def artifact(self) -> WeightArtifact:
-        """Return the weights, with positions for this resolution, the tokenizer and the sizes."""
-        header = WeightHeader(
-            "backbone",
-            "regionclip",
-            self.space,
-            config={name: self.config.size(name) for name in self.architecture},
-            extra={"tokenizer": self.tokenizer.to_extra()},
-        )
-        return WeightArtifact({**self.state_dict(), **self.tokenizer.to_tensors()}, header)
 
 
 def modified_resnet(channels: int, stages: Sequence[int], dim: int, grid: int) -> ByobNet:

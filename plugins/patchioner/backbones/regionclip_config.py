@@ -1,4 +1,4 @@
-"""Options and ports of ``regionclip``; torch-free."""
+"""Options and spaces of ``regionclip``; torch-free."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from regionkit.core.spec import Port, Ports
-from regionkit.plugins.patchioner.backbones.sizes import MOST_LAYERS, TEXT_SIZES, Sized, check_picture, check_sizes
+from regionkit.plugins.patchioner.backbones.sizes import MOST_LAYERS, TEXT_SIZES
+from regionkit.plugins.patchioner.backbones.square_config import ClipText
 
 #: Pixels of the preprocessed picture along a side of what the last stage makes of it.
 STRIDE = 32
@@ -26,7 +26,7 @@ REGIONCLIP_SIZES = {
 
 
 @dataclass(frozen=True)
-class RegionClipConfig(Sized):
+class RegionClipConfig(ClipText):
     """RegionCLIP's ResNet-50, every place of its last stage projected into the space of CLIP RN50's texts.
 
     Sizes of 0 are those of the release; weights bring theirs.
@@ -36,46 +36,27 @@ class RegionClipConfig(Sized):
             pool, as the class token does; ``projection`` puts each through the pool's last projection alone, without
             attention or positions, and its space has another name. Class tokens are the same in both.
         resolution: Side of the preprocessed picture in pixels, a multiple of 32. Learned positions are resampled to it.
-        fit: ``squash`` to a square, as all of the paper's evaluations do, or ``crop``: the shorter side is resized and
-            the centre taken.
-        batch: Pictures that go through the network at once; features never depend on it.
-        compat: With ``fit: crop``, how regions are mapped; see ``regionkit.core.frames.Frame.resize_crop``.
-        weights: ``auto`` looks for the official files and for converted ones, ``none`` starts untrained from the seed,
-            else a reference or a name of ``toolkit weights list``.
         channels: Of the stem's output, a multiple of 8; the last stage has 32 times as many, in heads of 64.
         stage1: Blocks of the first stage.
         stage2: Blocks of the second stage.
         stage3: Blocks of the third stage.
         stage4: Blocks of the fourth stage.
         dim: Of the space that both towers are projected to.
-        text_width: Of the text tower; a head is 64 wide.
-        text_layers: Blocks of the text tower.
-        context: Most tokens of a text, start and end included; what is longer loses the tokens before its end.
-        vocabulary: Rows of the word embedding.
     """
 
     spatial: Literal["attnpool", "projection"] = "attnpool"  # use_attnpool_for_spatial_feats of the released preset
     resolution: int = 512  # 16 x 16 patches: the released preset
-    fit: Literal["squash", "crop"] = "squash"
-    batch: int = 8
-    compat: Literal["paper", "reference"] = "paper"
-    weights: str = "auto"
     channels: int = 0
     stage1: int = 0
     stage2: int = 0
     stage3: int = 0
     stage4: int = 0
     dim: int = 0
-    text_width: int = 0
-    text_layers: int = 0
-    context: int = 0
-    vocabulary: int = 0
 
     SIZES: ClassVar[Mapping[str, int]] = REGIONCLIP_SIZES
 
     def __post_init__(self) -> None:
-        check_picture(self.resolution, STRIDE, self.batch)
-        check_sizes(self)
+        super().__post_init__()
         if self.channels % 8:
             raise ValueError(f"channels: {self.channels} is no multiple of 8")
         for stage in range(1, 5):
@@ -92,14 +73,7 @@ class RegionClipConfig(Sized):
         """Blocks of the four stages."""
         return tuple(self.size(f"stage{stage}") for stage in range(1, 5))
 
-
-def regionclip_spaces(config: RegionClipConfig) -> tuple[str, str]:
-    """Return the space of pictures and the space of sentences."""
-    way = "" if config.spatial == "attnpool" else f"-{config.spatial}"
-    return f"regionclip-rn50{way}/image[{config.size('dim')}]", f"regionclip-rn50/text[{config.size('dim')}]"
-
-
-def regionclip_ports(config: RegionClipConfig) -> Ports:
-    """Return the spaces of ``regionclip``; a ResNet has no transformer blocks."""
-    image, text = regionclip_spaces(config)
-    return Ports(writes=Port(image), text=text)
+    def spaces(self) -> tuple[str, str]:
+        """Return the space of pictures and the space of sentences."""
+        way, dim = "" if self.spatial == "attnpool" else f"-{self.spatial}", self.size("dim")
+        return f"regionclip-rn50{way}/image[{dim}]", f"regionclip-rn50/text[{dim}]"

@@ -13,19 +13,10 @@ from torch import Tensor
 from regionkit.core.checkpoints import read_checkpoint
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
-from regionkit.core.weights import WeightHeader, check_fit
-from regionkit.plugins.patchioner.backbones.clip_layouts import (
-    OPENAI_TEXT,
-    count_blocks,
-    first,
-    merges_tokenizer,
-    read_openai,
-    shape_of,
-    text_sizes,
-    with_sizes,
-)
+from regionkit.plugins.patchioner.backbones.clip_layout import OPENAI_TEXT, read_openai, text_sizes
+from regionkit.plugins.patchioner.backbones.layouts import artifact_of, count_blocks, first, merges_tokenizer, shape_of
 from regionkit.plugins.patchioner.backbones.regionclip import RegionClip
-from regionkit.plugins.patchioner.backbones.regionclip_config import STRIDE, RegionClipConfig, regionclip_spaces
+from regionkit.plugins.patchioner.backbones.regionclip_config import STRIDE, RegionClipConfig
 from regionkit.plugins.patchioner.backbones.vit import square_side
 
 _NORM = "weight|bias|running_mean|running_var"
@@ -94,18 +85,16 @@ def read_regionclip(files: Mapping[str, Path], config: RegionClipConfig) -> Weig
         raise WeightsError(f"{source}: this is RegionCLIP with RN50x4, and 'regionclip' is the one with RN50", _AGAIN)
     if sizes.pop("text_dim") != sizes["dim"]:
         raise WeightsError(f"{source}: the two towers are projected to spaces of different width", _AGAIN)
-    tokenizer = merges_tokenizer(files, sizes["vocabulary"], "regionclip")
-    whole = with_sizes(config, side * STRIDE, sizes, source)
-    check_fit(RegionClip.skeleton(whole, tokenizer), tensors, source)
-    header = WeightHeader(
-        "backbone",
-        "regionclip",
-        regionclip_spaces(whole)[0],
-        config=sizes,
-        extra={"tokenizer": tokenizer.to_extra()},
+    return artifact_of(
+        RegionClip,
+        config,
+        tensors,
+        merges_tokenizer(files, sizes["vocabulary"], "regionclip"),
+        sizes=sizes,
+        side=side * STRIDE,
+        source=source,
         license="Apache-2.0 (RegionCLIP), MIT (CLIP)",
     )
-    return WeightArtifact({**tensors, **tokenizer.to_tensors()}, header)
 
 
 def read_pretrained(path: Path) -> dict[str, Tensor]:

@@ -14,20 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
 from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.core.vision.siglip_tower import TowerSizes, at_grid, blocks_of, states_of, vision_tower
-from regionkit.core.weights import WeightHeader
 from regionkit.plugins.patchioner.backbones.preprocessing import HALF_PIXELS, Preprocessing
 from regionkit.plugins.patchioner.backbones.siglip2_config import (
     PATCH,
     SIGLIP2_MODELS,
     Siglip2Config,
-    siglip2_blocks,
-    siglip2_spaces,
 )
 from regionkit.plugins.patchioner.backbones.siglip2_text import (
     TOKENIZER,
@@ -53,14 +49,10 @@ class Siglip2(SquareBackbone[Siglip2Config]):
         tokenizer: Of the text tower.
     """
 
+    component = "siglip2"
     architecture = ("model", *SIZES)
     text_dim = "width"
     pixels = HALF_PIXELS
-
-    def __init__(self, config: Siglip2Config, tokenizer: LanguageTokenizer) -> None:
-        super().__init__(config, tokenizer)
-        self.space, self.text_space = siglip2_spaces(config)
-        self.block_space = siglip2_blocks(config)
 
     @staticmethod
     def vision_tower(config: Siglip2Config) -> Any:
@@ -102,6 +94,11 @@ class Siglip2(SquareBackbone[Siglip2Config]):
         """Rebuild the tokenizer that weights carry."""
         return tokenizer_from(extra, source, tensors)
 
+    @classmethod
+    def kept_tokenizer(cls, tokenizer: LanguageTokenizer) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the tokenizer as weights carry it."""
+        return tokenizer_extra(tokenizer), tokenizer_tensors(tokenizer)
+
     def placed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the network's own tensors, positions resampled to its grid."""
         own = {name: tensor for name, tensor in tensors.items() if name != TOKENIZER}
@@ -128,17 +125,6 @@ class Siglip2(SquareBackbone[Siglip2Config]):
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Encode n sentences as (n, width), not normalised; what is beyond the context is cut, the end token kept."""
         return encode_texts(self.text, self.tokenizer, texts, self.config.size("context"))
-
-    def artifact(self) -> WeightArtifact:
-        """Return the weights, with positions for this resolution, the tokenizer and the sizes."""
-        header = WeightHeader(
-            "backbone",
-            "siglip2",
-            self.space,
-            config={"model": self.config.model, **{name: self.config.size(name) for name in SIZES}},
-            extra={"tokenizer": tokenizer_extra(self.tokenizer)},
-        )
-        return WeightArtifact({**self.state_dict(), **tokenizer_tensors(self.tokenizer)}, header)
 
 
 def pooled(head: Any, states: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Options and ports of ``siglip2``; torch-free."""
+"""Options and spaces of ``siglip2``; torch-free."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from regionkit.core.spec import Port, Ports
-from regionkit.plugins.patchioner.backbones.sizes import MOST_LAYERS, Sized, check_picture
+from regionkit.plugins.patchioner.backbones.sizes import MOST_LAYERS, check_picture
+from regionkit.plugins.patchioner.backbones.square_config import SquareConfig
 
 #: Side of a patch in all models that ``siglip2`` knows by name, and of the pictures that they were trained with last.
 PATCH, SIDE = 16, 512
@@ -29,7 +29,7 @@ _MOST_WIDTH, _MOST_WORDS = 1 << 16, 1 << 22
 
 
 @dataclass(frozen=True)
-class Siglip2Config(Sized):
+class Siglip2Config(SquareConfig):
     """SigLIP 2 for square pictures, of which every patch goes through the pooling head alone.
 
     Sizes of 0 are those of the named model; weights bring theirs.
@@ -42,11 +42,8 @@ class Siglip2Config(Sized):
             shorter side is resized and the centre taken.
         filter: How pictures are resized: ``bicubic``, as the paper's transforms do, or ``bilinear``, as the model's own
             preprocessor_config.json says.
-        batch: Pictures that go through the network at once; features never depend on it.
         compat: With ``fit: crop``, how regions are mapped; see ``regionkit.core.frames.Frame.resize_crop``. The
             released code has no SigLIP 2, so nothing else depends on it.
-        weights: ``auto`` looks for the official files and for converted ones, ``none`` starts untrained from the seed,
-            else a reference or a name of ``toolkit weights list``.
         width: Of the vision tower, and of both spaces.
         layers: Blocks of the vision tower.
         heads: Attention heads of its blocks and of its pooling head.
@@ -61,11 +58,7 @@ class Siglip2Config(Sized):
 
     model: Literal["base-patch16", "large-patch16", "so400m-patch16"] = "base-patch16"
     resolution: int = SIDE  # the paper's section 7
-    fit: Literal["squash", "crop"] = "squash"
     filter: Literal["bicubic", "bilinear"] = "bicubic"
-    batch: int = 8
-    compat: Literal["paper", "reference"] = "paper"
-    weights: str = "auto"
     width: int = 0
     layers: int = 0
     heads: int = 0
@@ -93,26 +86,22 @@ class Siglip2Config(Sized):
         if self.size("context") < 2:
             raise ValueError(f"context: {self.context} has no room for a word and the end token")
 
+    @property
+    def patch(self) -> int:
+        """Side of a patch in preprocessed pixels."""
+        return PATCH
+
     def size(self, name: str) -> int:
         """Return a size of the architecture: the option, or what 0 stands for in the named model."""
-        if name == "patch":
-            return PATCH
         value: int = getattr(self, name)
         return value or SIGLIP2_MODELS[self.model][name]
 
+    def spaces(self) -> tuple[str, str]:
+        """Return the space of pictures and the space of sentences."""
+        name, width = f"siglip2-{self.model}", self.size("width")
+        return f"{name}/image[{width}]", f"{name}/text[{width}]"
 
-def siglip2_spaces(config: Siglip2Config) -> tuple[str, str]:
-    """Return the space of pictures and the space of sentences."""
-    name, width = f"siglip2-{config.model}", config.size("width")
-    return f"{name}/image[{width}]", f"{name}/text[{width}]"
-
-
-def siglip2_blocks(config: Siglip2Config) -> str:
-    """Return the space of what the vision tower's blocks hand on, before its last norm and its head."""
-    return f"siglip2-{config.model}/blocks[{config.size('width')}]"
-
-
-def siglip2_ports(config: Siglip2Config) -> Ports:
-    """Return the spaces of ``siglip2``."""
-    image, text = siglip2_spaces(config)
-    return Ports(writes=Port(image), text=text, blocks=siglip2_blocks(config))
+    @property
+    def block_space(self) -> str:
+        """Space of what the vision tower's blocks hand on, before its last norm and its head."""
+        return f"siglip2-{self.model}/blocks[{self.size('width')}]"

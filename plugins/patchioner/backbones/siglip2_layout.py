@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -23,16 +22,14 @@ from regionkit.core.vision.siglip_layout import (
     count_layers,
     tower_sizes,
 )
-from regionkit.core.weights import WeightHeader, check_fit
+from regionkit.plugins.patchioner.backbones.layouts import artifact_of
 from regionkit.plugins.patchioner.backbones.siglip2 import Siglip2
 from regionkit.plugins.patchioner.backbones.siglip2_config import (
     PATCH,
     SIDE,
     SIGLIP2_MODELS,
     Siglip2Config,
-    siglip2_spaces,
 )
-from regionkit.plugins.patchioner.backbones.siglip2_text import tokenizer_extra, tokenizer_tensors
 
 _HEAD = r"probe|attention\.in_proj_(?:weight|bias)|(?:attention\.out_proj|layernorm|mlp\.fc[12])\.(?:weight|bias)"
 RULES: dict[str, str] = {
@@ -75,17 +72,16 @@ def read_siglip2(files: Mapping[str, Path], config: Siglip2Config) -> WeightArti
     sizes = {**vision, **text_sizes(tensors, path)}
     _check_model(config, patch, resolution, sizes, path)
     tokenizer = _tokenizer(path, sizes["vocabulary"])
-    whole = _with_sizes(config, resolution // patch * patch, sizes, path)
-    check_fit(Siglip2.skeleton(whole, tokenizer), tensors, path)
-    header = WeightHeader(
-        "backbone",
-        "siglip2",
-        siglip2_spaces(whole)[0],
-        config={"model": config.model, **sizes},
-        extra={"tokenizer": tokenizer_extra(tokenizer)},
+    return artifact_of(
+        Siglip2,
+        config,
+        tensors,
+        tokenizer,
+        sizes=sizes,
+        side=resolution // patch * patch,
+        source=str(path),
         license="Apache-2.0",
     )
-    return WeightArtifact({**tensors, **tokenizer_tensors(tokenizer)}, header)
 
 
 def text_sizes(tensors: Mapping[str, Tensor], path: Path) -> dict[str, int]:
@@ -166,12 +162,3 @@ def _lone(path: Path) -> LanguageTokenizer | None:
     except Exception:  # the library raises plain Exceptions; whoever reads the folder next says what is wrong
         return None
     return None if end is None or pad is None else dataclasses.replace(found, end=end, pad=pad)
-
-
-def _with_sizes(config: Siglip2Config, side: int, sizes: Mapping[str, int], path: Path) -> Siglip2Config:
-    """Return options with the sizes of a checkpoint, at the resolution that its positions were learned at."""
-    more: dict[str, Any] = {"resolution": side, **sizes}
-    try:
-        return dataclasses.replace(config, **more)
-    except ValueError as error:
-        raise WeightsError(f"{path}: the checkpoint has impossible sizes: {error}", AGAIN) from None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar
 
 #: Width of an attention head in every ViT and text tower of CLIP and DINOv2.
 HEAD_WIDTH = 64
 #: Far beyond any model of this kind: what is more is a slip, and would fill the memory before anything is said.
-MOST_PIXELS, MOST_LAYERS = 8192, 1000
+MOST_PIXELS, MOST_LAYERS, MOST_SIZE = 8192, 1000, 10_000_000
 #: What 0 stands for in the options of CLIP's text tower, that of B/16 and B/32.
 TEXT_SIZES = {"text_width": 512, "text_layers": 12, "context": 77, "vocabulary": 49408}
 
@@ -23,29 +23,6 @@ class Sized:
         """Return a size of the architecture: the option, or what 0 stands for."""
         value: int = getattr(self, name)
         return value or self.SIZES[name]
-
-
-class VitConfig(Protocol):
-    """What every backbone of this folder can be asked about its options."""
-
-    @property
-    def resolution(self) -> int:
-        """Side of the preprocessed picture in pixels."""
-
-    @property
-    def fit(self) -> Literal["squash", "crop"]:
-        """How a picture becomes square."""
-
-    @property
-    def batch(self) -> int:
-        """Pictures that go through the network at once."""
-
-    @property
-    def compat(self) -> Literal["paper", "reference"]:
-        """How a crop maps regions."""
-
-    def size(self, name: str) -> int:
-        """Return a size of the architecture."""
 
 
 def check_picture(resolution: int, patch: int, batch: int) -> None:
@@ -75,10 +52,23 @@ def check_sizes(config: Sized) -> None:
         value: int = getattr(config, name)
         if value < 0:
             raise ValueError(f"{name}: {value} must be 0 (as the named model says) or more")
-        if name in ("layers", "text_layers") and value > MOST_LAYERS:
+        if value > MOST_SIZE:
+            raise ValueError(f"{name}: {value} is more than {MOST_SIZE}")
+        if name.endswith("layers") and value > MOST_LAYERS:
             raise ValueError(f"{name}: {value} is more than {MOST_LAYERS}")
-        if name in ("width", "text_width") and value % HEAD_WIDTH:
+        told = name == "width" and getattr(config, "heads", False)  # as many heads then, which divide it
+        if name.endswith("width") and value % HEAD_WIDTH and not told:
             raise ValueError(f"{name}: {value} is no multiple of {HEAD_WIDTH}, the width of a head")
     context: int = getattr(config, "context", 0)
     if 0 < context < 2:
         raise ValueError(f"context: {context} has no room for the start and the end token")
+
+
+def check_heads(config: Sized, heads: int) -> None:
+    """Refuse heads that do not share the width of the vision tower evenly; 0 stands for as many as are 64 wide.
+
+    Raises:
+        ValueError: Starting with the name of the option.
+    """
+    if heads < 0 or (heads and config.size("width") % heads):
+        raise ValueError(f"heads: {heads} must divide the width, {config.size('width')}, or be 0")

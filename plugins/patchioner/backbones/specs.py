@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from regionkit.core.spec import Checkpoint, ComponentSpec
 
 _HERE = "regionkit.plugins.patchioner.backbones"
-_CLIP_HUB = "hub://openai/clip-vit-base-patch16"
+_PORTS = f"{_HERE}.square_config:ports_of"
 _CLIP_FOLDER = ("model.safetensors", "pytorch_model.bin")  # of a folder that was named itself
 _DINOTXT_WHOLE = "dinov2_vitl14_reg4_dinotxt_tet1280d20h24l.*"  # all parts in one file, as some keep it
 _DINOV2 = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14"
@@ -14,7 +16,7 @@ _PATCHIONER = "https://github.com/Ruggero1912/Patch-ioner"
 MERGES = Checkpoint(
     role="merges",
     files=("bpe_simple_vocab_16e6.txt.gz", "merges.txt"),
-    source=f"{_CLIP_HUB}/merges.txt",
+    source="hub://openai/clip-vit-base-patch16/merges.txt",
     license="MIT",
     shared=True,
 )
@@ -43,6 +45,31 @@ def _timm_checkpoint(patch: int) -> Checkpoint:
     )
 
 
+def _clip_b16(role: str) -> Checkpoint:
+    """Describe CLIP B/16 as a part of another model."""
+    return replace(_clip_checkpoint(16), role=role, when="")
+
+
+def _dinov2_b14(role: str, when: str = "") -> Checkpoint:
+    """Describe DINOv2 ViT-B/14 with registers, in its own layout or timm's."""
+    return Checkpoint(
+        role=role,
+        files=("dinov2_vitb14_reg4_pretrain*", "vit_base_patch14_reg4_dinov2*"),
+        source="hub://timm/vit_base_patch14_reg4_dinov2.lvd142m",
+        license="Apache-2.0",
+        when=when,
+    )
+
+
+#: Sizes with which CLIP and its relatives are made in a moment.
+_TINY_CLIP = (
+    "{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, text_width: 64, text_layers: 2, vocabulary: 514}"
+)
+_CLIP_FILES = (
+    *(_clip_checkpoint(patch) for patch in (16, 32)),
+    *(_timm_checkpoint(patch) for patch in (16, 32)),
+    MERGES,
+)
 CLIP = ComponentSpec(
     kind="backbone",
     name="clip",
@@ -50,16 +77,11 @@ CLIP = ComponentSpec(
     config=f"{_HERE}.clip_config:ClipConfig",
     summary="CLIP B/16 or B/32, every patch projected into the space of pictures",
     paper="clip",
-    ports=f"{_HERE}.clip_config:clip_ports",
+    ports=_PORTS,
     weights="index",
-    reader=f"{_HERE}.clip_layouts:read_clip",
-    checkpoints=(
-        *(_clip_checkpoint(patch) for patch in (16, 32)),
-        *(_timm_checkpoint(patch) for patch in (16, 32)),
-        MERGES,
-    ),
-    tiny="{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, text_width: 64, text_layers: 2, "
-    "vocabulary: 514}",
+    reader=f"{_HERE}.clip_layout:read_clip",
+    checkpoints=_CLIP_FILES,
+    tiny=_TINY_CLIP,
 )
 TALK2DINO = ComponentSpec(
     kind="backbone",
@@ -68,24 +90,14 @@ TALK2DINO = ComponentSpec(
     config=f"{_HERE}.talk2dino_config:Talk2DinoConfig",
     summary="DINOv2 with registers; sentences of CLIP projected to its patches by Talk2DINO",
     paper="talk2dino",
-    ports=f"{_HERE}.talk2dino_config:talk2dino_ports",
+    ports=_PORTS,
     weights="index",
-    reader=f"{_HERE}.talk2dino_layouts:read_talk2dino",
+    reader=f"{_HERE}.talk2dino_layout:read_talk2dino",
     checkpoints=(
-        Checkpoint(
-            role="vision",
-            files=("dinov2_vitb14_reg4_pretrain*", "vit_base_patch14_reg4_dinov2*"),
-            source="hub://timm/vit_base_patch14_reg4_dinov2.lvd142m",
-            license="Apache-2.0",
-        ),
-        Checkpoint(
-            role="text",
-            files=("ViT-B-16*", "clip-vit-base-patch16*", *_CLIP_FOLDER),
-            source=_CLIP_HUB,
-            license="MIT",
-        ),
+        _dinov2_b14("vision"),
+        _clip_b16("text"),
         # Two different files share this name, so no hash is pinned; the copy in Patch-ioner's repository fits the
-        # released decoders, that of Talk2DINO's own does not. The header says which it was: see talk2dino_layouts.py.
+        # released decoders, that of Talk2DINO's own does not. The header says which it was: see talk2dino_layout.py.
         Checkpoint(
             role="projection",
             files=("vitb_mlp_infonce*.pth", "talk2dino*.pth", "vitb_mlp_infonce*", "talk2dino*"),
@@ -104,7 +116,7 @@ SIGLIP2 = ComponentSpec(
     config=f"{_HERE}.siglip2_config:Siglip2Config",
     summary="SigLIP 2, its pooling head applied to every patch alone",
     paper="siglip2",
-    ports=f"{_HERE}.siglip2_config:siglip2_ports",
+    ports=_PORTS,
     weights="index",
     reader=f"{_HERE}.siglip2_layout:read_siglip2",
     # The folder, for config.json and the tokenizer lie in it.
@@ -128,7 +140,7 @@ DINOTXT = ComponentSpec(
     config=f"{_HERE}.dinotxt_config:DinoTxtConfig",
     summary="DINOv2 ViT-L/14 with DINO.txt's vision head, and the text tower trained with it",
     paper="dinotxt",
-    ports=f"{_HERE}.dinotxt_config:dinotxt_ports",
+    ports=_PORTS,
     weights="index",
     reader=f"{_HERE}.dinotxt_layout:read_dinotxt",
     checkpoints=(
@@ -163,7 +175,7 @@ REGIONCLIP = ComponentSpec(
     config=f"{_HERE}.regionclip_config:RegionClipConfig",
     summary="RegionCLIP RN50, every place projected by the attention pool; unit vectors",
     paper="regionclip",
-    ports=f"{_HERE}.regionclip_config:regionclip_ports",
+    ports=_PORTS,
     weights="index",
     reader=f"{_HERE}.regionclip_layout:read_regionclip",
     checkpoints=(
@@ -185,7 +197,7 @@ DENSECLIP = ComponentSpec(
     config=f"{_HERE}.denseclip_config:DenseClipConfig",
     summary="CLIP B/16 fine-tuned by matching pixels with text, with a text tower of its own",
     paper="denseclip",
-    ports=f"{_HERE}.denseclip_config:denseclip_ports",
+    ports=_PORTS,
     weights="index",
     reader=f"{_HERE}.denseclip_layout:read_denseclip",
     checkpoints=(
@@ -198,8 +210,7 @@ DENSECLIP = ComponentSpec(
         ),
         MERGES,
     ),
-    tiny="{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, text_width: 64, text_layers: 2, "
-    "vocabulary: 514}",
+    tiny=_TINY_CLIP,
 )
 ALPHACLIP = ComponentSpec(
     kind="backbone",
@@ -208,7 +219,7 @@ ALPHACLIP = ComponentSpec(
     config=f"{_HERE}.alphaclip_config:AlphaClipConfig",
     summary="CLIP B/16 with a channel for a mask that says what is asked about",
     paper="alphaclip",
-    ports=f"{_HERE}.alphaclip_config:alphaclip_ports",
+    ports=_PORTS,
     weights="index",
     reader=f"{_HERE}.alphaclip_layout:read_alphaclip",
     checkpoints=(
@@ -218,22 +229,10 @@ ALPHACLIP = ComponentSpec(
             source="https://github.com/SunzeY/AlphaCLIP, model-zoo.md",
             license="research only: trained with data under CC BY-NC 4.0",
         ),
-        Checkpoint(
-            role="text",
-            files=("ViT-B-16*", "clip-vit-base-patch16*", *_CLIP_FOLDER),
-            source=_CLIP_HUB,
-            license="MIT",
-        ),
+        _clip_b16("text"),
         MERGES,
     ),
-    tiny="{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, text_width: 64, text_layers: 2, "
-    "vocabulary: 514}",
-)
-
-_CLIP_FILES = (
-    *(_clip_checkpoint(patch) for patch in (16, 32)),
-    *(_timm_checkpoint(patch) for patch in (16, 32)),
-    MERGES,
+    tiny=_TINY_CLIP,
 )
 INVITE = ComponentSpec(
     kind="backbone",
@@ -242,12 +241,11 @@ INVITE = ComponentSpec(
     config=f"{_HERE}.invite_config:InviteConfig",
     summary="CLIP B/16 or B/32 in whose last blocks every token attends to itself alone",
     paper="invite",
-    ports=f"{_HERE}.invite_config:invite_ports",
+    ports=_PORTS,
     weights="index",
     reader=f"{_HERE}.invite_layout:read_invite",
     checkpoints=_CLIP_FILES,
-    tiny="{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, text_width: 64, text_layers: 2, "
-    "vocabulary: 514}",
+    tiny=_TINY_CLIP,
 )
 PROXYCLIP = ComponentSpec(
     kind="backbone",
@@ -256,23 +254,12 @@ PROXYCLIP = ComponentSpec(
     config=f"{_HERE}.proxyclip_config:ProxyClipConfig",
     summary="CLIP B/16, its last values gathered where patches of DINO or DINOv2 are alike",
     paper="proxyclip",
-    ports=f"{_HERE}.proxyclip_config:proxyclip_ports",
+    ports=_PORTS,
     weights="index",
     reader=f"{_HERE}.proxyclip_layout:read_proxyclip",
     checkpoints=(
-        Checkpoint(
-            role="model",
-            files=("ViT-B-16*", "clip-vit-base-patch16*", *_CLIP_FOLDER),
-            source=_CLIP_HUB,
-            license="MIT",
-        ),
-        Checkpoint(
-            role="vision",
-            files=("vit_base_patch16_clip_224*",),
-            source="hub://timm/vit_base_patch16_clip_224.openai",
-            license="MIT",
-            optional=True,
-        ),
+        _clip_b16("model"),
+        replace(_timm_checkpoint(16), when=""),
         Checkpoint(
             role="vfm",
             files=("dino_vitbase8_pretrain*", "vit_base_patch8_224.dino*"),
@@ -280,13 +267,7 @@ PROXYCLIP = ComponentSpec(
             license="Apache-2.0",
             when="vfm=dino-b8",
         ),
-        Checkpoint(
-            role="vfm",
-            files=("dinov2_vitb14_reg4_pretrain*", "vit_base_patch14_reg4_dinov2*"),
-            source="hub://timm/vit_base_patch14_reg4_dinov2.lvd142m",
-            license="Apache-2.0",
-            when="vfm=dinov2-b14",
-        ),
+        _dinov2_b14("vfm", when="vfm=dinov2-b14"),
         MERGES,
     ),
     tiny="{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, vfm_width: 64, vfm_layers: 2, text_width: 64, "

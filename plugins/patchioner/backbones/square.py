@@ -11,31 +11,38 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from regionkit.core.contracts import Backbone, BuildContext, iter_batches
+from regionkit.core.contracts import Backbone, BuildContext, WeightArtifact, iter_batches
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
 from regionkit.core.stored import drawn_from, with_memory, with_stored
-from regionkit.core.weights import load_into
+from regionkit.core.weights import WeightHeader, load_into
 from regionkit.plugins.patchioner.backbones.clip_text import encode_texts, text_tower
 from regionkit.plugins.patchioner.backbones.preprocessing import Preprocessing
-from regionkit.plugins.patchioner.backbones.sizes import VitConfig
+from regionkit.plugins.patchioner.backbones.square_config import SquareConfig
 from regionkit.plugins.patchioner.vocabulary import MERGES, ClipTokenizer, clip_tokenizer_from
 
-Config = TypeVar("Config", bound=VitConfig)
+Config = TypeVar("Config", bound=SquareConfig)
 
 
 class SquareBackbone(nn.Module, Backbone, Generic[Config]):
     """A network for square pictures and a text tower, CLIP's unless a model brings its own, as ``vision`` and ``text``.
+
+    A model says the class variables that have no value here, makes its network (:meth:`vision_tower`) and reads it
+    (:meth:`read`); all else may be overridden where it differs. The spaces are those of its options.
 
     Args:
         config: Options and sizes.
         tokenizer: Of the text tower.
     """
 
-    #: Options that weights decide.
+    #: Of the component, as its spec and weight files say it.
+    component: ClassVar[str]
+    #: Options that weights decide: the sizes, and names or numbers that are no sizes.
     architecture: ClassVar[tuple[str, ...]]
     #: The size that says the width of the text tower's features.
     text_dim: ClassVar[str]
+    #: Of the text tower's feed-forward parts; OpenAI's models have QuickGELU.
+    text_activation: ClassVar[str] = "quick_gelu"
     #: Mean and deviation of the pixels that the network was trained with.
     pixels: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]]
 
@@ -46,6 +53,8 @@ class SquareBackbone(nn.Module, Backbone, Generic[Config]):
         self.preprocessing = self.pixels_of(config)
         self.vision = self.vision_tower(config)
         self.text = self.sentence_tower(config, tokenizer)
+        self.space, self.text_space = config.spaces()
+        self.block_space, self.masked_space = config.block_space, config.masked_space
 
     @classmethod
     def build(cls, config: Config, context: BuildContext) -> Self:
@@ -79,7 +88,7 @@ class SquareBackbone(nn.Module, Backbone, Generic[Config]):
     @classmethod
     def pixels_of(cls, config: Config) -> Preprocessing:
         """Return how pictures become pixels."""
-        return Preprocessing(config.resolution, config.size("patch"), config.fit, config.compat, cls.pixels)
+        return Preprocessing(config.side, config.size("patch"), config.fit, config.compat, cls.pixels)
 
     @classmethod
     def sentence_tower(cls, config: Config, tokenizer: Any) -> Any:
@@ -91,6 +100,7 @@ class SquareBackbone(nn.Module, Backbone, Generic[Config]):
             context=config.size("context"),
             vocabulary=config.size("vocabulary"),
             tokenizer=tokenizer,
+            activation=cls.text_activation,
         )
 
     @classmethod
@@ -106,6 +116,25 @@ class SquareBackbone(nn.Module, Backbone, Generic[Config]):
             WeightsError: They carry none, or another.
         """
         return clip_tokenizer_from(extra, source, tensors)
+
+    @classmethod
+    def kept_tokenizer(cls, tokenizer: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return what :meth:`stored_tokenizer` reads: an entry of the header's ``extra``, and tensors."""
+        return tokenizer.to_extra(), tokenizer.to_tensors()
+
+    def artifact(self) -> WeightArtifact:
+        """Return the weights, with positions for this resolution, the tokenizer and the sizes."""
+        extra, tensors = self.kept_tokenizer(self.tokenizer)
+        sizes = {name: self.config.size(name) for name in self.architecture if name in self.config.SIZES}
+        config = {**self.named_options(self.config), **sizes}
+        header = WeightHeader("backbone", self.component, self.space, config=config, extra={"tokenizer": extra})
+        return WeightArtifact({**self.state_dict(), **tensors}, header)
+
+    @classmethod
+    def named_options(cls, config: Config) -> dict[str, Any]:
+        """Return those options that weights decide and that are no sizes; one of 0 says nothing."""
+        named = {name: getattr(config, name) for name in cls.architecture if name not in config.SIZES}
+        return {name: value for name, value in named.items() if value}
 
     def placed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the network's own tensors out of those of a file, such as positions resampled to its grid."""

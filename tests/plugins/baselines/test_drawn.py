@@ -184,6 +184,8 @@ def test_what_is_refused():
     [
         param({"width": -1}, r"width: -1 must be 0 \(scales with the picture\) or more", id="width"),
         param({"radius": float("nan")}, "radius: nan must be 0 or more", id="radius"),
+        param({"width": 10**12}, "width: 1000000000000 must be 0 .*, at most 10000", id="huge-width"),
+        param({"style": "blur", "radius": 1e30}, "radius: 1e.30 must be 0 or more, at most 10000", id="huge-radius"),
         param({"min_side": 0}, "min_side: 0 must be 1 or more", id="min-side"),
         param({"batch_size": 0}, "batch_size: 0 must be 1 or more", id="batch"),
     ],

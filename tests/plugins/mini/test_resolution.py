@@ -92,6 +92,12 @@ def test_other_sizes_are_refused(side):
         MiniBackboneConfig(resolution=side)
 
 
+def test_a_size_that_would_fill_the_memory_is_refused():
+    MiniBackboneConfig(resolution=8192)
+    with pytest.raises(ValueError, match="resolution: 20000 is more than 8192"):
+        MiniBackboneConfig(resolution=20000)
+
+
 def test_nothing_is_trained_at_another_size():
     class_of = {one.name: one for one in MiniBackbone.__subclasses__()}
     made = class_of["mini-clip"].build(MiniBackboneConfig(weights="none", resolution=192), BuildContext())

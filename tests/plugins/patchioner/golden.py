@@ -1,15 +1,7 @@
-"""Where golden vectors lie; ``REGIONKIT_GOLDEN`` names a folder with others of the same layout."""
+"""Where golden vectors lie, for the tests of this folder."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from golden_files import golden_file
 
-OWN = Path(__file__).parents[2] / "golden" / "patchioner"
-
-
-def golden_file(name: str) -> Path:
-    """Return a file of golden vectors: of the folder that the environment names where it has one, else our own."""
-    named = os.environ.get("REGIONKIT_GOLDEN", "")
-    other = Path(named) / name
-    return other if named and other.is_file() else OWN / name
+__all__ = ["golden_file"]

@@ -28,8 +28,9 @@ from regionkit.core.testing import check_backbone, example_masks
 from regionkit.core.testing.fakes import picture
 from regionkit.core.weights import WeightFile, read_header, write_weights
 from regionkit.plugins.patchioner.backbones.alphaclip import AlphaClip
-from regionkit.plugins.patchioner.backbones.alphaclip_config import AlphaClipConfig, alphaclip_ports
+from regionkit.plugins.patchioner.backbones.alphaclip_config import AlphaClipConfig
 from regionkit.plugins.patchioner.backbones.alphaclip_layout import read_alphaclip
+from regionkit.plugins.patchioner.backbones.square_config import ports_of
 
 param = pytest.param
 RESOLUTION = SIDE * 16
@@ -194,10 +195,10 @@ def test_header_says_spaces_and_sizes_and_ports_agree(tmp_path):
         "vocabulary": VOCABULARY,
     }
     made = built(tmp_path)
-    ports = alphaclip_ports(made.config)
+    ports = ports_of(made.config)
     assert (ports.writes.space, ports.text, ports.blocks) == (made.space, made.text_space, made.block_space)
     assert ports.masked == made.masked_space == made.space
-    released = alphaclip_ports(AlphaClipConfig())
+    released = ports_of(AlphaClipConfig())
     assert (released.masked, released.text) == ("alphaclip-vit-b16/image[512]", "clip-vit-b16/text[512]")
 
 

@@ -33,9 +33,10 @@ from regionkit.core.testing import check_backbone
 from regionkit.core.testing.fakes import picture
 from regionkit.core.weights import WeightFile, read_header, write_weights
 from regionkit.plugins.patchioner.backbones.clip import Clip
-from regionkit.plugins.patchioner.backbones.clip_config import ClipConfig, clip_ports
-from regionkit.plugins.patchioner.backbones.clip_layouts import read_clip
+from regionkit.plugins.patchioner.backbones.clip_config import ClipConfig
+from regionkit.plugins.patchioner.backbones.clip_layout import read_clip
 from regionkit.plugins.patchioner.backbones.preprocessing import CLIP_PIXELS
+from regionkit.plugins.patchioner.backbones.square_config import ports_of
 
 param = pytest.param
 CONFIG = ClipConfig(resolution=SIDE * 16)
@@ -107,8 +108,8 @@ def test_header_says_space_and_architecture(tmp_path):
     }
     backbone = Clip.build(config, context_of(read_clip(files, config), files))
     assert backbone.encode([picture()]).patches.shape == (1, 7, 7, DIM)
-    assert clip_ports(backbone.config).writes.space == backbone.space
-    assert clip_ports(backbone.config).text == backbone.text_space == f"clip-vit-b32/text[{DIM}]"
+    assert ports_of(backbone.config).writes.space == backbone.space
+    assert ports_of(backbone.config).text == backbone.text_space == f"clip-vit-b32/text[{DIM}]"
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,9 @@ from regionkit.core.testing import check_backbone
 from regionkit.core.testing.fakes import picture
 from regionkit.core.weights import WeightFile, read_header, write_weights
 from regionkit.plugins.patchioner.backbones.denseclip import DenseClip
-from regionkit.plugins.patchioner.backbones.denseclip_config import DenseClipConfig, denseclip_ports
+from regionkit.plugins.patchioner.backbones.denseclip_config import DenseClipConfig
 from regionkit.plugins.patchioner.backbones.denseclip_layout import ASIDE, read_denseclip
+from regionkit.plugins.patchioner.backbones.square_config import ports_of
 from regionkit.registry.cli import root
 
 param = pytest.param
@@ -117,11 +118,11 @@ def test_header_says_spaces_and_sizes_and_ports_agree(tmp_path):
         "vocabulary": VOCABULARY,
     }
     made = DenseClip.build(CONFIG, context_of(read_denseclip(files, CONFIG), files))
-    ports = denseclip_ports(made.config)
+    ports = ports_of(made.config)
     assert (ports.writes.space, ports.text, ports.blocks) == (made.space, made.text_space, made.block_space)
     assert ports.text == f"denseclip-vit-b16/text[{DIM}]"
     assert not ports.masked
-    released = denseclip_ports(DenseClipConfig())
+    released = ports_of(DenseClipConfig())
     assert (released.writes.space, released.blocks) == ("denseclip-vit-b16/image[512]", "denseclip-vit-b16/blocks[768]")
     assert DenseClipConfig().resolution == 640
 

@@ -502,6 +502,9 @@ def test_no_mean_of_nothing():
         param({"scale": 0.0}, r"scale: 0\.0 must be more than 0", id="scale"),
         param({"dim": 7}, "dim: 7 must be even", id="dim"),
         param({"mults": ()}, r"mults: \(\) must be one or more", id="mults"),
+        param({"mults": (1, 10**9)}, r"mults: \(1, 1000000000\) holds more than 1000000", id="huge-mults"),
+        param({"timesteps": 10**14}, "timesteps: 100000000000000 is more than 1000000", id="huge-timesteps"),
+        param({"heads": 10**11}, "heads: 100000000000 is more than 1000000", id="huge-heads"),
     ],
 )
 def test_options_are_checked(options, message):

@@ -22,9 +22,10 @@ from torch import Tensor
 from regionkit.core.testing import check_backbone
 from regionkit.core.testing.fakes import picture
 from regionkit.plugins.patchioner.backbones.dinotxt import DinoTxt, VisionHead
-from regionkit.plugins.patchioner.backbones.dinotxt_config import DINOTXT_SIZES, DinoTxtConfig, dinotxt_ports
+from regionkit.plugins.patchioner.backbones.dinotxt_config import DINOTXT_SIZES, DinoTxtConfig
 from regionkit.plugins.patchioner.backbones.dinotxt_layout import read_dinotxt, read_vision_head
-from regionkit.plugins.patchioner.backbones.talk2dino import class_attention
+from regionkit.plugins.patchioner.backbones.dinov2 import class_attention
+from regionkit.plugins.patchioner.backbones.square_config import ports_of
 
 param = pytest.param
 CONFIG = DinoTxtConfig(resolution=SIDE * 14)
@@ -241,5 +242,5 @@ def test_options_are_checked(options, message):
     ],
 )
 def test_spaces_say_what_was_chosen(options, image, text):
-    ports = dinotxt_ports(DinoTxtConfig(**options))
+    ports = ports_of(DinoTxtConfig(**options))
     assert (ports.writes.space, ports.text, ports.blocks) == (image, text, "dinotxt-vit-l14/blocks[1024]")

@@ -28,8 +28,9 @@ from regionkit.core.errors import WeightsError
 from regionkit.core.testing.fakes import picture
 from regionkit.core.weights import WeightFile, read_header, write_weights
 from regionkit.plugins.patchioner.backbones.dinotxt import DinoTxt
-from regionkit.plugins.patchioner.backbones.dinotxt_config import DinoTxtConfig, dinotxt_ports
+from regionkit.plugins.patchioner.backbones.dinotxt_config import DinoTxtConfig
 from regionkit.plugins.patchioner.backbones.dinotxt_layout import read_dinotxt
+from regionkit.plugins.patchioner.backbones.square_config import ports_of
 from regionkit.registry.cli import root
 
 param = pytest.param
@@ -87,9 +88,9 @@ def test_a_converted_file_is_the_official_one_and_does_without_its_head(tmp_path
     own = again.artifact()
     assert own.header.config == artifact.header.config
     assert set(own.tensors) == set(artifact.tensors)
-    assert dinotxt_ports(again.config).writes.space == again.space
-    assert dinotxt_ports(again.config).text == again.text_space
-    assert dinotxt_ports(again.config).blocks == again.block_space
+    assert ports_of(again.config).writes.space == again.space
+    assert ports_of(again.config).text == again.text_space
+    assert ports_of(again.config).blocks == again.block_space
     headless, official = DinoTxt.build(HEADLESS, context), built(tmp_path / "official", HEADLESS)
     assert torch.equal(headless.encode([picture()]).patches, official.encode([picture()]).patches)
 

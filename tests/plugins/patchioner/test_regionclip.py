@@ -37,9 +37,9 @@ from regionkit.plugins.patchioner.backbones.regionclip import EveryToken, Region
 from regionkit.plugins.patchioner.backbones.regionclip_config import (
     REGIONCLIP_SIZES,
     RegionClipConfig,
-    regionclip_ports,
 )
 from regionkit.plugins.patchioner.backbones.regionclip_layout import read_regionclip
+from regionkit.plugins.patchioner.backbones.square_config import ports_of
 from regionkit.registry.cli import root
 
 param = pytest.param
@@ -238,9 +238,9 @@ def test_a_converted_file_is_the_official_one(backbone, tmp_path):
     own = again.artifact()
     assert own.header.config == artifact.header.config
     assert set(own.tensors) == set(artifact.tensors)
-    assert regionclip_ports(again.config).writes.space == again.space
-    assert regionclip_ports(again.config).text == again.text_space
-    assert not regionclip_ports(again.config).blocks
+    assert ports_of(again.config).writes.space == again.space
+    assert ports_of(again.config).text == again.text_space
+    assert not ports_of(again.config).blocks
     assert not again.blocks
 
 

@@ -21,7 +21,7 @@ from regionkit.core.testing import check_bridge, check_decoder
 from regionkit.core.weights import WeightFile, WeightHeader, read_header, write_weights
 from regionkit.plugins.patchioner import regionkit_components, regionkit_presets
 from regionkit.plugins.patchioner.backbones.clip_config import ClipConfig
-from regionkit.plugins.patchioner.backbones.clip_layouts import read_clip
+from regionkit.plugins.patchioner.backbones.clip_layout import read_clip
 from regionkit.plugins.patchioner.configs import MemoryConfig, NoiseConfig, PatchPoolConfig
 from regionkit.plugins.patchioner.decap import Decap
 from regionkit.plugins.patchioner.decap_config import DecapConfig

@@ -25,8 +25,9 @@ from regionkit.core.errors import WeightsError
 from regionkit.core.testing import check_backbone
 from regionkit.core.testing.fakes import picture
 from regionkit.plugins.patchioner.backbones.siglip2 import Siglip2, each_alone, pooled
-from regionkit.plugins.patchioner.backbones.siglip2_config import Siglip2Config, siglip2_ports
+from regionkit.plugins.patchioner.backbones.siglip2_config import Siglip2Config
 from regionkit.plugins.patchioner.backbones.siglip2_text import padded
+from regionkit.plugins.patchioner.backbones.square_config import ports_of
 
 param = pytest.param
 TINY = Siglip2Config(
@@ -288,6 +289,6 @@ def test_options_are_checked(options, message):
 def test_named_models_have_their_published_sizes():
     large = Siglip2Config(model="so400m-patch16")
     assert [large.size(name) for name in ("width", "layers", "heads", "intermediate")] == [1152, 27, 16, 4304]
-    assert siglip2_ports(large).writes.space == "siglip2-so400m-patch16/image[1152]"
-    assert siglip2_ports(Siglip2Config()).text == "siglip2-base-patch16/text[768]"
+    assert ports_of(large).writes.space == "siglip2-so400m-patch16/image[1152]"
+    assert ports_of(Siglip2Config()).text == "siglip2-base-patch16/text[768]"
     assert Siglip2Config().resolution // 16 == 32

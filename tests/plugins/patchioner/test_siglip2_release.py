@@ -20,8 +20,9 @@ from regionkit.core.testing.fakes import picture
 from regionkit.core.weights import WeightFile, read_header, write_weights
 from regionkit.plugins.patchioner.backbones import siglip2_layout
 from regionkit.plugins.patchioner.backbones.siglip2 import Siglip2
-from regionkit.plugins.patchioner.backbones.siglip2_config import SIGLIP2_MODELS, Siglip2Config, siglip2_ports
+from regionkit.plugins.patchioner.backbones.siglip2_config import SIGLIP2_MODELS, Siglip2Config
 from regionkit.plugins.patchioner.backbones.siglip2_layout import read_siglip2
+from regionkit.plugins.patchioner.backbones.square_config import ports_of
 from regionkit.registry.assembly import build
 from regionkit.registry.cli import root
 from regionkit.registry.weights import index as weight_index
@@ -64,7 +65,7 @@ def test_header_says_space_and_architecture(release, siglip2):
         "vocabulary": len(WORDS),
     }
     assert len(json.dumps(dict(header.extra))) < 200, "the tokenizer belongs to the tensors"
-    ports = siglip2_ports(siglip2.config)
+    ports = ports_of(siglip2.config)
     assert (ports.writes.space, ports.text, ports.blocks) == (siglip2.space, siglip2.text_space, siglip2.block_space)
     assert (siglip2.text_space, siglip2.block_space) == (
         "siglip2-base-patch16/text[48]",

@@ -232,3 +232,68 @@ def test_empty_rows_of_a_released_bank_are_left_out_in_any_blocks(monkeypatch: p
     bank = released_banks.read_released_bank("bank.h5")
     assert torch.equal(bank.embeddings, values[[row for row in range(9) if row not in empty]])
     assert (bank.texts, bank.empty) == (("b", "c", "f", "g", "h"), 4)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        param(("--name", "auto"), "'auto' in bridge.bank means that no bank is named", id="auto"),
+        param(("--out", "x" * 300 + ".safetensors"), "no file can be there: File name too long", id="long"),
+    ],
+)
+def test_names_that_no_bank_can_have(args: tuple[str, ...], message: str) -> None:
+    lines(3)
+    result = build("--texts", "lines.txt", *args)
+    assert result.exit_code == 2
+    assert f"{message}" in result.output
+    assert "choose another" in result.output
+
+
+def test_a_damaged_rest_of_a_build_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines(3500)
+    killed(monkeypatch)
+    place = next(Path().glob(".*building")) / "texts"
+    held = bytearray(place.read_bytes())
+    held[5] = 0xFF
+    place.write_bytes(held)
+    result = build("--texts", "lines.txt")
+    assert result.exit_code == 0, result.output
+    assert bank_texts(load_file("bank.safetensors")) == Path("lines.txt").read_text().splitlines()
+
+
+def test_of_two_banks_of_one_name_the_files_are_named(here: Path) -> None:
+    lines(3)
+    assert build("--texts", "lines.txt", "--name", "one").exit_code == 0
+    assert build("--texts", "lines.txt", "--name", "one", out="other.safetensors").exit_code == 0
+    Path("p.yaml").write_text(
+        "version: 1\nbackbone: mini-dense\nregion_encoder: patch-pool\n"
+        "bridge: {name: memory, bank: one}\ndecoder: decap\n"
+    )
+    result = toolkit("validate", "p.yaml")
+    assert result.exit_code == 2
+    assert "say which file: bridge.weights: bank or other" in result.output
+    assert "did you mean" not in result.output
+
+
+def test_validate_and_a_plan_say_that_a_bank_saw_the_test(here: Path) -> None:
+    lines(5)
+    assert build(*GROUND_TRUTH).exit_code == 0
+    pipeline = "backbone: mini-dense\nregion_encoder: patch-pool\ndecoder: decap\n"
+    Path("p.yaml").write_text(f"version: 1\n{pipeline}bridge: {{name: memory, bank: ground-truth}}\n")
+    assert f"  note: bridge memory: {NOTE}" in toolkit("validate", "p.yaml").output.splitlines()
+    Path("grid.yaml").write_text(
+        "version: 1\nbase: p.yaml\ndata: [box@mini]\nlimit: 1\nmetrics: [length]\n"
+        "grid: {region_encoder: [patch-pool, whole]}\n"
+    )
+    result = toolkit("ablate", "grid.yaml", "--plan", "--out", "run")
+    assert f"2 trials: bridge memory: {NOTE}" in result.output.splitlines(), result.output
+
+
+@pytest.mark.parametrize("component", ["memory", "nearest-text"])
+def test_a_bank_without_a_name_is_refused(component: str) -> None:
+    part = f"{{name: {component}, bank: ' '}}"
+    bridge, decoder = (part, "decap") if component == "memory" else ("none", part)
+    Path("p.yaml").write_text(
+        f"version: 1\nbackbone: mini-dense\nregion_encoder: patch-pool\nbridge: {bridge}\ndecoder: {decoder}\n"
+    )
+    assert "bank: ' ' names no bank; auto takes" in toolkit("validate", "p.yaml").output

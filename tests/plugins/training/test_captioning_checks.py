@@ -341,3 +341,16 @@ def test_a_bank_is_filled_and_not_trained(here, monkeypatch):
     assert [path.name for path in (here / "weights").iterdir()] == ["banked.safetensors"]
     setup = read_header(here / "weights" / "banked.safetensors").extra["training"]["setup"]
     assert list(setup["weights"]) == ["bridge"]
+
+
+def test_a_mistake_elsewhere_does_not_make_weights_ambiguous(tmp_path: Path) -> None:
+    (tmp_path / "learned.yaml").write_text(
+        "version: 1\nrecipe: {name: captioning, tasks: [box], freeze: [backbone, bridge, decoder]}\n"
+        "backbone: mini-dense\nregion_encoder: learned-pool\nbridge: {name: noise, std: 0.08}\ndecoder: decap\n"
+        "dataset: mini\nsteps: 2\n"
+    )
+    result = CliRunner().invoke(root, ["validate", str(tmp_path / "learned.yaml")])
+    assert result.exit_code == 2
+    assert "steps: unknown key" in result.output
+    assert "several weight files" not in result.output  # the noise of the bridge says which
+    assert "corpus, corpus" not in result.output

@@ -7,11 +7,8 @@ is refused. Our names are ``vision.`` with those of timm's vision transformer an
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,16 +16,20 @@ from torch import Tensor
 from regionkit.core.checkpoints import as_floats, read_checkpoint, rename
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
-from regionkit.core.weights import WeightHeader, check_fit
 from regionkit.plugins.patchioner.backbones.clip import Clip
-from regionkit.plugins.patchioner.backbones.clip_config import CLIP_PATCHES, ClipConfig, clip_spaces
-from regionkit.plugins.patchioner.backbones.sizes import HEAD_WIDTH, Sized
+from regionkit.plugins.patchioner.backbones.clip_config import CLIP_PATCHES, ClipConfig
+from regionkit.plugins.patchioner.backbones.layouts import (
+    AGAIN,
+    artifact_of,
+    count_blocks,
+    cut_attention,
+    first,
+    merges_tokenizer,
+    shape_of,
+)
+from regionkit.plugins.patchioner.backbones.sizes import HEAD_WIDTH
 from regionkit.plugins.patchioner.backbones.vit import square_side
-from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
-Config = TypeVar("Config", bound=Sized)
-
-_AGAIN = "fetch it again, or name another file"
 _BLOCK = r"(\d+)\.{}\.(weight|bias)"
 
 
@@ -111,14 +112,14 @@ _ASIDE = (
 )
 
 
-def read_clip(files: Mapping[str, Path], config: ClipConfig, name: str = "clip") -> WeightArtifact:
+def read_clip(files: Mapping[str, Path], config: ClipConfig, model: type[Clip] = Clip) -> WeightArtifact:
     """Turn official checkpoints into the tensors of ``clip``.
 
     Args:
         files: ``model`` (OpenAI's or transformers' layout) and ``merges``; with ``vision`` the vision tower comes from
             that file of timm and the text tower from ``model``.
         config: Options; they say which model is meant.
-        name: Of the component that reads them, for messages.
+        model: The backbone that reads them.
 
     Raises:
         WeightsError: A file is missing or damaged, a tensor is unknown, missing or of another shape, or the files hold
@@ -126,7 +127,7 @@ def read_clip(files: Mapping[str, Path], config: ClipConfig, name: str = "clip")
     """
     if "model" not in files:
         raise WeightsError(
-            f"backbone '{name}' needs the file of a CLIP model", "for example ViT-B-16.pt, or its folder"
+            f"backbone '{model.component}' needs the file of a CLIP model", "for example ViT-B-16.pt, or its folder"
         )
     source = str(files["model"])
     separate = "vision" in files
@@ -134,24 +135,10 @@ def read_clip(files: Mapping[str, Path], config: ClipConfig, name: str = "clip")
     if separate:
         source = f"{files['vision']} and {source}"
         tensors |= read_timm_vision(files["vision"])
-    sizes = {**vision_sizes(tensors, source), **text_sizes(tensors, source)}
-    patch, side = sizes.pop("patch"), sizes.pop("side")
-    sizes["dim"] = shape_of(tensors, "vision.head.weight", source)[0]
+    sizes, patch, side = clip_sizes(tensors, source, source)
     _check_model(config, patch, source)
-    tokenizer = merges_tokenizer(files, sizes["vocabulary"], name)
-    if sizes.pop("text_dim") != sizes["dim"]:
-        raise WeightsError(f"{source}: the two towers are projected to spaces of different width", _AGAIN)
-    whole = with_sizes(config, side * patch, sizes, source)
-    check_fit(Clip.skeleton(whole, tokenizer), tensors, source)
-    header = WeightHeader(
-        "backbone",
-        "clip",
-        clip_spaces(whole)[0],
-        config={"model": config.model, **sizes},
-        extra={"tokenizer": tokenizer.to_extra()},
-        license="MIT",
-    )
-    return WeightArtifact({**tensors, **tokenizer.to_tensors()}, header)
+    tokenizer = merges_tokenizer(files, sizes["vocabulary"], model.component)
+    return artifact_of(model, config, tensors, tokenizer, sizes=sizes, side=side * patch, source=source, license="MIT")
 
 
 def read_clip_towers(path: Path, *, vision: bool = True, text: bool = True) -> dict[str, Tensor]:
@@ -208,40 +195,35 @@ def read_timm_vision(path: Path) -> dict[str, Tensor]:
     bias = tensors.pop("head.bias", None)
     if bias is not None and bool(bias.any()):
         raise WeightsError(f"{path}: head.bias is not zero: this is no projection of CLIP but a classifier")
-    return _shaped(as_floats(rename(tensors, TIMM_VISION, path), path))
+    return as_floats(rename(tensors, TIMM_VISION, path), path)
 
 
-def merges_tokenizer(files: Mapping[str, Path], vocabulary: int, name: str) -> ClipTokenizer:
-    """Read the merges that belong to a text tower.
+def clip_sizes(
+    tensors: Mapping[str, Tensor], vision: str, text: str, hint: str = AGAIN
+) -> tuple[dict[str, int], int, int]:
+    """Return the sizes of both towers, the side of a patch in pixels and the side of the grid, told from their shapes.
 
-    Raises:
-        WeightsError: They are not there, or are those of another model.
-    """
-    if "merges" not in files:
-        raise WeightsError(
-            f"backbone '{name}' needs the merges file of CLIP's tokenizer",
-            "put merges.txt or bpe_simple_vocab_16e6.txt.gz beside the other files",
-        )
-    tokenizer = ClipTokenizer(files["merges"])
-    if tokenizer.size != vocabulary:
-        raise WeightsError(
-            f"{files['merges']}: these merges make {tokenizer.size} tokens, the text tower knows {vocabulary}",
-            "take the merges file that was released with the model",
-        )
-    return tokenizer
-
-
-def with_sizes(config: Config, side: int, sizes: Mapping[str, int], source: str) -> Config:
-    """Return options with the sizes of a checkpoint, at the resolution that its positions were learned at.
+    Args:
+        tensors: Both towers under our names.
+        vision: The checkpoint of the vision tower, for messages.
+        text: That of the text tower.
+        hint: Which files are meant.
 
     Raises:
-        WeightsError: The options do not allow such sizes.
+        WeightsError: A tensor that says them is missing, its shape is impossible, or the towers are of two models.
     """
-    more: dict[str, Any] = {"resolution": side, **sizes}
-    try:
-        return dataclasses.replace(config, **more)  # type: ignore[type-var]  # every Sized is a dataclass
-    except ValueError as error:
-        raise WeightsError(f"{source}: the checkpoint has impossible sizes: {error}", _AGAIN) from None
+    sizes = {**vision_sizes(tensors, vision), **text_sizes(tensors, text)}
+    patch, side, text_dim = (sizes.pop(name) for name in ("patch", "side", "text_dim"))
+    sizes["dim"] = shape_of(tensors, "vision.head.weight", vision)[0]
+    if text_dim != sizes["dim"]:
+        raise WeightsError(
+            f"{vision}: the two towers are projected to spaces of different width"
+            if vision == text
+            else f"{vision} projects to {sizes['dim']} numbers and {text} to {text_dim}: "
+            "the files do not belong together",
+            hint,
+        )
+    return sizes, patch, side
 
 
 def vision_sizes(tensors: Mapping[str, Tensor], source: str) -> dict[str, int]:
@@ -279,34 +261,10 @@ def text_sizes(tensors: Mapping[str, Tensor], source: str) -> dict[str, int]:
     }
 
 
-def shape_of(tensors: Mapping[str, Tensor], name: str, source: str, dims: int = 2) -> tuple[int, ...]:
-    """Return the shape of a tensor.
-
-    Raises:
-        WeightsError: There is no such tensor, or it has another number of dimensions.
-    """
-    if name not in tensors:
-        raise WeightsError(f"{source}: the checkpoint has no {name}", _AGAIN)
-    shape = tuple(tensors[name].shape)
-    if len(shape) != dims:
-        raise WeightsError(f"{source}: {name} is {shape}, and should have {dims} dimensions", _AGAIN)
-    return shape
-
-
-def count_blocks(tensors: Mapping[str, Tensor], prefix: str) -> int:
-    """Return how many different numbers follow ``prefix.``; blocks left out in between are found missing later."""
-    return len({match[1] for name in tensors if (match := re.match(prefix + r"\.(\d+)\.", name))})
-
-
-def first(tensors: Mapping[str, Tensor]) -> str:
-    """Return the first three names of a checkpoint, for messages."""
-    return ", ".join(list(tensors)[:3]) or "nothing"
-
-
 def _check_heads(width: int, source: str) -> None:
     if not width or width % HEAD_WIDTH:
         raise WeightsError(
-            f"{source}: a tower of width {width} has no heads of {HEAD_WIDTH}, as CLIP and DINOv2 have", _AGAIN
+            f"{source}: a tower of width {width} has no heads of {HEAD_WIDTH}, as CLIP and DINOv2 have", AGAIN
         )
 
 
@@ -332,11 +290,7 @@ def _finish_openai(tensors: dict[str, Tensor], source: Path) -> dict[str, Tensor
     for name in ("vision.head.weight", "text.text_projection.weight"):
         if name in tensors and tensors[name].ndim == 2:
             tensors[name] = tensors[name].T.contiguous()
-    for name in [name for name in tensors if ".self_attn.qkv." in name]:
-        parts = _thirds(tensors.pop(name), name, source)
-        for letter, part in zip("qkv", parts, strict=True):
-            tensors[name.replace(".qkv.", f".{letter}_proj.")] = part.contiguous()
-    return tensors
+    return cut_attention(tensors, source)
 
 
 def _finish_hf(tensors: dict[str, Tensor], source: Path) -> dict[str, Tensor]:
@@ -349,16 +303,7 @@ def _finish_hf(tensors: dict[str, Tensor], source: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _thirds(tensor: Tensor, name: str, source: Path) -> tuple[Tensor, ...]:
-    if not tensor.ndim or len(tensor) % 3:
-        raise WeightsError(f"{source}: {name} is {tuple(tensor.shape)}, which is not query, key and value", _AGAIN)
-    return tensor.chunk(3)
-
-
 def _shaped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give class token and positions the batch dimension that timm's have."""
-    wanted: dict[str, Callable[[Tensor], Tensor]] = {
-        "vision.cls_token": lambda tensor: tensor.reshape(1, 1, -1),
-        "vision.pos_embed": lambda tensor: tensor.reshape(1, *tensor.shape[-2:]),
-    }
-    return {name: wanted[name](tensor) if name in wanted else tensor for name, tensor in tensors.items()}
+    """Give class token (width,) and positions (n, width) the dimensions that timm's have."""
+    added = {"vision.cls_token": (None, None), "vision.pos_embed": (None,)}
+    return {name: tensor[added[name]] if name in added else tensor for name, tensor in tensors.items()}
