@@ -43,18 +43,20 @@ class PatchPoolConfig:
         _require(valid, "variance", self.variance, "must be 0 (the central patch) or more; the paper takes 1.0")
 
 
+#: What half precision changes on the CPU, on banks made for it: tests/benchmarks/half_bank.py 20000 64 512 768 1024.
+HALF_ERRORS = {
+    "bfloat16": "coordinates of its unit vectors change by up to 2e-3 from width 512 on, 2e-2 at width 64, "
+    "cosine at least 0.999",
+    "float16": "coordinates of its unit vectors change by up to 3e-4 from width 512 on, 2e-3 at width 64, "
+    "cosine at least 0.9999",
+}
+
+
 def precision_notes(precision: str) -> tuple[str, ...]:
     """Return what a bank of a precision changes; the figures are measured, see docs/patchioner.md, Memory."""
     if precision not in HALF_ERRORS:
         return ()
-    return (f"the bank is kept in {precision}: {HALF_ERRORS[precision]} (measured; docs/patchioner.md, Memory)",)
-
-
-#: What half precision changes on the CPU, 100,000 x 768: tests/benchmarks/half_bank.py measures it.
-HALF_ERRORS = {
-    "bfloat16": "coordinates of its unit vectors change by up to 5e-4, cosine at least 0.9999",
-    "float16": "coordinates of its unit vectors change by up to 7e-5, cosine at least 0.99999",
-}
+    return (f"the bank is kept in {precision}: {HALF_ERRORS[precision]} (made banks; docs/patchioner.md, Memory)",)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ ALPHA_MASK = ComponentSpec(
     summary="The picture once more for every region, with a mask beside it; for backbones that take masks",
     paper="alphaclip",
     reads=Port("masked"),
-    writes=Port("image"),
+    writes=Port("same"),
     accepts=STILL_REGIONS,
 )
 _BANK = Checkpoint(

@@ -18,6 +18,7 @@ from regionkit.registry.weights.official import (
     describe_missing,
     find_installed,
     find_official,
+    is_released,
     missing_installed,
     spec_for,
 )
@@ -305,7 +306,7 @@ def _official_hints(part: Part, wanted: Wanted, installed: WeightFile | None) ->
         return [_all_the_same(part, installed, f"file:{installed.path}")]
     if installed is not None:
         return [f"the released ones that are here ({installed.label}) are for {installed.header.space}"]
-    lacking = missing_installed(part)
+    lacking = missing_installed(part) if is_released(part) else []
     if not lacking:
         return []
     where = "--weights file:DIR" if part.kind in PARTS else f"{part.name}.weights=file:DIR"
@@ -342,6 +343,8 @@ def _recipes(part: Part) -> tuple[str, ...]:
     made = sorted({file.header.recipe for file in files if file.header.recipe})
     if made:
         return (f"the others were made with: {_few(made, 2)}",)
+    if part.kind == "backbone" and is_released(part):
+        return ()  # a released backbone is fetched: hardly a recipe makes one, and none makes each of them
     registry = get_registry()
     # Weights that were released are not made by whatever recipe trains that kind of part alone.
     home = registry.owner(part.spec) if part.spec.checkpoints else None

@@ -101,6 +101,11 @@ def find_installed(part: Part) -> WeightFile | None:
     return read_official(part, files, next(iter(files.values())))
 
 
+def is_released(part: Part) -> bool:
+    """Say whether weights were released for a part's options; what many models share makes none of them."""
+    return any(not entry.shared and not entry.optional for entry in spec_for(part).checkpoints)
+
+
 def missing_installed(part: Part) -> list[Checkpoint]:
     """Return the files of a component that are neither in $REGIONKIT_WEIGHTS nor in the hub's cache."""
     spec = spec_for(part)

@@ -157,7 +157,7 @@ def regionkit_components() -> list[ComponentSpec]:
             "backbone",
             "b-vit",
             f"{here}:CountedVit",
-            f"{patchioner}.backbone_configs:ClipConfig",
+            f"{patchioner}.backbones.clip_config:ClipConfig",
             writes=Port(IMAGE),
             text=TEXT,
         ),

@@ -1,9 +1,11 @@
 """What a bank of half precision, and a sum over the nearest rows alone, change: errors and times, beside each other.
 
     python tests/benchmarks/half_bank.py [ROWS]
+    python tests/benchmarks/half_bank.py ROWS WIDTH [WIDTH ...]
 
 The bank is made: clusters in a cone, as text embeddings lie. Peaked queries lie near a row, diffuse ones anywhere. All
-are compared with the plain formula in float64 on the bank before rounding.
+are compared with the plain formula in float64 on the bank before rounding. With widths, only the largest errors of half
+precision are told, over that bank and one whose rows lie in all directions, whose rows differ most.
 """
 
 from __future__ import annotations
@@ -25,11 +27,29 @@ from regionkit.plugins.patchioner.memory import Memory
 WIDTH, QUERIES, TAU = 768, 50, 0.01
 
 
-def bank(rows: int, generator: torch.Generator) -> Tensor:
+def bank(rows: int, generator: torch.Generator, width: int = WIDTH) -> Tensor:
     """Return (rows, width) embeddings around 2,000 centres in a cone."""
-    centres = torch.randn(2000, WIDTH, generator=generator) + torch.randn(1, WIDTH, generator=generator)
+    centres = torch.randn(2000, width, generator=generator) + torch.randn(1, width, generator=generator)
     chosen = torch.randint(2000, (rows,), generator=generator)
-    return centres[chosen] + 0.6 * torch.randn(rows, WIDTH, generator=generator)
+    return centres[chosen] + 0.6 * torch.randn(rows, width, generator=generator)
+
+
+def worst(rows: int, width: int) -> None:
+    """Print the largest errors of both types at a width, over two banks and two kinds of queries."""
+    generator = torch.Generator().manual_seed(0)
+    for precision in ("bfloat16", "float16"):
+        errors, cosines = [], []
+        for embeddings in (bank(rows, generator, width), torch.randn(rows, width, generator=generator)):
+            memory = Memory(MemoryConfig(precision=precision), f"bank[{width}]")
+            memory.fit(embeddings.clone(), [])
+            near = embeddings[torch.randint(rows, (4 * QUERIES,), generator=generator)]
+            far = torch.randn(4 * QUERIES, width, generator=generator)
+            for queries in (near + 0.3 * torch.randn(near.shape, generator=generator), far):
+                wanted = plain(queries, normalize(embeddings, dim=-1))
+                found = memory.bridge(RegionTokens.single(queries, "image")).vectors().double()
+                errors.append(float((found - wanted).abs().max()))
+                cosines.append(float(cosine_similarity(found, wanted).min()))
+        print(f"{rows:,} x {width} | {precision} | {max(errors):.1e} | {min(cosines):.6f}")
 
 
 def plain(queries: Tensor, unit: Tensor) -> Tensor:
@@ -97,4 +117,9 @@ def _tell(name: str, kind: str, found: Tensor, wanted: Tensor, times: list[float
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+    torch.set_num_threads(1)
+    many = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    for each in map(int, sys.argv[2:]):
+        worst(many, each)
+    if not sys.argv[2:]:
+        main(many)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 from official_layouts import MERGES, WIDTH, clip_model, context_of, decap_state, openai_state, write_merges
 from safetensors.torch import save_file
 from torch.nn.functional import normalize
@@ -29,6 +30,7 @@ from regionkit.plugins.patchioner.greedy import greedy
 from regionkit.plugins.patchioner.memory import Memory
 from regionkit.plugins.patchioner.release import read_decap, read_memory
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer, tokenizer_from
+from regionkit.registry.cli import root
 
 param = pytest.param
 SPACE = f"talk2dino-vit-b14/text[{WIDTH}]"
@@ -395,6 +397,14 @@ EXPECTED = {
     "patchioner-clip-b16": ("clip", 224, "memory", {"normalise_bank": True, "normalise_output": False}),
     "patchioner-clip-b32": ("clip", 224, "memory", {"normalise_bank": True, "normalise_output": False}),
     "patchioner-clip-b16-592": ("clip", 592, "memory", {"normalise_bank": True, "normalise_output": False}),
+    "patchioner-invite": ("invite", 224, "memory", {"normalise_bank": True, "normalise_output": False}),
+    "patchioner-denseclip": ("denseclip", 640, "memory", {"normalise_bank": True, "normalise_output": False}),
+    "patchioner-alphaclip": ("alphaclip", 224, "memory", {"normalise_bank": True, "normalise_output": False}),
+    "patchioner-regionclip": ("regionclip", 512, "memory", {"normalise_bank": True, "normalise_output": False}),
+    "patchioner-proxyclip-dino": ("proxyclip", 296, "memory", {"normalise_bank": False, "normalise_output": False}),
+    "patchioner-proxyclip-dinov2": ("proxyclip", 518, "memory", {"normalise_bank": False, "normalise_output": False}),
+    "patchioner-dinotxt": ("dinotxt", 518, "memory", {"normalise_bank": False, "normalise_output": True}),
+    "patchioner-siglip2": ("siglip2", 512, "memory", {"normalise_bank": True, "normalise_output": True}),
 }
 
 
@@ -407,11 +417,14 @@ def test_presets_pin_what_the_release_does(name):
     assert (preset["backbone"]["name"], preset["backbone"]["resolution"]) == (backbone, resolution)
     assert preset["bridge"]["name"] == bridge
     assert options.items() <= preset["bridge"].items()
+    encoder = preset["region_encoder"]["name"]
     for kind in ("backbone", "region_encoder", "decoder"):
-        assert preset[kind]["compat"] == "reference", kind
+        assert preset[kind].get("compat") == "reference" or preset[kind]["name"] == "crop", kind
     if backbone == "clip":
         assert preset["backbone"]["model"] == ("vit-b32" if "b32" in name else "vit-b16")
-    PatchPoolConfig(**{key: value for key, value in preset["region_encoder"].items() if key != "name"})
+    assert encoder == {"alphaclip": "alpha-mask", "regionclip": "crop"}.get(backbone, "patch-pool")
+    if encoder == "patch-pool":
+        PatchPoolConfig(**{key: value for key, value in preset["region_encoder"].items() if key != "name"})
     config = {"memory": MemoryConfig, "noise": NoiseConfig}[bridge]
     config(**{key: value for key, value in preset["bridge"].items() if key != "name"})
 
@@ -427,3 +440,22 @@ def test_a_bank_of_ours_and_a_file_of_others_are_told_apart(tmp_path):
         Memory.build(
             MemoryConfig(), BuildContext(writes=SPACE, weights=WeightFile(path, WeightHeader("bridge", "memory")))
         )
+
+
+@pytest.mark.parametrize(
+    ("model", "said", "unsaid"),
+    [
+        pytest.param(
+            "vit-t16",
+            "train them: toolkit train FILE, with recipe: ",
+            "weights pull",
+            id="nobody's",
+        ),
+        pytest.param("vit-b16", "fetch the released ones: toolkit weights pull", "train them", id="released"),
+    ],
+)
+def test_weights_of_a_backbone_are_fetched_where_they_were_released_and_trained_otherwise(model, said, unsaid):
+    arguments = ["caption", "x.png", "--whole", "--preset", "patchioner-clip-b16", "--set", f"backbone.model={model}"]
+    text = CliRunner().invoke(root, arguments).stderr.partition("\n\n")[0]
+    assert said in text
+    assert unsaid not in text
