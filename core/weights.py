@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,11 +175,16 @@ def check_fit(module: Any, tensors: Mapping[str, Tensor], source: str | Path) ->
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
     ]
-    faults = [f"missing: {', '.join(missing[:3])}"] if missing else []
-    faults += [f"left over: {', '.join(unknown[:3])}"] if unknown else []
+    faults = [f"missing: {_first_three(missing)}"] if missing else []
+    faults += [f"left over: {_first_three(unknown)}"] if unknown else []
     faults += [f"shape: {line}" for line in shapes[:3]]
     if faults:
         raise WeightsError(f"{source}: the weights do not fit {type(module).__name__}", *faults)
+
+
+def _first_three(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def _damaged(path: Path, reason: str) -> WeightsError:

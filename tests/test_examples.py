@@ -72,7 +72,16 @@ def test_an_example_has_no_mistake(path: Path, trained: Path, tmp_path: Path, mo
         assert plan_ablation(path, fewer).refused == []
 
 
-SHIPPED = ("ablations/quickstart", "ablations/patchioner-claims", "recipes/mini-dense", "recipes/mini-scribble")
+SHIPPED = (
+    "ablations/quickstart",
+    "ablations/patchioner-claims",
+    "ablations/patchioner-backbones",
+    "ablations/patchioner-weighting",
+    "ablations/patchioner-bridges",
+    "ablations/patchioner-learned",
+    "recipes/mini-dense",
+    "recipes/mini-scribble",
+)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, id=Path(name).stem) for name in SHIPPED])

@@ -52,6 +52,7 @@ def regionkit_components() -> list[ComponentSpec]:
             config=f"{_HERE}.configs:ReferencesConfig",
             summary="All references of a task and split of a data set, for ground-truth memories",
             needs=("dataset",),
+            tiny="{dataset: mini, task: image, split: test, limit: 4}",
         ),
         ComponentSpec(
             kind="corpus",
@@ -60,5 +61,6 @@ def regionkit_components() -> list[ComponentSpec]:
             config=f"{_HERE}.configs:JoinedConfig",
             summary="Two or three corpora, one after the other",
             needs=("first:corpus", "second:corpus", "third:corpus"),
+            tiny="{first: {name: mini-captions, size: 8}, second: {name: mini-captions, size: 8, seed: 1}}",
         ),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from regionkit.core.regions import Box, Point, Region, Regions, Trace, WholeImag
 from regionkit.core.spec import STILL_REGIONS
 from regionkit.plugins.patchioner.configs import PatchPoolConfig
 
+#: A box whose attention sums to less is weighed in float64.
+_FAINT = 1e-20
 #: From this variance on the released code leaves the Gaussian out.
 _FLAT = 100.0
 #: Regions of one picture that are pooled in one product. Always so many, empty ones if need be: products of one shape
@@ -68,7 +70,8 @@ class PatchPool(RegionEncoder):
             return RegionTokens.none(scene.backbone.space)
         features = scene.features
         self._check_has(features)
-        weights = self.weights(features, regions)  # also for the class token: a region outside its image is refused
+        # Also for the class token: a region outside its image is refused. In the type of the products they cost half.
+        weights = self._weights(features, regions, np.float32)
         if self.weighting == "cls" and features.cls is not None:
             image = torch.tensor(regions.image, device=features.cls.device)
             return RegionTokens.single(features.cls[image], scene.backbone.space)
@@ -98,10 +101,14 @@ class PatchPool(RegionEncoder):
 
     def weights(self, features: Features, regions: Regions) -> NDArray[np.float64]:
         """Return (r, h, w): what each patch contributes to each region."""
+        found: NDArray[np.float64] = self._weights(features, regions, np.float64)
+        return found
+
+    def _weights(self, features: Features, regions: Regions, dtype: type[np.floating[Any]]) -> NDArray[Any]:
         attention = None
         if self.weighting == "attention" and features.attention is not None:
             attention = features.attention.cpu().double().numpy()
-        found = np.empty((len(regions), *features.frames[0].grid))
+        found = np.empty((len(regions), *features.frames[0].grid), dtype)
         boxes: dict[int, list[int]] = {}
         for row, (region, index) in enumerate(zip(regions.items, regions.image, strict=True)):
             if isinstance(region, Box) and self.rules.box_rule != "coverage":
@@ -112,15 +119,19 @@ class PatchPool(RegionEncoder):
         for index, rows in boxes.items():
             corners = np.array([regions.items[row].corners for row in rows], dtype=np.float64)  # type: ignore[union-attr]
             own = None if attention is None else attention[index]
-            weights = self._box_weights(corners, features.frames[index], own)
+            weights = self._box_weights(corners, features.frames[index], own, dtype)
             if len(rows) == len(found):
                 return weights
             found[rows] = weights
         return found
 
     def _box_weights(
-        self, boxes: NDArray[np.float64], frame: Frame, attention: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
+        self,
+        boxes: NDArray[np.float64],
+        frame: Frame,
+        attention: NDArray[np.float64] | None,
+        dtype: type[np.floating[Any]],
+    ) -> NDArray[Any]:
         """Return the weights (k, h, w) of boxes (k, 4) of one picture: what :meth:`region_weights` returns of each.
 
         The patches of a box are a rectangle, so its weights are those of its rows times those of its columns.
@@ -132,15 +143,18 @@ class PatchPool(RegionEncoder):
             _along(start, stop, size, self.weighting, variance)
             for start, stop, size in zip(spans.T[::2], spans.T[1::2], frame.grid, strict=True)
         )
-        weights = rows[:, :, None] * columns[:, None, :]
         if attention is None:
-            return weights
-        weights *= attention
-        sums = weights.reshape(len(boxes), -1).sum(1)
-        seen = sums > 0  # a box in which the attention vanishes is taken uniformly
-        weights *= (1 / np.where(seen, sums, 1))[:, None, None]  # dividing each weight takes longer
-        if not seen.all():
-            weights[~seen] = rows[~seen][:, :, None] * columns[~seen][:, None, :]
+            return _outer(rows, columns, dtype)
+        sums = (np.einsum("kh,hw->kw", rows, attention) * columns).sum(1)
+        # What attention all but leaves out would grow beyond float32 when its sum becomes 1; what it leaves out is
+        # taken uniformly.
+        faint, unseen = (sums > 0) & (sums < _FAINT), sums == 0
+        weights = _outer(rows / np.where(faint | unseen, 1, sums)[:, None], columns, dtype)
+        weights *= attention.astype(dtype)
+        if faint.any():
+            weights[faint] = _outer(rows[faint], columns[faint], np.float64) * attention / sums[faint, None, None]
+        if unseen.any():
+            weights[unseen] = _outer(rows[unseen], columns[unseen], dtype)
         return weights
 
     def region_weights(
@@ -217,6 +231,12 @@ def _one_after_another(parts: NDArray[np.float64], attention: NDArray[np.float64
     return shaped
 
 
+def _outer(rows: NDArray[np.float64], columns: NDArray[np.float64], dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    """Return (k, h, w): the products of rows (k, h) and columns (k, w)."""
+    product: NDArray[Any] = rows.astype(dtype)[:, :, None] * columns.astype(dtype)[:, None, :]
+    return product
+
+
 def _along(
     start: NDArray[np.int64], stop: NDArray[np.int64], size: int, weighting: str, variance: float
 ) -> NDArray[np.float64]:
@@ -242,7 +262,7 @@ def _parts(rows: list[int]) -> list[list[int]]:
     return [rows[part] for part in iter_batches(len(rows), _ROWS)]
 
 
-def _products(weights: NDArray[np.float64], image: Sequence[int], patches: Tensor) -> Tensor:
+def _products(weights: NDArray[Any], image: Sequence[int], patches: Tensor) -> Tensor:
     """Return the sums (r, d) of the patches (b, h, w, d) of each region's image by weights (r, h, w), in float32.
 
     All weights go to the device at once, and nothing comes back from it.

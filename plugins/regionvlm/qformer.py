@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Self, cast
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 
@@ -20,7 +21,7 @@ from regionkit.core.contracts import BuildContext, RegionEncoder, WeightArtifact
 from regionkit.core.errors import FeatureError, WeightsError
 from regionkit.core.features import Features, RegionTokens, Scene
 from regionkit.core.geometry import bounding_box
-from regionkit.core.regions import Regions
+from regionkit.core.regions import Region, Regions
 from regionkit.core.spec import STILL_REGIONS, Space
 from regionkit.core.stored import drawn_from, with_stored
 from regionkit.core.visual_prompts import Style, render
@@ -241,14 +242,17 @@ class PointQFormer(nn.Module, RegionEncoder):
         for part in iter_batches(len(regions), self.config.batch_size):
             pairs = zip(regions.items[part], regions.image[part], strict=True)
             with torch.no_grad():
-                drawn = [
-                    render(scene.images[index], one, style, width=self._line_width(scene.images[index].size))
-                    for one, index in pairs
-                ]
+                drawn = [self._drawn(scene.images[index], one, style) for one, index in pairs]
                 features = scene.backbone.encode(drawn)
             features.check_finite(f"backbone '{type(scene.backbone).__name__}'")
             parts.append(self._normed(features, range(len(features))))
         return torch.cat(parts), list(range(len(regions)))
+
+    def _drawn(self, image: Image.Image, region: Region, style: Style) -> Image.Image:
+        """Draw one region on its picture, whose notes (``info``) go with it: tiny backbones ask where it is from."""
+        drawn = render(image, region, style, width=self._line_width(image.size))
+        drawn.info = dict(image.info)
+        return drawn
 
     def _line_width(self, image_size: tuple[int, int]) -> int:
         """Return the width of the circle's line in pixels of the original picture, as the option says."""

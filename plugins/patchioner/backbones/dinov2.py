@@ -83,14 +83,15 @@ def block_attention(block: Any, tokens: Tensor, prefix: int, heads: int) -> Tens
         prefix: Tokens in front that belong to no patch.
         heads: How many heads the logits are averaged over, see :func:`class_attention`.
     """
-    normed = block.norm1(tokens).float()
-    weight, bias = block.attn.qkv.weight.float(), block.attn.qkv.bias.float()
-    width = normed.shape[-1]
-    query = linear(normed[:, 0], weight[:width], bias[:width])
-    # <q, W x + b> = <W^T q, x> + <q, b>: the keys are never made, and what is the same for all patches leaves the
-    # softmax.
-    direction = query @ weight[width : 2 * width]
-    return class_attention(direction, normed[:, prefix:], heads)
+    with torch.autocast(tokens.device.type, enabled=False):  # logits are made in float32 also where the rest is not
+        normed = block.norm1(tokens.float() if block.norm1.weight.dtype == torch.float32 else tokens).float()
+        weight, bias = block.attn.qkv.weight.float(), block.attn.qkv.bias.float()
+        width = normed.shape[-1]
+        query = linear(normed[:, 0], weight[:width], bias[:width])
+        # <q, W x + b> = <W^T q, x> + <q, b>: the keys are never made, and what is the same for all patches leaves the
+        # softmax.
+        direction = query @ weight[width : 2 * width]
+        return class_attention(direction, normed[:, prefix:], heads)
 
 
 def class_attention(query: Tensor, keys: Tensor, heads: int) -> Tensor:

@@ -64,9 +64,17 @@ def test_the_claims_of_the_paper_are_all_there():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "trials"),
-    [pytest.param("quickstart", 72, id="quickstart"), pytest.param("patchioner-claims", 108, id="claims")],
+    [
+        pytest.param("quickstart", 72, id="quickstart"),
+        pytest.param("patchioner-claims", 108, id="claims"),
+        pytest.param("patchioner-backbones", 48, id="backbones"),
+        pytest.param("patchioner-weighting", 132, id="weighting"),
+        pytest.param("patchioner-bridges", 60, id="bridges"),
+        pytest.param("patchioner-learned", 24, id="learned"),
+    ],
 )
 def test_it_runs_on_the_shipped_weights_and_its_claims_hold(tmp_path, name, trials):
     result = CliRunner().invoke(ablate, [str(FOLDER / f"{name}.yaml"), "--out", str(tmp_path)])

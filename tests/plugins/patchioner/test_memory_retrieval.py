@@ -18,7 +18,7 @@ from regionkit.core.features import GenerateOptions, RegionViews
 from regionkit.core.testing import GridBackbone, check_decoder
 from regionkit.core.texts import bank_tensors
 from regionkit.core.weights import WeightFile, WeightHeader, read_header, write_weights
-from regionkit.plugins.patchioner.configs import MemoryConfig, NearestTextConfig
+from regionkit.plugins.patchioner.configs import MemoryConfig, NearestTextConfig, precision_notes
 from regionkit.plugins.patchioner.memory import Memory
 from regionkit.plugins.patchioner.nearest_text import NearestText
 from regionkit.registry.plan import PipelinePlan, plan_pipeline
@@ -196,8 +196,7 @@ def test_a_pipeline_fits_it_to_a_corpus_or_takes_an_indexed_bank(
     assert followed.fit_corpus == {}
     assert followed.remarks() == [
         "bridge memory: made for a test",
-        "decoder nearest-text: the bank is kept in float16: coordinates of its unit vectors change by up to 7e-5, "
-        "cosine at least 0.99999 (measured; docs/patchioner.md, Memory)",
+        f"decoder nearest-text: {precision_notes('float16')[0]}",
         "decoder nearest-text: made for a test",
     ]
     with pytest.raises(RegionkitError, match="no bank 'gone' of decoder 'nearest-text'"):

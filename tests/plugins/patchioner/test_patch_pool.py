@@ -194,6 +194,19 @@ def test_attention_of_zero_falls_back_to_uniform():
     assert values.tolist() == [3, 90]  # patches 0 and 1 evenly; patch 15 alone
 
 
+@pytest.mark.parametrize("faint", [1e-15, 1e-30, 1e-300])
+def test_attention_that_all_but_leaves_a_box_out_still_weighs_it(faint):
+    draws = np.random.default_rng(0)
+    patches, attention = draws.standard_normal((1369, 8)).astype(np.float32), draws.random((37, 37))
+    attention[:, :20] *= faint
+    boxes = (Box(20, 30, 200, 300), Box(300, 30, 500, 300))
+    scene = scene_of(patches[None], attention.reshape(1, -1))
+    found = pool(weighting="attention").encode(scene, Regions(boxes, (0, 0))).vectors()
+    for vector, box in zip(found, boxes, strict=True):
+        own = pool(weighting="attention").region_weights(box, scene.features.frames[0], attention)
+        np.testing.assert_allclose(vector, own.reshape(-1) @ patches, atol=1e-6)
+
+
 def test_cls_is_the_class_token_of_each_image():
     backbone = GridBackbone()
     scene = Scene([picture(seed=1), picture(seed=2)], backbone)

@@ -329,7 +329,7 @@ def test_what_is_no_dino_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="unknown: a, b, c and 1 more"):
         read_proxyclip(changed(files, "vfm", {**state, **{name: torch.ones(1) for name in "dcba"}}), CONFIG)
     lost = without(state, "norm.weight", "norm.bias", "blocks.1.attn.qkv.bias", "blocks.0.mlp.fc1.bias")
-    wanted = "missing: vfm.blocks.0.mlp.fc1.bias, vfm.blocks.1.attn.qkv.bias, vfm.norm.weight$"
+    wanted = "missing: vfm.blocks.0.mlp.fc1.bias, vfm.blocks.1.attn.qkv.bias, vfm.norm.weight and 1 more$"
     with pytest.raises(WeightsError, match=r"(?m)" + wanted):
         read_proxyclip(changed(files, "vfm", lost), CONFIG)
     with pytest.raises(WeightsError, match=r"shape: vfm\.norm\.weight is \(3,\), the model has \(128,\)"):
