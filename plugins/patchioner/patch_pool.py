@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from regionkit.core.contracts import RegionEncoder, iter_batches
 from regionkit.core.errors import FeatureError
@@ -258,10 +259,6 @@ def _along(
     return window
 
 
-def _parts(rows: list[int]) -> list[list[int]]:
-    return [rows[part] for part in iter_batches(len(rows), _ROWS)]
-
-
 def _products(weights: NDArray[Any], image: Sequence[int], patches: Tensor) -> Tensor:
     """Return the sums (r, d) of the patches (b, h, w, d) of each region's image by weights (r, h, w), in float32.
 
@@ -270,24 +267,22 @@ def _products(weights: NDArray[Any], image: Sequence[int], patches: Tensor) -> T
     rows: dict[int, list[int]] = {}
     for row, index in enumerate(image):
         rows.setdefault(index, []).append(row)
-    tiles = [(index, part) for index, own in rows.items() for part in _parts(own)]
-    padded = np.zeros((len(tiles), _ROWS, weights[0].size), dtype=np.float32)
-    if len(rows) == 1:  # one picture's regions are in their order already
-        padded.reshape(-1, padded.shape[-1])[: len(weights)] = weights.reshape(len(weights), -1)
-    else:
-        for at, (_, part) in enumerate(tiles):
-            padded[at, : len(part)] = weights[part].reshape(len(part), -1)
-    places = torch.empty(len(weights), dtype=torch.long)
-    for at, (_, part) in enumerate(tiles):
-        places[part] = torch.arange(len(part)) + at * _ROWS
     device = patches.device
-    matrix = torch.from_numpy(padded).to(device, non_blocking=True)
-    flat = {index: patches[index].flatten(0, 1).float() for index in rows}
+    matrix = torch.from_numpy(weights.reshape(len(weights), -1)).to(device, torch.float32, non_blocking=True)
+    order = torch.tensor([row for own in rows.values() for row in own])
+    one_picture = len(rows) == 1  # its regions are in their order already
+    if not one_picture:
+        matrix = matrix[order.to(device, non_blocking=True)]
+    pooled, start = [], 0
     with torch.autocast(device.type, enabled=False):
-        pooled = torch.cat([matrix[at] @ flat[index] for at, (index, _) in enumerate(tiles)])
-    if len(rows) == 1:
-        return pooled[: len(weights)]
-    return pooled[places.to(device, non_blocking=True)]
+        for index, own in rows.items():
+            seen = patches[index].flatten(0, 1).float()
+            for part in iter_batches(len(own), _ROWS):
+                tile = matrix[start + part.start : start + part.stop]
+                pooled.append((pad(tile, (0, 0, 0, _ROWS - len(tile))) @ seen)[: len(tile)])
+            start += len(own)
+    joined = torch.cat(pooled)
+    return joined if one_picture else joined[order.argsort().to(device, non_blocking=True)]
 
 
 def _windowed(part: NDArray[np.float64], weighting: str, variance: float) -> NDArray[np.float64]:
