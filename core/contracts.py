@@ -44,6 +44,8 @@ class BuildContext:
         parts: For a recipe, the parts that it trains with, by kind; for a metric, what it judges with, by role.
         hashes: For a metric, the content hash of the weights of each part that has some, by role, for its signature.
         seed: Seed of a recipe, and of freshly initialised weights.
+        scratch: For a recipe, a folder of its own beside the run, made by it where it needs one: what lies there is found
+            again when the run goes on, and removed when it ends. None where nobody keeps one.
     """
 
     reads: str = ""
@@ -53,6 +55,7 @@ class BuildContext:
     parts: Mapping[str, Any] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    scratch: Path | None = None
 
 
 class Component:
@@ -291,6 +294,13 @@ class Decoder(Component, ABC):
     def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
         """Return the scalar training loss on r pairs; the prompt's own tokens are not part of it."""
 
+    def loss_terms(self, texts: Sequence[str]) -> int:
+        """Return how many terms :meth:`loss` on these texts is a mean of, such as tokens; one a text by default.
+
+        Processes that share a batch weigh their gradients by it, and training counts tokens with it.
+        """
+        return len(texts)
+
     def hidden_states(
         self,
         inputs: RegionTokens | RegionViews,
@@ -452,6 +462,13 @@ class Corpus(Component, ABC):
         """Yield the sentences of :meth:`texts` one by one; a corpus that is too large for memory reads as it goes."""
         yield from self.texts()
 
+    def rows(self) -> Sequence[str] | None:
+        """Return the sentences of :meth:`stream` by their numbers, each made or found when it is asked for, or None.
+
+        None, the default, says that the sentences can only be read from front to back.
+        """
+        return None
+
     def faults(self) -> Sequence[str]:
         """Return what could not be used and was left out when it was last read, ``FILE: reason`` each."""
         return ()
@@ -575,9 +592,14 @@ class Recipe(Component, ABC):
 
     Attributes:
         settings: How it is optimised.
+        rows_apart: Whether the loss of a batch is a mean of terms that each belong to one row, so that several
+            processes may compute rows of it; a contrastive loss, which holds rows against each other, is none.
+        fingerprint: Tells its data from others where options alone do not; a run does not go on with other data.
     """
 
     settings: TrainSettings
+    rows_apart: ClassVar[bool] = False
+    fingerprint: str = ""
 
     @property
     @abstractmethod
@@ -590,7 +612,23 @@ class Recipe(Component, ABC):
 
     @abstractmethod
     def loss(self, batch: Any) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the scalar loss and figures to show beside it."""
+        """Return the scalar loss and figures to show beside it; a figure ``tokens`` is added up, and shown as a rate."""
+
+    def share(self, step: int, rank: int, count: int) -> Any:
+        """Return rows ``rank::count`` of the batch of a step, for one of several processes.
+
+        By default they are cut out of the whole batch, :func:`regionkit.core.sharing.rows_of`; for batches that it does
+        not understand, or that cost less when made in part, a recipe says here how.
+        """
+        from regionkit.core.sharing import rows_of
+
+        return rows_of(self.batch(step), rank, count)
+
+    def weight(self, batch: Any) -> float:
+        """Return how many terms the loss of a batch, or of a share of one, is a mean of; by default its rows."""
+        from regionkit.core.sharing import count_rows
+
+        return float(count_rows(batch))
 
     @abstractmethod
     def export(self) -> Sequence[WeightArtifact]:

@@ -33,7 +33,7 @@ def fresh_tokenizer(config: LanguageOptions, context: BuildContext, who: str) ->
             "name weights (toolkit weights list), or train some: toolkit train RECIPE.yaml with a corpus; "
             "or name a tokenizer: tokenizer: file:FOLDER",
         )
-    return LanguageTokenizer.of_words(corpus.texts())
+    return LanguageTokenizer.of_words(corpus.stream())
 
 
 def checked_width(space: str, model: Any, source: str) -> str:

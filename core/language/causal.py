@@ -16,7 +16,21 @@ from torch import Tensor
 from regionkit.core.features import RegionTokens
 from regionkit.core.language.decoder import LanguageDecoder
 from regionkit.core.language.generation import Request, Written, write
+from regionkit.core.language.models import Naming
 from regionkit.core.language.rows import check_length, compact
+
+#: How the sizes of :class:`~regionkit.core.language.options.CausalOptions` are called in transformers.
+CAUSAL = Naming(
+    "causal",
+    {
+        "hidden": ("hidden_size",),
+        "layers": ("num_hidden_layers",),
+        "heads": ("num_attention_heads",),
+        "kv_heads": ("num_key_value_heads",),
+        "intermediate": ("intermediate_size", "ffn_dim", "n_inner"),
+        "positions": ("max_position_embeddings",),
+    },
+)
 
 
 class CausalDecoder(LanguageDecoder):
@@ -55,7 +69,11 @@ class CausalDecoder(LanguageDecoder):
         return Written(list(ids), list(finished), list(counted), list(kept) if request.options.beams == 1 else None)
 
     def _logits(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None) -> Tensor:
-        embeddings, valid, starts = self._whole(tokens, ids[:, :-1], lengths - 1, prompt)
+        return self._logits_behind(*self.spliced(tokens, prompt), ids, lengths)
+
+    def _logits_behind(self, before: Tensor, inside: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Return the logits of ids (r, s) behind what :meth:`spliced` gave."""
+        embeddings, valid, starts = self._whole(before, inside, ids[:, :-1], lengths - 1)
         places = starts.unsqueeze(1) - 1 + torch.arange(ids.shape[1], device=ids.device)
         places = places.clamp(max=embeddings.shape[1] - 1)  # of padding, whose logits nobody reads
         inputs = {"inputs_embeds": embeddings, "attention_mask": valid.long(), "use_cache": False}
@@ -66,21 +84,18 @@ class CausalDecoder(LanguageDecoder):
         return _at(self.model(**inputs, logits_to_keep=columns).logits, places - first)
 
     def _states(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None, positions: str) -> Tensor:
-        embeddings, valid, starts = self._whole(tokens, ids, lengths, prompt)
+        embeddings, valid, starts = self._whole(*self.spliced(tokens, prompt), ids, lengths)
         inner = self.model.base_model(inputs_embeds=embeddings, attention_mask=valid.long(), use_cache=False)
         before = 1 if positions == "pred" else 0
         places = starts.unsqueeze(1) - before + torch.arange(ids.shape[1], device=ids.device)
         return _at(inner.last_hidden_state, places.clamp(max=embeddings.shape[1] - 1))
 
-    def _whole(
-        self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _whole(self, before: Tensor, valid: Tensor, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return embeddings of prompt, region and text, padded on the right, and where each text starts (r,)."""
-        embeddings, valid = self.spliced(tokens, prompt)
         starts = valid.sum(dim=1)
         words = self.model.get_input_embeddings()(ids)
         inside = torch.arange(ids.shape[1], device=ids.device) < lengths.unsqueeze(1)
-        embeddings, valid = compact(torch.cat([embeddings, words], dim=1), torch.cat([valid, inside], dim=1))
+        embeddings, valid = compact(torch.cat([before, words], dim=1), torch.cat([valid, inside], dim=1))
         check_length(embeddings.shape[1], self.config.positions, "the prompt, its region and the text", self._who())
         return embeddings, valid, starts
 

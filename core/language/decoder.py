@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -31,6 +32,7 @@ from regionkit.core.language.models import (
 from regionkit.core.language.readout import check_read_out, evaluating, read_out
 from regionkit.core.language.rows import check_pairs, inside, rows_of
 from regionkit.core.language.tokenizers import LanguageTokenizer
+from regionkit.core.spec import Space
 from regionkit.core.stored import drawn_from
 from regionkit.core.weights import WeightHeader
 
@@ -39,7 +41,7 @@ _SCORE_BATCH = 32
 
 
 class LanguageDecoder(nn.Module, Decoder):
-    """A decoder on a language model of transformers that reads region tokens as wide as its word embeddings.
+    """A decoder on a language model of transformers; what it reads is as wide as its word embeddings, by default.
 
     Args:
         config: Options.
@@ -85,11 +87,9 @@ class LanguageDecoder(nn.Module, Decoder):
         file, who = context.weights, cls._who()
         with drawn_from(context.seed):
             if file is None:
-                config, tokenizer = cls.filled(config), fresh_tokenizer(config, context, who)
-                model = new_model(cls.naming, make_config(cls.naming, config.model, vars(config), tokenizer, who), who)
-                cls.start_fresh(model)
+                config, model, tokenizer = cls.untrained(config, context)
                 space = context.reads or f"{cls.name}/untrained[{config.hidden}]"
-                return cls(config, checked_width(space, model, who), model, tokenizer).eval()
+                return cls(config, cls.checked_space(space, model, who), model, tokenizer).eval()
             header, tensors, source = file.header, file.tensors(), str(file.path)
             tokenizer = LanguageTokenizer.of_extra(header.extra.get("tokenizer"), source)
             stored = header.extra.get("model")
@@ -98,9 +98,44 @@ class LanguageDecoder(nn.Module, Decoder):
             config = as_stored(config, header, cls.sizes, has_adapters(tensors), source)
             model = new_model(cls.naming, restore_config(cls.naming, stored, source), who)
             space = header.space if file.says_space else context.reads or f"{cls.name}/untrained[{config.hidden}]"
-            decoder = cls(config, checked_width(space, model, source), model, tokenizer)
-            load_tensors(decoder.model, tensors, file.path)
+            decoder = cls(config, cls.checked_space(space, model, source), model, tokenizer)
+            decoder.load(tensors, file.path)
         return decoder.eval()
+
+    @classmethod
+    def untrained(cls, config: Any, context: BuildContext) -> tuple[Any, Any, LanguageTokenizer]:
+        """Return the filled options, a model and a tokenizer to train from.
+
+        Raises:
+            WeightsError: There is no corpus to take words from.
+            RegionkitError: The options describe no model.
+        """
+        who = cls._who()
+        config, tokenizer = cls.filled(config), fresh_tokenizer(config, context, who)
+        model = new_model(cls.naming, make_config(cls.naming, config.model, vars(config), tokenizer, who), who)
+        cls.start_fresh(model)
+        return config, model, tokenizer
+
+    @classmethod
+    def checked_space(cls, space: str, model: Any, source: str) -> str:
+        """Return the space ``name[dim]`` that the decoder reads; by default it is as wide as the model's words.
+
+        Raises:
+            WeightsError: The decoder cannot read it.
+        """
+        return checked_width(space, model, source)
+
+    def load(self, tensors: Mapping[str, Tensor], source: str | Path) -> None:
+        """Load what :meth:`tensors` gave.
+
+        Raises:
+            WeightsError: Names are missing or left over, or shapes differ.
+        """
+        load_tensors(self.model, tensors, source)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights as a file holds them."""
+        return stored_tensors(self.model)
 
     @classmethod
     def filled(cls, config: Any) -> Any:
@@ -196,6 +231,10 @@ class LanguageDecoder(nn.Module, Decoder):
             return self._nothing(tokens)
         return cross_entropy(self._logits(tokens, ids, lengths, prompt).float()[counted], ids[counted])
 
+    def loss_terms(self, texts: Sequence[str]) -> int:
+        """Return the number of tokens that the loss is a mean of."""
+        return int(self._targets(texts, self.config.max_length)[1].sum())
+
     def hidden_states(
         self,
         inputs: RegionTokens | RegionViews,
@@ -242,7 +281,7 @@ class LanguageDecoder(nn.Module, Decoder):
         if self.config.lora:
             extra["adapter"] = {name: getattr(self.config, name) for name in LORA}
         header = WeightHeader("decoder", self.name, self.space, config=config, extra=extra)
-        return WeightArtifact(stored_tensors(self.model), header)
+        return WeightArtifact(self.tensors(), header)
 
     @abstractmethod
     def _write(self, tokens: RegionTokens, prompt: str | None, request: Request) -> Written:
@@ -255,6 +294,11 @@ class LanguageDecoder(nn.Module, Decoder):
     @abstractmethod
     def _states(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None, positions: str) -> Tensor:
         """Return (r, s, d) last hidden states for ids (r, s)."""
+
+    @property
+    def width(self) -> int:
+        """Width of the vectors that it reads."""
+        return Space.parse(self.space).dim
 
     @property
     def _end(self) -> int:
@@ -331,7 +375,7 @@ class LanguageDecoder(nn.Module, Decoder):
     def _check_reading_out(self) -> None:
         """Compare what :meth:`logits` makes of a last hidden state with what the model itself says there."""
         with evaluating(self), torch.no_grad():
-            one = self._weight[self._end].view(1, 1, -1)
+            one = self._weight.new_ones(1, 1, self.width)
             tokens = RegionTokens(one, torch.ones(1, 1, dtype=torch.bool, device=one.device), self.space)
             ids, lengths = self._padded([[self._end]])
             states = self._states(tokens, ids, lengths, "", "pred")
@@ -358,7 +402,7 @@ class LanguageDecoder(nn.Module, Decoder):
                 "choose a region encoder that writes tokens, such as patch-pool or crop",
             )
         weight = self._weight
-        if inputs.tokens.shape[2] != weight.shape[1]:
+        if inputs.tokens.shape[2] != self.width:
             raise FeatureError(
                 f"{self._who()} reads {self.space} and got vectors of width {inputs.tokens.shape[2]} in {inputs.space}",
                 "put a bridge before it that makes them as wide: toolkit compat shows which fit",

@@ -84,3 +84,38 @@ class LanguageOptions:
         if wide % count:
             fitting = ", ".join(str(some) for some in range(1, wide + 1) if wide % some == 0)
             raise ValueError(f"{heads}: {count} does not divide {width} {wide}; these do: {fitting}")
+
+
+@dataclass(frozen=True)
+class CausalOptions(LanguageOptions):
+    """Options of decoders on causal language models. The sizes are those of GPT-2 small; trained weights bring theirs.
+
+    Attributes:
+        model: Family of the language model, by its ``model_type`` in transformers: ``gpt2``, ``llama``, ``qwen3``,
+            ``gemma3_text``, or any other that is a causal language model there.
+        hidden: Width of the transformer.
+        layers: Transformer blocks.
+        heads: Attention heads of a block; they divide ``hidden``.
+        kv_heads: Heads of keys and values, in families that have fewer of those; 0 for as many as ``heads``.
+        intermediate: Width of the feed-forward layers.
+        positions: Longest sequence: region tokens, prompt and caption.
+    """
+
+    model: str = "gpt2"
+    hidden: int = 768
+    layers: int = 12
+    heads: int = 12
+    kv_heads: int = 0
+    intermediate: int = 3072
+    positions: int = 1024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_positive("hidden", "layers", "heads", "intermediate", "positions")
+        self.check_heads("hidden", "heads")
+        if self.kv_heads < 0 or (self.kv_heads and self.heads % self.kv_heads):
+            raise ValueError(f"kv_heads: {self.kv_heads} must be 0 (as many as heads) or divide heads {self.heads}")
+
+
+#: Options of :class:`CausalOptions` that a weight file decides; they are stored in its header.
+CAUSAL_SIZES: tuple[str, ...] = ("model", "hidden", "layers", "heads", "kv_heads", "intermediate", "positions")

@@ -13,31 +13,19 @@ from torch import Tensor
 
 from regionkit.core.errors import FeatureError
 from regionkit.core.features import RegionTokens
-from regionkit.core.language.causal import CausalDecoder
-from regionkit.core.language.models import Naming
+from regionkit.core.language.causal import CAUSAL, CausalDecoder
+from regionkit.core.language.options import CAUSAL_SIZES
 from regionkit.core.tasks import REGION_MARK
 from regionkit.plugins.dam.chat_templates import IMAGE, TEMPLATES, place_image
-from regionkit.plugins.dam.lm_config import SIZES, LmTokensConfig
-
-NAMING = Naming(
-    "causal",
-    {
-        "hidden": ("hidden_size",),
-        "layers": ("num_hidden_layers",),
-        "heads": ("num_attention_heads",),
-        "kv_heads": ("num_key_value_heads",),
-        "intermediate": ("intermediate_size", "ffn_dim", "n_inner"),
-        "positions": ("max_position_embeddings",),
-    },
-)
+from regionkit.plugins.dam.lm_config import LmTokensConfig
 
 
 class LmTokens(CausalDecoder):
     """Writes captions with a causal language model; see :class:`LmTokensConfig` for its options."""
 
     name = "lm-tokens"
-    naming = NAMING
-    sizes = SIZES
+    naming = CAUSAL
+    sizes = CAUSAL_SIZES
     habits = ("template", "prompt")
     places_regions = True
 

@@ -196,6 +196,12 @@ class Decap(nn.Module, Decoder):
         ids, lengths = self._targets(texts, self.config.max_length)
         return self.token_loss(self._vectors(inputs), ids, lengths)
 
+    def loss_terms(self, texts: Sequence[str]) -> int:
+        """Return the number of tokens that the loss is a mean of."""
+        ids, lengths = self._targets(texts, self.config.max_length)
+        counted = _inside(ids, lengths)
+        return int((counted & (ids != 0) if self.config.compat == "reference" else counted).sum())
+
     def token_loss(self, vectors: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
         """Return the loss for target ids (r, s) of which the first ``lengths`` (r,) of each row count."""
         wanted, logits = [], []
@@ -342,7 +348,7 @@ def _fresh_tokenizer(config: DecapConfig, context: BuildContext) -> Tokenizer:
             "decoder 'decap' has no weights, and no corpus to take its words from",
             "name weights (toolkit weights list), or train some: toolkit train RECIPE.yaml with a corpus",
         )
-    return WordTokenizer.of(corpus.texts())
+    return WordTokenizer.of(corpus.stream())
 
 
 def _check_width(tensors: Mapping[str, Tensor], space: str, source: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,8 @@ def pull(what: str, out: Path | None, yes: bool, as_json: bool) -> None:
     WHAT is a preset, a pipeline file, a component, hub://ORG/NAME[@REVISION][/PATH][#sha256=HEX], or file:BUNDLE.zip.
 
     Sources, licences and sizes are shown first, hashes are checked after. A bundle is unpacked into --out, or into a
-    folder of its name among your weights. Ends with 1 where something is missing.
+    folder of its name among your weights. What cannot be fetched keeps nothing else back. Ends with 1 where something
+    is missing.
     """
     from regionkit.core.archives import is_archive
 
@@ -78,49 +79,94 @@ def _needs(what: str, out: Path | None) -> list[Need]:
 
 
 def _pull(what: str, needs: list[Need], out: Path | None, *, fetches: bool, as_json: bool) -> None:
-    from regionkit.registry.weights.fetching import fetch, with_remote
+    """List what is needed, fetch what can be, and end with 1 where something could not be, or is still missing.
+
+    A file that cannot be fetched keeps none of the others back.
+    """
+    from regionkit.registry.weights.fetching import fetch
     from regionkit.registry.weights.references import is_offline
 
-    offline, trouble = is_offline(), None
-    if not offline:
-        try:
-            needs = [with_remote(need) if need.status == "to fetch" else need for need in needs]
-        except WeightsError as error:
-            trouble = error  # what is needed is told all the same
+    offline = is_offline()
+    needs, failed = (needs, {}) if offline else _with_remote(needs)
     if not as_json:
         click.echo(text_table(("", "PART", "ROLE", "FILE", "MB", "LICENCE", "SOURCE"), [_row(need) for need in needs]))
-    if trouble is not None:
-        raise RunFailed(trouble.message, *trouble.hints)
-    wanted = [need for need in needs if need.status == "to fetch"]
-    fetched: list[Need] = []
-    if wanted and not offline and (fetches or (not as_json and _agreed(wanted))):
+    wanted = [need for need in needs if need.status == "to fetch" and _key(need) not in failed]
+    fetched: dict[_Key, Need] = {}
+    if wanted and not offline and (fetches or (not as_json and _agreed(wanted, failed))):
         for need in wanted:
             try:
                 path = fetch(need, out)
             except WeightsError as error:
-                raise RunFailed(error.message, *error.hints) from None
-            fetched.append(replace(need, path=path))
+                failed[_key(need)] = error
+                continue
+            fetched[_key(need)] = replace(need, path=path)
             if not as_json:
                 click.echo(f"fetched {need.source}: {path}")
-    missing = [need for need in needs if need.status in ("to fetch", "by hand") and need not in wanted[: len(fetched)]]
+    missing = [need for need in needs if need.status in ("to fetch", "by hand") and _key(need) not in fetched]
     if as_json:
-        done = {(need.part, need.role): need for need in fetched}
-        rows = [_record(done.get((need.part, need.role), need), fetched) for need in needs]
+        rows = [_record(fetched.get(_key(need), need), _key(need) in fetched, failed.get(_key(need))) for need in needs]
         click.echo(json.dumps({"what": what, "files": rows, "missing": len(missing)}, indent=2))
         if missing:
             raise click.exceptions.Exit(1)
         return
+    if failed:
+        raise _failed(what, missing, failed, out)
     if missing:
         raise _incomplete(what, missing, out, offline)
     click.echo("everything is here" if not fetched else _use(what, out))
 
 
-def _agreed(wanted: Sequence[Need]) -> bool:
+#: What tells one need from another: its part, its role and its source.
+_Key = tuple[str, str, str]
+
+
+def _key(need: Need) -> _Key:
+    return need.part, need.role, need.source
+
+
+def _with_remote(needs: Sequence[Need]) -> tuple[list[Need], dict[_Key, WeightsError]]:
+    """Ask the hub about each thing that is to be fetched; what it gives no answer to stays as it is, with why."""
+    from regionkit.registry.weights.fetching import with_remote
+
+    told, failed = [], {}
+    for need in needs:
+        try:
+            told.append(with_remote(need) if need.status == "to fetch" else need)
+        except WeightsError as error:
+            told.append(need)
+            failed[_key(need)] = error
+    return told, failed
+
+
+def _failed(what: str, missing: Sequence[Need], failed: Mapping[_Key, WeightsError], out: Path | None) -> RunFailed:
+    """Say all that could not be fetched and why, each hint once, and what is missing beside it."""
+    errors = _once(failed.values())
+    rest = [need for need in missing if _key(need) not in failed]
+    if len(errors) == 1 and not rest:
+        return RunFailed(errors[0].message, *errors[0].hints)
+    things = "1 thing" if len(failed) == 1 else f"{len(failed)} things"
+    others = _incomplete(what, rest, out, offline=False) if rest else None
+    return RunFailed(
+        f"{things} could not be fetched{f', and {others.message}' if others else ''}",
+        *(error.message for error in errors),
+        *dict.fromkeys(hint for error in errors for hint in error.hints),
+        *(others.hints if others else ()),
+    )
+
+
+def _once(errors: Iterable[WeightsError]) -> list[WeightsError]:
+    """Return errors of different messages: several roles may lie in one repository."""
+    return list({error.message: error for error in errors}.values())
+
+
+def _agreed(wanted: Sequence[Need], failed: Mapping[_Key, WeightsError]) -> bool:
     size = sum(need.size for need in wanted) / 1e6
     count = sum(len(need.remote) for need in wanted)
     if not sys.stdin.isatty():
         raise RunFailed(
-            f"nothing was fetched: {count} files, {size:.1f} MB, are to be, and nobody can be asked", "add --yes"
+            f"nothing was fetched: {count} files, {size:.1f} MB, are to be, and nobody can be asked",
+            "add --yes",
+            *(error.message for error in _once(failed.values())),
         )
     return click.confirm(f"fetch {count} files, {size:.1f} MB?", err=True)
 
@@ -173,17 +219,18 @@ def _file(need: Need) -> str:
     return need.remote[0].name if need.remote else " or ".join(need.names) or "?"
 
 
-def _record(need: Need, fetched: Sequence[Need]) -> dict[str, Any]:
+def _record(need: Need, fetched: bool, error: WeightsError | None) -> dict[str, Any]:
     return {
         "part": need.part,
         "role": need.role,
-        "status": "fetched" if need in fetched else need.status,
+        "status": "fetched" if fetched else need.status,
         "file": _file(need),
         "path": str(need.path) if need.path else None,
         "source": need.source,
         "license": need.license,
         "bytes": need.size,
         "sha256": need.sha256 or (need.remote[0].sha256 if len(need.remote) == 1 else ""),
+        "error": error.message if error is not None else "",
     }
 
 

@@ -14,8 +14,7 @@ import pytest
 import torch
 import weight_toys
 from click.testing import CliRunner
-from hub_server import COMMIT, Hub
-from huggingface_hub.utils import close_session
+from hub_server import COMMIT, hub_of_this_machine
 from safetensors.torch import save
 
 from regionkit.core.spec import Checkpoint, ComponentSpec
@@ -35,31 +34,17 @@ def checkpoint(tensors):
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """Return a hub of this machine that the client talks to, with an empty cache."""
-    server = Hub()
-    if not server.is_reachable():
-        server.close()
-        pytest.skip("there is no loopback interface to serve a hub on")
-    server.repositories["toys/tower"] = {
-        "model.safetensors": TOWER,
-        "config.json": b"{}",
-        "merges.txt": b"a b\n",
-        "pytorch_model.bin": b"never fetched",
-        "onnx/model.onnx": b"never fetched",
-        ".gitattributes": b"",
-    }
-    server.repositories["toys/bridge"] = {"bridge.pt": checkpoint({"head.weight": torch.ones(2, 4)})}
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.endpoint)
-    template = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    for variable in ("NO_PROXY", "no_proxy"):  # a proxy of the user's knows nothing of this machine's ports
-        monkeypatch.setenv(variable, "127.0.0.1")
-    close_session()  # one that was made before keeps the proxies of its time
-    yield server
-    close_session()
-    server.close()
+    with hub_of_this_machine(monkeypatch, tmp_path / "hub") as server:
+        server.repositories["toys/tower"] = {
+            "model.safetensors": TOWER,
+            "config.json": b"{}",
+            "merges.txt": b"a b\n",
+            "pytorch_model.bin": b"never fetched",
+            "onnx/model.onnx": b"never fetched",
+            ".gitattributes": b"",
+        }
+        server.repositories["toys/bridge"] = {"bridge.pt": checkpoint({"head.weight": torch.ones(2, 4)})}
+        yield server
 
 
 @pytest.fixture

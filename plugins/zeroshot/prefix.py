@@ -1,0 +1,144 @@
+"""Decoders that map a region's vector to soft tokens before a causal language model.
+
+The frame of ClipCap (Mokady et al., arXiv 2111.09734), with which most zero-shot captioners of Patch-ioner's tables
+write: soft tokens, then perhaps words that say what is known of the region, then the caption.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from regionkit.core.contracts import BuildContext
+from regionkit.core.features import RegionTokens, RegionViews
+from regionkit.core.language.causal import CAUSAL, CausalDecoder
+from regionkit.core.language.models import load_tensors, new_model, read_folder, sizes_of, stored_tensors
+from regionkit.core.language.options import FILE
+from regionkit.core.language.rows import check_pairs, inside
+from regionkit.core.language.tokenizers import LanguageTokenizer
+from regionkit.core.weights import check_fit
+from regionkit.plugins.zeroshot.mappers import make_mapper
+from regionkit.plugins.zeroshot.prefix_config import PREFIX_SIZES
+
+#: What tensors of the mapper and of the language model are called in a weight file of ours.
+_MAPPER, _MODEL = "mapper.", "model."
+
+
+class PrefixDecoder(CausalDecoder):
+    """Writes captions with a causal language model behind soft tokens.
+
+    Args:
+        config: Options, :class:`~regionkit.plugins.zeroshot.prefix_config.PrefixOptions` or more.
+        space: The space that it reads, ``name[dim]``.
+        model: The language model.
+        tokenizer: The ids that it writes.
+    """
+
+    naming = CAUSAL
+    sizes = PREFIX_SIZES
+    habits: ClassVar[tuple[str, ...]] = ("normalise", "prompt")
+    #: Options of the language model that a pretrained one brings.
+    _of_model: ClassVar[tuple[str, ...]] = tuple(CAUSAL.fields)
+
+    def __init__(self, config: Any, space: str, model: Any, tokenizer: LanguageTokenizer) -> None:
+        super().__init__(config, space, model, tokenizer)
+        self.mapper: nn.Module = make_mapper(config, self.width)
+
+    @classmethod
+    def filled(cls, config: Any) -> Any:
+        """Say the sizes that follow from others."""
+        return dataclasses.replace(config, kv_heads=config.kv_heads or config.heads)
+
+    @classmethod
+    def untrained(cls, config: Any, context: BuildContext) -> tuple[Any, Any, LanguageTokenizer]:
+        """Return options, model and tokenizer to train from: of the folder in ``start``, or fresh; raises as there.
+
+        Raises:
+            WeightsError: The folder is missing, damaged, or of another kind of model.
+        """
+        if not config.start:
+            return super().untrained(config, context)
+        folder = Path(config.start.removeprefix(FILE)).expanduser()
+        found = read_folder(folder, cls.naming, cls._who())
+        config = cls.filled(dataclasses.replace(config, **sizes_of(cls.naming, found.config)))
+        model = new_model(cls.naming, found.config, str(folder))
+        load_tensors(model, found.tensors, folder)
+        return config, model, found.tokenizer
+
+    @classmethod
+    def checked_space(cls, space: str, model: Any, source: str) -> str:
+        """Return the space: the mapper reads any width."""
+        return space
+
+    def load(self, tensors: Mapping[str, Tensor], source: str | Path) -> None:
+        """Load the mapper, as ``mapper.*``, and the language model, as ``model.*``.
+
+        Raises:
+            WeightsError: Names are missing or left over, or shapes differ.
+        """
+        of_model = {name.removeprefix(_MODEL): one for name, one in tensors.items() if name.startswith(_MODEL)}
+        others = {name: one for name, one in tensors.items() if not name.startswith(_MODEL)}
+        check_fit(self._others(), others, source)
+        self._others().load_state_dict(others)
+        load_tensors(self.model, of_model, source)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the mapper's weights as ``mapper.*`` and the language model's as ``model.*``."""
+        of_model = {_MODEL + name: tensor for name, tensor in stored_tensors(self.model).items()}
+        return {**self._others().state_dict(), **of_model}
+
+    def soft(self, vectors: Tensor) -> Tensor:
+        """Return soft tokens (r, ``prefix``, ``hidden``) of vectors (r, d)."""
+        mapped: Tensor = self.mapper(normalize(vectors, dim=-1) if self.config.normalise else vectors)
+        return mapped
+
+    def words(self, tokens: RegionTokens, prompt: str | None) -> list[str]:
+        """Return the words that stand with the soft tokens, one string a region; the same for all by default."""
+        return [self.config.prompt if prompt is None else prompt] * len(tokens)
+
+    def training_words(self, tokens: RegionTokens, texts: Sequence[str], prompt: str | None) -> list[str]:
+        """Return the words with which given texts are learned; by default those of :meth:`words`."""
+        return self.words(tokens, prompt)
+
+    def spliced(self, tokens: RegionTokens, prompt: str | None = None) -> tuple[Tensor, Tensor]:
+        """Return soft tokens and words (r, t, d), words padded, and which of them are no padding.
+
+        Raises:
+            FeatureError: A region has more than one token.
+        """
+        return self.joined(tokens, self.words(tokens, prompt))
+
+    def joined(self, tokens: RegionTokens, words: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return the soft tokens of regions with their own words behind them (r, t, d), and which are no padding."""
+        soft = self.soft(tokens.vectors())
+        ids, lengths = self._padded([self.tokenizer.encode(text) if text else [] for text in words])
+        hard = self.model.get_input_embeddings()(ids)
+        valid = torch.cat([lengths.new_ones(soft.shape[:2], dtype=torch.bool), inside(ids, lengths)], dim=1)
+        return torch.cat([soft.to(hard.dtype), hard], dim=1), valid
+
+    def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
+        """Return the mean cross-entropy of the texts' tokens, end tokens included; of no tokens it is 0.
+
+        Texts are cut to ``max_length`` tokens and lose their end token then. What stands before them does not count.
+        """
+        check_pairs(inputs, texts)
+        tokens = self._tokens(inputs)
+        ids, lengths = self._targets(texts, self.config.max_length)
+        counted = inside(ids, lengths)
+        if not bool(counted.any()):
+            return self._nothing(tokens)
+        logits = self._logits_behind(*self.joined(tokens, self.training_words(tokens, texts, prompt)), ids, lengths)
+        smoothing = self.config.label_smoothing
+        return cross_entropy(logits.float()[counted], ids[counted], label_smoothing=smoothing)
+
+    def _others(self) -> nn.Module:
+        """Return what is trained beside the language model, by the names of a weight file."""
+        others = nn.Module()
+        others.mapper = self.mapper
+        return others

@@ -1,0 +1,54 @@
+"""Options that decoders with a mapped prefix have in common, free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from regionkit.core.language.options import CAUSAL_SIZES, FILE, CausalOptions
+
+
+@dataclass(frozen=True)
+class PrefixOptions(CausalOptions):
+    """Options of :class:`~regionkit.plugins.zeroshot.prefix.PrefixDecoder`.
+
+    Attributes:
+        start: For a decoder that starts untrained: ``file:FOLDER``, a pretrained language model as the Hugging Face hub
+            has it, which it starts from, sizes and tokenizer included; empty for one of fresh weights.
+        mapper: What turns a region's vector into soft tokens: ``linear``, ``mlp`` (one hidden layer, tanh) or
+            ``transformer`` (over learned constants).
+        prefix: Soft tokens a region.
+        mapper_layers: Blocks of a ``transformer``.
+        mapper_heads: Attention heads of its blocks; they divide ``hidden``.
+        clip_length: Tokens that a ``transformer`` makes of the vector, beside its constants; 0 for as many as
+            ``prefix``.
+        normalise: Whether a region's vector is made a unit vector before it is mapped.
+        label_smoothing: Probability mass that the training loss spreads over all ids.
+        prompt: Words that stand between the soft tokens and the caption.
+    """
+
+    start: str = ""
+    mapper: Literal["linear", "mlp", "transformer"] = "linear"
+    prefix: int = 1
+    mapper_layers: int = 8
+    mapper_heads: int = 8
+    clip_length: int = 0
+    normalise: bool = True
+    label_smoothing: float = 0.0
+    prompt: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_positive("prefix", "mapper_layers", "mapper_heads")
+        if self.mapper == "transformer":
+            self.check_heads("hidden", "mapper_heads")
+        if self.clip_length < 0:
+            raise ValueError(f"clip_length: {self.clip_length} must be 0 (as many as prefix) or more")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing: {self.label_smoothing} must be at least 0 and less than 1")
+        if self.start and not (self.start.startswith(FILE) and self.start != FILE):
+            raise ValueError(f"start: '{self.start}' must be file:FOLDER, a language model to start from")
+
+
+#: Options that a weight file decides; they are stored in its header.
+PREFIX_SIZES: tuple[str, ...] = (*CAUSAL_SIZES, "mapper", "prefix", "mapper_layers", "mapper_heads", "clip_length")
