@@ -1,11 +1,12 @@
-"""Writing banks of texts of any size: rows go to disk as they come, and a build that was stopped goes on.
+"""Banks of texts of any size: written as rows come, and read row by row, neither of which holds them all.
 
-The finished file is a weight file like any other, with the tensors of :func:`regionkit.core.texts.bank_tensors`. Until
-then rows lie in a folder beside it.
+The file is a weight file like any other, with the tensors of :func:`regionkit.core.texts.bank_tensors`. Until it is
+finished rows lie in a folder beside it, and a build that was stopped goes on there.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,17 +17,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from regionkit.core.errors import DataError, RegionkitError
+from regionkit.core.data.lines import Lines, OpenFile
+from regionkit.core.errors import DataError, RegionkitError, WeightsError
 from regionkit.core.files import replacing
 from regionkit.core.texts import BATCH
-from regionkit.core.weights import METADATA_KEY, WeightHeader
+from regionkit.core.weights import METADATA_KEY, WeightHeader, read_header
 
 _KEY, _ROWS, _TEXTS = "key.json", "embeddings", "texts"
 #: Bytes copied together.
 _CHUNK = 1 << 24
+#: Types of embeddings as safetensors calls them, which numpy knows.
+_TYPES = {"F16": "<f2", "F32": "<f4"}
+_BUILD = "toolkit bank build --backbone NAME --corpus NAME --out FILE.safetensors"
+_AGAIN = f"make it again: {_BUILD}"
 
 
 class BankWriter:
@@ -152,6 +159,77 @@ class BankWriter:
         for name, size in ((_ROWS, rows * self.width * self.dtype.itemsize), (_TEXTS, place)):
             self._files[name].truncate(size)
             self._files[name].seek(0, os.SEEK_END)
+
+
+class BankFile:
+    """Rows of a finished bank, read from the file when they are asked for; see :mod:`regionkit.core.data.lines`.
+
+    Attributes:
+        path: The file.
+        header: What it was made for; ``header.space`` is the space of its embeddings.
+        texts: Its n sentences, each read when it is asked for.
+        width: d of its embeddings.
+
+    Raises:
+        WeightsError: The file is damaged, is no bank, or has no sentences.
+    """
+
+    def __init__(self, path: Path) -> None:
+        header = read_header(path)
+        if header is None or (header.kind, header.name) != ("bridge", "memory"):
+            what = f"the weights of {header.kind} '{header.name}'" if header else "a safetensors file of someone else's"
+            raise WeightsError(f"{path}: this is no bank of texts, but {what}", f"make one: {_BUILD}")
+        self.path, self.header = path, header
+        self._file = OpenFile(path)
+        size = struct.unpack("<Q", self._file.read(0, 8))[0]
+        table = json.loads(self._file.read(8, size))
+        self._dtype, (count, self.width), self._start = self._embeddings(table, 8 + size)
+        if "texts" not in table:
+            raise WeightsError(f"{path}: this bank has embeddings and no sentences", f"make another: {_BUILD}")
+        first, last = table["texts"]["data_offsets"]
+        self.texts = Lines(path, 8 + size + first, last - first, ended=False)
+        if len(self.texts) != count:
+            raise WeightsError(f"{path}: this bank has {count} embeddings and {len(self.texts)} sentences", _AGAIN)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells the bank from others: a hash of its header, its size, and some of its rows and sentences."""
+        digest = hashlib.sha256(repr((self.header, len(self), self.width, self._dtype.str)).encode())
+        some = np.unique(np.linspace(0, len(self) - 1, 256).astype(np.int64))
+        digest.update(self.rows(torch.from_numpy(some)).numpy().tobytes())
+        digest.update("\n".join(self.texts[row] for row in some.tolist()).encode())
+        return digest.hexdigest()[:16]
+
+    def rows(self, rows: Tensor) -> Tensor:
+        """Read embeddings (k, d), float32 on the CPU, at row numbers (k,).
+
+        Raises:
+            WeightsError: A value is NaN or infinite, or the file has become shorter.
+        """
+        found = np.empty((len(rows), self.width), dtype=self._dtype)
+        length = self.width * self._dtype.itemsize
+        for place, row in enumerate(rows.tolist()):
+            content = self._file.read(self._start + row * length, length)
+            if len(content) != length:
+                raise WeightsError(f"{self.path}: the bank was changed while it was read", _AGAIN)
+            found[place] = np.frombuffer(content, dtype=self._dtype)
+        values = torch.from_numpy(found.astype(np.float32))
+        if not bool(torch.isfinite(values).all()):
+            row = int(rows[int((~torch.isfinite(values)).any(dim=1).nonzero()[0])])
+            raise WeightsError(f"{self.path}: row {row} of this bank is NaN or infinite", _AGAIN)
+        return values
+
+    def _embeddings(self, table: Mapping[str, Any], begin: int) -> tuple[np.dtype[Any], list[int], int]:
+        """Return type, shape and first byte of the embeddings."""
+        entry = table.get("embeddings", {})
+        dtype, shape = _TYPES.get(str(entry.get("dtype"))), entry.get("shape", [])
+        if dtype is None or len(shape) != 2 or 0 in shape:
+            found = f"{entry['dtype']} {shape}" if entry else "none"
+            raise WeightsError(f"{self.path}: the embeddings of a bank are F16 or F32 (n, d), here are {found}", _AGAIN)
+        return np.dtype(dtype), list(shape), begin + entry["data_offsets"][0]
 
 
 def _copy(source: Path, target: IO[bytes], length: int) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from regionkit.core.errors import WeightsError
 from regionkit.core.files import TORCH_FILES, is_file, is_folder
+from regionkit.core.official_names import Renamed, in_the_file, rules_of
 from regionkit.core.unpickling import is_torchscript, read_pickle, read_torchscript
 
 #: What a folder of the Hugging Face hub may hold, the surest first.
@@ -115,7 +116,8 @@ def rename(
 
     Args:
         tensors: Tensors under their official names.
-        rules: Regular expression of a whole official name -> new name, with ``\1`` for its groups.
+        rules: Regular expression of a whole official name -> new name, with ``\1`` for its groups. New names remember
+            the official ones, which :func:`regionkit.core.weights.check_fit` tells.
         source: Where the tensors come from, for messages.
         drop: Regular expressions of names that are known and not needed.
 
@@ -124,6 +126,7 @@ def rename(
     """
     patterns = [(re.compile(old), new) for old, new in rules.items()]
     dropped = [re.compile(pattern) for pattern in drop]
+    kept = rules_of(rules)
     renamed: dict[str, Tensor] = {}
     strange: list[str] = []
     ambiguous: list[str] = []
@@ -138,7 +141,7 @@ def rename(
         target = matches[0][0].expand(matches[0][1])
         if target in renamed:
             twice.append(f"{name} as another {target}")
-        renamed[target] = tensor
+        renamed[Renamed(target, in_the_file(name), kept)] = tensor
     faults = [
         f"{word}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         for word, names in (("unknown", strange), ("fits two rules", ambiguous), ("twice", twice))

@@ -40,17 +40,20 @@ class BuildContext:
         reads: The space it reads, ``name[dim]``, resolved from the pipeline; empty for a backbone.
         writes: The space it writes; empty for a decoder.
         weights: The weight file that was chosen for it, None where it has none or starts untrained.
+        bank: For a decoder whose spec names a ``memory``, the bank of texts that was chosen for it, with the tensors of
+            :func:`regionkit.core.texts.bank_tensors`; None where it is fitted to a corpus after it was built, or not.
         backbone: The pipeline's backbone; None while the backbone itself is built.
         parts: For a recipe, the parts that it trains with, by kind; for a metric, what it judges with, by role.
         hashes: For a metric, the content hash of the weights of each part that has some, by role, for its signature.
         seed: Seed of a recipe, and of freshly initialised weights.
-        scratch: For a recipe, a folder of its own beside the run, made by it where it needs one: what lies there is found
-            again when the run goes on, and removed when it ends. None where nobody keeps one.
+        scratch: For a recipe, a folder of its own beside the run, which it makes where it needs one: what lies there is
+            found again when the run goes on, and removed when it ends. None where nobody keeps one.
     """
 
     reads: str = ""
     writes: str = ""
     weights: WeightFile | None = None
+    bank: WeightFile | None = None
     backbone: Backbone | None = None
     parts: Mapping[str, Any] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
@@ -469,6 +472,10 @@ class Corpus(Component, ABC):
         """
         return None
 
+    def pictures(self) -> Sequence[int] | None:
+        """Return for each sentence of :meth:`texts` the number of the picture it is about; None if nobody knows."""
+        return None
+
     def faults(self) -> Sequence[str]:
         """Return what could not be used and was left out when it was last read, ``FILE: reason`` each."""
         return ()
@@ -612,7 +619,7 @@ class Recipe(Component, ABC):
 
     @abstractmethod
     def loss(self, batch: Any) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the scalar loss and figures to show beside it; a figure ``tokens`` is added up, and shown as a rate."""
+        """Return the scalar loss and figures to show beside it; one named ``tokens`` is added up, shown as a rate."""
 
     def share(self, step: int, rank: int, count: int) -> Any:
         """Return rows ``rank::count`` of the batch of a step, for one of several processes.

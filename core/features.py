@@ -233,7 +233,8 @@ class GenerateOptions:
 
     Attributes:
         max_tokens: Longest caption in tokens, the end token included.
-        batch_size: Regions decoded together; a caption never depends on it.
+        batch_size: Regions decoded together; a caption never depends on it. On a GPU the default stands for as many as
+            its memory has room for, see :mod:`regionkit.core.batch_sizes`.
         min_tokens: Shortest caption in tokens, the end token not included.
         beams: Beams of a beam search; 1 for none.
         length_penalty: Exponent of the length by which a beam's score is divided.

@@ -48,6 +48,12 @@ def regionkit_presets() -> list[str]:
 
 
 @hookspec
+def regionkit_published() -> list[str]:
+    """Folders of YAML files with the tables that papers print: numbers that runs of presets are put beside."""
+    raise NotImplementedError
+
+
+@hookspec
 def regionkit_weights() -> list[str]:
     """Folders of safetensors files whose headers say what they were trained for."""
     raise NotImplementedError

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from regionkit.core.errors import WeightsError
 from regionkit.core.files import replacing
+from regionkit.core.official_names import in_the_file, would_be
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -165,13 +166,15 @@ def check_fit(module: Any, tensors: Mapping[str, Tensor], source: str | Path) ->
     """Check that tensors are exactly those of a ``torch.nn.Module``, by name and shape, without loading them.
 
     Raises:
-        WeightsError: Keys are missing or left over, or shapes differ; the first three are named.
+        WeightsError: Keys are missing or left over, or shapes differ; the first three are named, as they stand in the
+            checkpoint where names remember that: see :func:`regionkit.core.checkpoints.rename`.
     """
     own = module.state_dict()
-    missing = [name for name in own if name not in tensors]
-    unknown = [name for name in tensors if name not in own]
+    official = {str(name): in_the_file(name) for name in tensors}
+    missing = list(dict.fromkeys(would_be(name, tensors) for name in own if name not in tensors))
+    unknown = list(dict.fromkeys(official[name] for name in tensors if name not in own))
     shapes = [
-        f"{name} is {tuple(tensors[name].shape)}, the model has {tuple(own[name].shape)}"
+        f"{official[name]} is {tuple(tensors[name].shape)}, the model has {tuple(own[name].shape)}"
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
     ]

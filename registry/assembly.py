@@ -87,6 +87,7 @@ def build_planned(
         reads=reads,
         writes=writes,
         weights=plan.weights[kind],
+        bank=plan.banks.get(kind),
         backbone=backbone if isinstance(backbone, Backbone) else None,
         parts=dict(built),
         seed=seed,

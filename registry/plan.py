@@ -42,7 +42,8 @@ class PipelinePlan:
         parts: The four parts by kind; options that a weight file decides are filled in.
         ports: ``(reads, writes)`` of every part as concrete spaces; ``views`` where pictures flow.
         weights: The weight file of every part, None where it has none.
-        fit_corpus: For a bridge that is fitted on the spot, the name of the corpus.
+        fit_corpus: For a bridge or a decoder that is fitted on the spot, the name of the corpus.
+        banks: The banks of texts that parts hold beside their weights.
         corruption: What the bridge does to text embeddings in training, which is what the decoder must have seen.
         unbridged: True where vectors of one space are handed to a decoder of another as they are.
         text: The backbone's space of sentences; empty without a text tower.
@@ -57,6 +58,7 @@ class PipelinePlan:
     unbridged: bool = False
     text: str = ""
     on_trust: tuple[str, ...] = ()
+    banks: Mapping[str, WeightFile] = field(default_factory=dict)
 
     def key(self, kind: str) -> str:
         """Return a digest of all that decides what the built part is; equal keys mean that one can be shared."""
@@ -75,6 +77,7 @@ class PipelinePlan:
             content = (
                 *(kind, self.parts[kind].text, *self.ports[kind]),
                 *(content_hash(file) if file else "", self.fit_corpus.get(kind, ""), keys.get("backbone", "")),
+                *((content_hash(self.banks[kind]),) if kind in self.banks else ()),
             )
             keys[kind] = hashlib.sha256("\n".join(content).encode()).hexdigest()[:20]
         return keys
@@ -92,10 +95,12 @@ class PipelinePlan:
             kind: None if file is None else {"name": file.label, "sha256": content_hash(file)}
             for kind, file in self.weights.items()
         }
+        banks = {kind: {"name": file.label, "sha256": content_hash(file)} for kind, file in self.banks.items()}
         return {
             **{kind: part.to_dict() for kind, part in self.parts.items()},
             "ports": {kind: list(ports) for kind, ports in self.ports.items()},
             "weights": weights,
+            **({"banks": banks} if banks else {}),
             "fit_corpus": dict(self.fit_corpus),
             "corruption": self.corruption,
             "unbridged": self.unbridged,
@@ -111,6 +116,7 @@ class PipelinePlan:
             flow = " -> ".join(space for space in (reads, writes) if space)
             file = self.weights[kind]
             source = f", weights {file.label}" if file else ""
+            source += f", memory {self.banks[kind].label}" if kind in self.banks else ""
             source += f", fitted to {self.fit_corpus[kind]}" if kind in self.fit_corpus else ""
             lines.append(f"{kind} {part.name}: {flow}{source}")
         return [*lines, *self.notes()]
@@ -133,7 +139,7 @@ class PipelinePlan:
         found = []
         for kind, part in self.parts.items():
             file, corpus = self.weights.get(kind), self.fit_corpus.get(kind, "")
-            said = [*part_notes(part), *header_notes(file)]
+            said = [*part_notes(part), *header_notes(file), *header_notes(self.banks.get(kind))]
             said += part_notes(fill("corpus", corpus, problems=[])) if corpus else []
             found += [f"{kind} {part.name}: {note}" for note in said]
         return found
@@ -188,7 +194,7 @@ def plan_pipeline(
     found += [_missing_code(part, where) for part in parts.values() if missing_module(part.spec)]
     plan = settle_pipeline(parts, where, found, choices)
     if plan is not None and not found:
-        found += _unused_folder(folder, plan.weights, where)
+        found += _unused_folder(folder, [*plan.weights.items(), *plan.banks.items()], where)
     if found or plan is None:
         found.sort(key=by_line)
         if problems is not None:
@@ -220,6 +226,7 @@ def settle_pipeline(
         trace.unbridged,
         trace.text,
         tuple(trace.on_trust),
+        trace.banks,
     )
 
 
@@ -268,14 +275,14 @@ def _folder(value: Any, where: Where, problems: list[Problem]) -> str:
     return value
 
 
-def _unused_folder(folder: str, weights: Mapping[str, WeightFile | None], where: Where) -> list[Problem]:
+def _unused_folder(folder: str, weights: list[tuple[str, WeightFile | None]], where: Where) -> list[Problem]:
     """Report a folder of weights that no part found anything in: other weights would be taken in silence."""
     if not folder:
         return []
     place = locate(folder).resolve()
-    if any(file is not None and file.path.resolve().is_relative_to(place) for file in weights.values()):
+    if any(file is not None and file.path.resolve().is_relative_to(place) for _, file in weights):
         return []
-    wanted = [kind for kind, file in weights.items() if file is not None]
+    wanted = list(dict.fromkeys(kind for kind, file in weights if file is not None))
     hint = f"files of this pipeline's {', '.join(wanted)} belong there" if wanted else "no part has weights"
     return [Problem(where("weights"), "weights", f"{place} holds weights of none of the parts", (hint,))]
 

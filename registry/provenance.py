@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from regionkit.core.spec import ComponentSpec
 from regionkit.registry.discovery.owners import installed_version
 from regionkit.registry.registry import get_registry
+from regionkit.registry.weights.choice import memory_of
 from regionkit.registry.weights.index import content_hash
 
 if TYPE_CHECKING:
@@ -51,8 +52,10 @@ def _inner(role: str, path: Path) -> dict[str, Path]:
 
 
 def pipeline_record(plan: PipelinePlan) -> dict[str, Any]:
-    """Return the record of every part of a pipeline by its kind, with the corpus that a bridge is fitted to."""
+    """Return the record of every part of a pipeline by its kind, with banks and the corpus that a part is fitted to."""
     records = {kind: component_record(part.spec, plan.weights[kind]) for kind, part in plan.parts.items()}
+    for kind, file in plan.banks.items():
+        records[f"{kind} bank"] = component_record(memory_of(plan.parts[kind]).spec, file)
     for corpus in plan.fit_corpus.values():
         records["corpus"] = component_record(get_registry().find("corpus", corpus))
     return records

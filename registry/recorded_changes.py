@@ -103,6 +103,13 @@ def _weights(config: Mapping[str, Any], plan: PipelinePlan) -> Iterator[str]:
         was = f"{then['name']} ({then['sha256']})" if then else "none"
         here = "none" if file is None else f"{file.label} ({now})"
         yield f"the weights of the {kind} are others: they were {was}, they are {here}"
+    then, now = config["pipeline"].get("banks", {}), plan.to_dict().get("banks", {})
+    for kind in sorted({*then, *now}):
+        if then.get(kind) != now.get(kind):
+            was, here = (
+                f"{one['name']} ({one['sha256']})" if one else "none" for one in (then.get(kind), now.get(kind))
+            )
+            yield f"the bank of the {kind} is another: it was {was}, it is {here}"
 
 
 def _data(stored: Mapping[str, Any], dataset: Dataset) -> Iterator[str]:

@@ -56,6 +56,8 @@ class Registry:
         #: Plugins whose observing hook raised.
         self._silenced: set[str] = set()
         self._preset_folders: list[tuple[Path, Owner]] = []
+        #: Folders of tables that papers print.
+        self.published: list[Path] = []
 
     def register(self, plugin: object, owner: Owner, *, limit: float = 0) -> Quarantined | None:
         """Take in what a plugin brings, or quarantine it with the reason where anything about it is wrong.
@@ -116,6 +118,9 @@ class Registry:
         index = sys.modules.get("regionkit.registry.weights.index")
         if index is not None:
             index.get_index.cache_clear()
+        published = sys.modules.get("regionkit.registry.published.matching")
+        if published is not None:
+            published.forget()
 
     def quarantine(
         self,
@@ -161,6 +166,7 @@ class Registry:
         for paper in offer.papers:  # two plugins may build on one paper; its entry is the same either way
             self.papers.setdefault(paper.key, paper)
         self._preset_folders += [(folder, owner) for folder in offer.presets]
+        self.published += offer.published
         self._weights += offer.weights
 
     def _refuse_clashes(self, offer: Offer, owner: Owner) -> None:

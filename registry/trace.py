@@ -10,7 +10,7 @@ from regionkit.core.spec import Port
 from regionkit.core.weights import WeightFile
 from regionkit.registry.ports import Spaces, ends, mismatch, of_weights, resolve, settled, spaces_of, spelled
 from regionkit.registry.schema import Part
-from regionkit.registry.weights.choice import Wanted, choose_bank
+from regionkit.registry.weights.choice import Wanted, choose_bank, memory_of
 from regionkit.registry.weights.shared_choices import Choices
 
 
@@ -37,6 +37,7 @@ class Trace:
 
     ports: dict[str, tuple[str, str]] = field(default_factory=dict)
     weights: dict[str, WeightFile | None] = field(default_factory=dict)
+    banks: dict[str, WeightFile] = field(default_factory=dict)
     fit_corpus: dict[str, str] = field(default_factory=dict)
     corruption: str = "none"
     unbridged: bool = False
@@ -90,6 +91,8 @@ class _Tracer:
         for kind, other in (("bridge", "decoder"), ("decoder", "bridge")):
             if not self.trace.faults and kind in self.parts and kind in self.trace.ports:
                 self._bank(self.parts[kind], other)
+        if not self.trace.faults and "decoder" in self.parts and "decoder" in self.trace.ports:
+            self._memory(self.parts["decoder"])
         return self.trace
 
     def _backbone(self, part: Part) -> None:
@@ -220,13 +223,32 @@ class _Tracer:
         self.trace.weights[part.kind] = choice.file
         if choice.file is not None and not choice.file.says_space:
             self.trace.on_trust.append(part.kind)
-        if choice.corpus and not self.spaces.text:
-            message = (
-                f"{part.kind} '{part.name}' is to be fitted to '{choice.corpus}', but the backbone has no text tower"
-            )
+        self._fit(part, choice.corpus)
+
+    def _memory(self, part: Part) -> None:
+        """Choose the bank that a decoder holds beside its weights: by itself that of its corpus, or the bridge's."""
+        if not part.spec.memory:
+            return
+        bank = memory_of(part)
+        own = self.trace.weights.get(part.kind)
+        trained = own if own is not None and own.header.corpus else self.trace.weights.get("bridge")
+        try:
+            space = self.trace.ports[part.kind][0]
+            choice = choose_bank(bank, space, trained, self.trace.fit_corpus.get("bridge", ""), part)
+        except WeightsError as error:
+            self.trace.faults.append(Fault(part.kind, error, option="bank"))
+            return
+        if choice.file is not None:
+            self.trace.banks[part.kind] = choice.file
+        self._fit(part, choice.corpus)
+
+    def _fit(self, part: Part, corpus: str) -> None:
+        """Note that a part is to be fitted to a corpus, which takes a text tower."""
+        if corpus and not self.spaces.text:
+            message = f"{part.kind} '{part.name}' is to be fitted to '{corpus}', but the backbone has no text tower"
             self.trace.faults.append(Fault(part.kind, PortError(message), ("backbone",)))
-        elif choice.corpus:
-            self.trace.fit_corpus[part.kind] = choice.corpus
+        elif corpus:
+            self.trace.fit_corpus[part.kind] = corpus
 
     def _check(self, part: Part, reads: Port) -> None:
         giver = f"{self.giver} '{self.parts[self.giver].name}'"

@@ -101,7 +101,8 @@ class Matrix:
         if key not in self.built:
             # A bank of ten sentences shows as much of a pairing as one of ten thousand.
             part = build_planned(replace(plan, fit_corpus={}), kind, parts, torch.device("cpu"))
-            if "corpus" in plan.parts[kind].spec.needs and plan.weights[kind] is None:
+            spec = plan.parts[kind].spec
+            if spec.memory or ("corpus" in spec.needs and plan.weights[kind] is None):
                 assert isinstance(part, (Decoder, GapBridge))
                 part.fit(parts["backbone"].encode_text(SENTENCES), SENTENCES)
             self.built[key] = part

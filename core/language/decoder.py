@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from regionkit.core.batch_sizes import batches_that_fit, named
 from regionkit.core.contracts import BuildContext, Decoder, WeightArtifact, iter_batches
 from regionkit.core.errors import FeatureError, WeightsError
 from regionkit.core.explaining import END_SHOWN, TokenScore, scored_tokens
@@ -168,7 +169,9 @@ class LanguageDecoder(nn.Module, Decoder):
         options = options or GenerateOptions()
         tokens = self._tokens(inputs)
         captions: list[Caption] = []
-        for part in iter_batches(len(tokens), options.batch_size):
+        size, device = named(options, "batch_size"), tokens.tokens.device
+        key = (options.max_tokens, options.beams, tokens.tokens.shape[1])
+        for part in batches_that_fit(self, len(tokens), size, default=options.batch_size, device=device, key=key):
             captions += self._captions(rows_of(tokens, part), prompt, options, part.start)
         return captions
 

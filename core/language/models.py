@@ -35,6 +35,8 @@ _DROPOUTS = (
 )
 #: Endings of tensors that older versions of transformers stored and that follow from the config.
 _COMPUTED = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias")
+#: Endings of tensors that releases hold and that no model reads: T5 once stored distances between text and input.
+_UNREAD = (".EncDecAttention.relative_attention_bias.weight",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,17 @@ def read_folder(folder: Path, naming: Naming, who: str) -> ReleasedModel:
     Raises:
         WeightsError: Something is missing, damaged, of another kind of model, or not accounted for.
     """
+    config, tokenizer = read_family(folder, naming, who)
+    tensors = as_floats(read_checkpoint(folder), str(folder))
+    return released_model(tensors, config, tokenizer, naming, folder)
+
+
+def read_family(folder: Path, naming: Naming, who: str) -> tuple[Any, LanguageTokenizer]:
+    """Read config and tokenizer of such a folder, which need not hold weights.
+
+    Raises:
+        WeightsError: One is missing, damaged, or of another kind of model.
+    """
     if not is_folder(folder):
         raise WeightsError(
             f"{who} reads a folder with config.json, weights and a tokenizer, and {folder} is no folder",
@@ -230,17 +243,26 @@ def read_folder(folder: Path, naming: Naming, who: str) -> ReleasedModel:
         assert isinstance(stored, dict)
     except (OSError, ValueError, AssertionError, RecursionError) as error:
         raise WeightsError(f"{path}: unreadable: {type(error).__name__}", "fetch it again") from None
-    config = restore_config(naming, stored, path)
-    tokenizer = LanguageTokenizer.of_folder(folder)
-    tensors = as_floats(read_checkpoint(folder), str(folder))
+    return restore_config(naming, stored, path), LanguageTokenizer.of_folder(folder)
+
+
+def released_model(
+    tensors: Mapping[str, Tensor], config: Any, tokenizer: LanguageTokenizer, naming: Naming, source: str | Path
+) -> ReleasedModel:
+    """Hold the tensors of a release against its config and its tokenizer; every name must be accounted for.
+
+    Raises:
+        WeightsError: Names are missing or left over, shapes differ, or the tokenizer has more ids than the model rows.
+    """
     with torch.device("meta"):
-        model = new_model(naming, config, str(folder))
+        model = new_model(naming, config, str(source))
     tensors = _in_layout(tensors, model)
-    check_tensors(model, tensors, folder)
+    check_tensors(model, tensors, source)
     rows = model.get_input_embeddings().weight.shape[0]
+    tokenizer = tokenizer.within(rows)
     if tokenizer.size > rows:
         raise WeightsError(
-            f"{folder}: its tokenizer has {tokenizer.size} ids, its model has {rows} word embeddings",
+            f"{source}: its tokenizer has {tokenizer.size} ids, its model has {rows} word embeddings",
             "the tokenizer is that of another model: fetch the whole folder again",
         )
     return ReleasedModel(tensors, config, stored_config(model), tokenizer)
@@ -303,9 +325,10 @@ def _tied_names(model: Any) -> list[list[str]]:
 
 
 def _in_layout(tensors: Mapping[str, Tensor], model: Any) -> dict[str, Tensor]:
-    """Drop what follows from the config, and put the inner model's prefix before names that were saved without it."""
+    """Drop what no model reads, and put the inner model's prefix before names that were saved without it."""
     own = model.state_dict()
-    kept = {name: tensor for name, tensor in tensors.items() if name in own or not name.endswith(_COMPUTED)}
+    spare = (*_COMPUTED, *_UNREAD)
+    kept = {name: tensor for name, tensor in tensors.items() if name in own or not name.endswith(spare)}
     prefix = f"{model.base_model_prefix}."
     if any(name.startswith(prefix) for name in own) and not any(name.startswith(prefix) for name in kept):
         kept = {name if name in own else prefix + name: tensor for name, tensor in kept.items()}

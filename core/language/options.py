@@ -12,6 +12,8 @@ from typing import Any
 FILE = "file:"
 #: Linear layers that adapters are put on: attention and feed-forward of the Llama family (ViZer, section 3.3).
 LORA_TARGETS = r".*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+#: The same of the T5 family.
+T5_LORA_TARGETS = r".*\.(q|k|v|o|wi|wi_0|wi_1|wo)"
 
 
 @dataclass(frozen=True)
@@ -119,3 +121,62 @@ class CausalOptions(LanguageOptions):
 
 #: Options of :class:`CausalOptions` that a weight file decides; they are stored in its header.
 CAUSAL_SIZES: tuple[str, ...] = ("model", "hidden", "layers", "heads", "kv_heads", "intermediate", "positions")
+
+
+@dataclass(frozen=True)
+class Seq2SeqOptions(LanguageOptions):
+    """Options of decoders on an encoder and decoder of the T5 family.
+
+    The sizes are those of T5-base. Trained weights bring theirs.
+
+    Attributes:
+        model: Family of the language model, by its ``model_type`` in transformers: ``t5``, or another of its kind.
+        hidden: Width of the transformer.
+        layers: Blocks of the encoder.
+        decoder_layers: Blocks of the decoder; 0 for as many as ``layers``.
+        heads: Attention heads of a block.
+        head_width: Width of a head; 0 for ``hidden / heads``.
+        ff: Width of the feed-forward layers.
+        ff_type: Their kind: ``gated-gelu`` (FlanT5, T5 1.1) or ``relu`` (the first T5).
+        tied: Whether the output layer is the word embedding (the first T5) or has weights of its own.
+        positions: Longest input and longest caption. T5 itself has no limit; it guards memory.
+    """
+
+    model: str = "t5"
+    hidden: int = 768
+    layers: int = 12
+    decoder_layers: int = 0
+    heads: int = 12
+    head_width: int = 0
+    ff: int = 3072
+    ff_type: str = "relu"
+    tied: bool = True
+    positions: int = 2048
+    dropout: float = 0.1  # T5's own
+    lora_targets: str = T5_LORA_TARGETS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_positive("hidden", "layers", "heads", "ff", "positions")
+        for name in ("decoder_layers", "head_width"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} must be 0 or more")
+        if not self.head_width:
+            self.check_heads("hidden", "heads")
+        if self.ff_type not in ("gated-gelu", "relu"):
+            raise ValueError(f"ff_type: '{self.ff_type}' must be gated-gelu or relu")
+
+
+#: Options of :class:`Seq2SeqOptions` that a weight file decides; they are stored in its header.
+SEQ2SEQ_SIZES: tuple[str, ...] = (
+    "model",
+    "hidden",
+    "layers",
+    "decoder_layers",
+    "heads",
+    "head_width",
+    "ff",
+    "ff_type",
+    "tied",
+    "positions",
+)

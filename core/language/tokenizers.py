@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,21 @@ class LanguageTokenizer:
     def size(self) -> int:
         """Number of ids, special ones included."""
         return max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+    def within(self, rows: int) -> LanguageTokenizer:
+        """Return the same without special tokens that a model of so many word embeddings has none for.
+
+        Tokenizers that a whole family of models shares may list some that only its larger ones know, such as that of a
+        picture.
+        """
+        if self.size <= rows:
+            return self
+        table = json.loads(self.text)
+        added = table.get("added_tokens") or []
+        kept = [one for one in added if one["id"] < rows or not one["special"]]
+        if len(kept) == len(added):
+            return self
+        return replace(self, text=json.dumps({**table, "added_tokens": kept}))
 
     def id_of(self, token: str) -> int | None:
         """Return the id of a token, or None where the text is not one token."""

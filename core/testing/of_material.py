@@ -125,6 +125,21 @@ def sentences(subject: Subject) -> None:
         demand(len(text.splitlines()) == 1, f"sentence {place} holds a line break: {text!r}")
 
 
+@check("corpus")
+def streamed(subject: Subject) -> None:
+    """Read one by one, or by their numbers, the sentences are those of the whole list, in its order."""
+    texts, corpus = answer(subject)["sentences"], subject.component
+    rows = corpus.rows()
+    ways = {"stream()": list(corpus.stream())} | (
+        {} if rows is None else {"rows()": [rows[n] for n in range(len(rows))]}
+    )
+    for way, found in ways.items():
+        pairs = enumerate(zip(found, texts, strict=False))
+        other = next((place for place, (one, two) in pairs if one != two), None)
+        demand(other is None, f"sentence {other} of {way} is not that of texts()")
+        demand(len(found) == len(texts), f"{way} gives {len(found)} sentences, texts() {len(texts)}")
+
+
 @check("recipe")
 def batch_of_the_step(subject: Subject) -> None:
     """A batch is a function of the seed and of the step, whatever was made before."""

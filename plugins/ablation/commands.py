@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from regionkit.plugins.ablation.trials import AblationPlan
     from regionkit.plugins.ablation.verdicts import Verdict
     from regionkit.registry.document import Document
+    from regionkit.registry.published.matching import Match
 
 
 #: Most notes on trials that the terminal shows.
@@ -122,26 +123,40 @@ def ablate(context: click.Context, /, file: Path, out: Path | None, plan_only: b
     "--robustness", multiple=True, metavar="KIND=A,A", help="Also perturb regions: jitter=0.1,0.2; repeatable."
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep captions and scores here.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the whole pipeline, what of it is not here, and published numbers; run nothing.",
+)
 @shared_options
 @click.pass_context
-def run(context: click.Context, /, pipeline: str, out: Path | None, **options: Any) -> None:
+def run(context: click.Context, /, pipeline: str, out: Path | None, dry_run: bool, **options: Any) -> None:
     """Score PIPELINE, a preset's name or a YAML file, on data sets: an ablation of one pipeline.
 
     `--task image,box` asks these tasks of the mini-world, or of the data set that --on names; --data names task and
     data set together. Both may be given. --set changes an option of the pipeline (bridge.temperature=0.05), of a
     metric (clair.judge.name=http), of every data set (data.root=DIR) or of every task (task.prompt=...).
 
+    Where PIPELINE is a row of a paper's table, its numbers stand beside ours; see `toolkit published`.
+
     Ends with status 1 if a sample failed or could not be judged, with 2 for a mistake in the pipeline or a flag.
     """
     from regionkit.plugins.ablation.overrides import laid_over
     from regionkit.plugins.ablation.perturbations import asked_on_command_line
-    from regionkit.plugins.ablation.planning import plan_ablation
     from regionkit.registry.document import Document, check_reader, read_pipeline
+    from regionkit.registry.published.matching import published_for
 
-    words, where = _asked(context, options)
+    words, where = _asked(context, options, needed=not dry_run)
     asked = laid_over(options["overrides"], words, _words(options["metrics"] or ""))
     base = read_pipeline(pipeline, asked.pipeline)
     check_reader(base, "")
+    match = published_for(base.data, pipeline)
+    if dry_run:
+        from regionkit.plugins.ablation.dry_run import dry_run_json, dry_run_text
+
+        told = dry_run_json(base, match) if options["as_json"] else None
+        click.echo(json.dumps(told, indent=2) if told is not None else dry_run_text(base, pipeline, match, words))
+        return
     data: dict[str, Any] = {
         "base": base.data,
         "data": asked.data,
@@ -163,18 +178,40 @@ def run(context: click.Context, /, pipeline: str, out: Path | None, **options: A
         "precision": "--precision",
     }
     document = Document(base.path, data, {**lines, **flags}, base.name or "run")
-    execute(context, plan_ablation(document), document, out, options)
+    execute(context, _planned(document, base, pipeline, match), document, out, options, match)
 
 
-def _asked(context: click.Context, options: dict[str, Any]) -> tuple[list[str], str]:
+def _planned(document: Document, base: Document, name: str, match: Match) -> AblationPlan:
+    """Plan a run.
+
+    Raises:
+        ConfigError: It has mistakes; weights that are not here are told of file by file, beside them.
+    """
+    from regionkit.core.errors import ConfigError
+    from regionkit.plugins.ablation.dry_run import recipes_of
+    from regionkit.plugins.ablation.planning import plan_ablation
+    from regionkit.registry.weights.absent import absent_weights, problem_of
+
+    try:
+        return plan_ablation(document)
+    except ConfigError as error:
+        absent = absent_weights(base.data)
+        if not absent:
+            raise
+        # That no trial can run stands at no key of the file, and is what the absent weights say better.
+        others = [problem for problem in error.problems if problem.path]
+        raise ConfigError([*others, problem_of(absent, name, base.line(""), recipes_of(match))]) from None
+
+
+def _asked(context: click.Context, options: dict[str, Any], *, needed: bool) -> tuple[list[str], str]:
     """Return the data sets of ``--data`` and ``--task``, and which of the two flags mistakes are told of.
 
     Raises:
-        click.UsageError: There are none, or ``--on`` stands alone.
+        click.UsageError: There are none where some are needed, or ``--on`` stands alone.
     """
     data = [word for entry in options["data"] for word in _words(entry)]
     tasks = [word for entry in options["tasks"] for word in _words(entry)]
-    if not data and not tasks:
+    if not data and not tasks and needed:
         raise click.UsageError("name what to run on: --task image,box, or --data TASK@NAME")
     named = context.get_parameter_source("on") is click.core.ParameterSource.COMMANDLINE
     if named and all("@" in task for task in tasks):
@@ -190,12 +227,27 @@ def _words(text: str) -> list[str]:
 
 
 def execute(
-    context: click.Context, plan: AblationPlan, document: Document, folder: Path | None, options: dict[str, Any]
+    context: click.Context,
+    plan: AblationPlan,
+    document: Document,
+    folder: Path | None,
+    options: dict[str, Any],
+    match: Match | None = None,
 ) -> None:
-    """Run a plan, write the reports, print the tables, and end with the status that the outcome asks for."""
+    """Run a plan, write the reports, print the tables, and end with the status that the outcome asks for.
+
+    Args:
+        context: Of the command.
+        plan: The trials.
+        document: The file that they are of.
+        folder: Where results go; None keeps none.
+        options: Those of the command line.
+        match: Published rows of the pipeline, where there is one.
+    """
     from regionkit.core.errors import RegionkitError
     from regionkit.core.results import DATABASE, ResultStore
     from regionkit.plugins.ablation.analysis.analyse import analyse
+    from regionkit.plugins.ablation.published_rows import published_json, published_text, write_published
     from regionkit.plugins.ablation.run_options import run_options
     from regionkit.plugins.ablation.runner import Place, Runner
     from regionkit.plugins.ablation.signals import GOES_ON, ending_on_sigterm
@@ -223,12 +275,17 @@ def execute(
         analysis = analyse(plan, store, verdicts, folder)
         files = write_reports(folder, plan, store, verdicts, analysis) if folder else []
         if folder:
+            if match is not None:
+                write_published(folder, plan, store, match)
             # Whoever watches runs may do more with what lies there now, such as make a page of it.
             get_registry().finished("run", 0.0, {"folder": str(folder), "report": options["report"]})
         if options["as_json"]:
-            click.echo(json.dumps(as_json(plan, store, summary, verdicts, analysis, folder), indent=2))
+            told = as_json(plan, store, summary, verdicts, analysis, folder)
+            beside = {"published": published_json(plan, store, match)} if match is not None else {}
+            click.echo(json.dumps({**told, **beside}, indent=2))
         else:
-            show_results(plan, store, summary, verdicts, analysis, files)
+            beside_lines = published_text(plan, store, match) if match is not None else []
+            show_results(plan, store, summary, verdicts, analysis, files, beside_lines)
     failed = summary.failed or summary.bad_samples or summary.unjudged or not all(verdict.ok for verdict in verdicts)
     context.exit(1 if failed else 0)
 
@@ -252,8 +309,9 @@ def show_results(
     verdicts: list[Verdict],
     analysis: Analysis,
     files: list[Path],
+    beside: Sequence[str] = (),
 ) -> None:
-    """Print the tables."""
+    """Print the tables; ``beside`` are lines on what a paper prints of the same."""
     from regionkit.plugins.ablation import claim_tables, tables
     from regionkit.plugins.ablation.analysis.text import terminal_lines
     from regionkit.plugins.ablation.results_tables import results_tables
@@ -263,6 +321,8 @@ def show_results(
     width = shutil.get_terminal_size((0, 0)).columns  # 0: no terminal, or one that does not tell
     click.echo("\n\n".join(results_tables(plan, store, width)))
     click.echo("\n" + "\n".join([*tables.reading(plan, store), *tables.own_metrics(plan)]))
+    if beside:
+        click.echo("\n" + "\n\n".join(beside))
     for part in robustness_text(robustness_curves(plan, store), plan, width):
         click.echo(f"\n{part}")
     if verdicts:

@@ -108,6 +108,7 @@ def planned_trial(trial: Trial, axes: Sequence[str]) -> dict[str, Any]:
         "seed": selection.seed,
         "samples": len(selection.samples),
         "weights": {kind: file.label for kind, file in pipeline.weights.items() if file is not None},
+        "banks": {kind: file.label for kind, file in pipeline.banks.items()},
         "fit_corpus": pipeline.fit_corpus,
         UNBRIDGED: pipeline.unbridged,
     }
@@ -118,7 +119,8 @@ def plan_table(plan: AblationPlan) -> str:
     counts: dict[tuple[str, ...], int] = {}
     for trial in plan.trials:
         known = planned_trial(trial, plan.axes)
-        chosen = [*known["weights"].values(), *(f"fitted to {name}" for name in known["fit_corpus"].values())]
+        chosen = [*known["weights"].values(), *known["banks"].values()]
+        chosen += [*(f"fitted to {name}" for name in known["fit_corpus"].values())]
         note = UNBRIDGED if known[UNBRIDGED] else ""
         row = (*known["axes"].values(), ", ".join(dict.fromkeys(chosen)), note)
         counts[row] = counts.get(row, 0) + 1

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from regionkit.core.contracts import Corpus
 from regionkit.core.data.places import data_file
-from regionkit.core.texts import draw_texts
+from regionkit.core.texts import draw_rows, draw_texts
 from regionkit.plugins.datasets.configs import CocoCaptionsConfig, TextLinesConfig
-from regionkit.plugins.datasets.sentences import read_coco, read_lines
+from regionkit.plugins.datasets.sentences import read_coco_pairs, read_lines, stream_lines
 
 
 class CocoCaptions(Corpus):
@@ -30,11 +30,25 @@ class CocoCaptions(Corpus):
         """
         return self._texts
 
-    @cached_property
+    def pictures(self) -> Sequence[int] | None:
+        """Return the number of each caption's picture; None where the file does not say it. Raises as :meth:`texts`."""
+        return self._read[1]
+
+    @property
     def _texts(self) -> Sequence[str]:
+        return self._read[0]
+
+    @cached_property
+    def _read(self) -> tuple[Sequence[str], Sequence[int] | None]:
         config = self.config
         path = data_file(config.file)
-        return draw_texts(read_coco(path, config.split), config.limit or None, config.seed, str(path), "limit")
+        pairs = read_coco_pairs(path, config.split)
+        rows = draw_rows(len(pairs), config.limit or None, config.seed, str(path), "limit")
+        texts, named = [pairs[row][0] for row in rows], [pairs[row][1] for row in rows]
+        if any(name is None for name in named):
+            return texts, None
+        numbers: dict[object, int] = {}
+        return texts, [numbers.setdefault(name, len(numbers)) for name in named]
 
 
 class TextLines(Corpus):
@@ -51,6 +65,12 @@ class TextLines(Corpus):
             DataError: The file is missing or damaged, or has too few sentences.
         """
         return self._texts
+
+    def stream(self) -> Iterator[str]:
+        """Yield the sentences; without ``limit`` none is held. Raises as :meth:`texts`."""
+        if self.config.limit or "_texts" in self.__dict__:
+            return iter(self._texts)
+        return stream_lines(data_file(self.config.file))
 
     @cached_property
     def _texts(self) -> Sequence[str]:

@@ -23,14 +23,19 @@ _FORM = 'a COCO caption file is {"annotations": [{"caption": "..."}, ...]}, Karp
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read one sentence a line; empty lines are skipped and inner runs of blanks become one.
+    """Return the sentences that :func:`stream_lines` yields; raises likewise."""
+    return list(stream_lines(path))
+
+
+def stream_lines(path: Path) -> Iterator[str]:
+    """Yield one sentence a line; empty lines are skipped and inner runs of blanks become one.
 
     A file that ends in ``.gz`` is unpacked.
 
     Raises:
         DataError: The file cannot be read, a line is no UTF-8 or endless, or there is no sentence.
     """
-    texts = []
+    found = False
     for number, line in enumerate(_lines(path), start=1):
         if len(line) >= _LONGEST_LINE:
             raise DataError(
@@ -44,14 +49,21 @@ def read_lines(path: Path) -> list[str]:
                 f"convert the file: iconv -f latin1 -t utf-8 {path}",
             ) from None
         if text:
-            texts.append(text)
-    if not texts:
+            found = True
+            yield text
+    if not found:
         raise DataError(f"{path}: there is no sentence in this file", "write one a line")
-    return texts
 
 
 def read_coco(path: Path, split: str = "auto") -> list[str]:
-    """Read the captions of a COCO caption file or of Karpathy's ``dataset_coco.json``.
+    """Return the captions of :func:`read_coco_pairs`; raises likewise."""
+    return [text for text, _ in read_coco_pairs(path, split)]
+
+
+def read_coco_pairs(path: Path, split: str = "auto") -> list[tuple[str, Any]]:
+    """Read the captions of a COCO caption file or of Karpathy's ``dataset_coco.json``, each with its picture's name.
+
+    Where an entry of a caption file does not name its picture, that is None.
 
     Args:
         path: The file.
@@ -72,11 +84,17 @@ def read_coco(path: Path, split: str = "auto") -> list[str]:
             f"{path}: this file has no splits, '{split}' was asked for",
             "leave split away, or take the file of that split; dataset_coco.json has them all",
         )
-    return _captions(((f"annotations[{number}]", entry, "caption") for number, entry in enumerate(entries)), path)
+    named = ((f"annotations[{number}]", entry, "caption", _picture(entry)) for number, entry in enumerate(entries))
+    return _captions(named, path)
 
 
-def _karpathy(path: Path, images: Any, split: str) -> Iterator[tuple[str, Any, str]]:
-    """Yield place, sentence and key of the caption for all sentences of the chosen splits."""
+def _picture(entry: Any) -> Any:
+    named = entry.get("image_id") if isinstance(entry, dict) else None
+    return named if isinstance(named, int | str) else None
+
+
+def _karpathy(path: Path, images: Any, split: str) -> Iterator[tuple[str, Any, str, int]]:
+    """Yield place, sentence, key of the caption and number of the image for all sentences of the chosen splits."""
     if not isinstance(images, list) or not images:
         raise DataError(f"{path}: there are no images in this file", _FORM)
     for number, image in enumerate(images):
@@ -95,12 +113,12 @@ def _karpathy(path: Path, images: Any, split: str) -> Iterator[tuple[str, Any, s
     for number, image in enumerate(images):
         if split == "all" or image.get("split") in wanted:
             for index, sentence in enumerate(image["sentences"]):
-                yield f"images[{number}].sentences[{index}]", sentence, "raw"
+                yield f"images[{number}].sentences[{index}]", sentence, "raw", number
 
 
-def _captions(entries: Iterable[tuple[str, Any, str]], path: Path) -> list[str]:
+def _captions(entries: Iterable[tuple[str, Any, str, Any]], path: Path) -> list[tuple[str, Any]]:
     texts = []
-    for place, entry, key in entries:
+    for place, entry, key, picture in entries:
         caption = entry.get(key) if isinstance(entry, dict) else None
         text = " ".join(caption.split()) if isinstance(caption, str) else ""
         if not text:
@@ -109,7 +127,7 @@ def _captions(entries: Iterable[tuple[str, Any, str]], path: Path) -> list[str]:
             text.encode()
         except UnicodeEncodeError:  # JSON may spell half of a surrogate pair, which no file of ours can hold
             raise DataError(f"{path}: the caption of {place} holds half of a character: {text!a}") from None
-        texts.append(text)
+        texts.append((text, picture))
     if not texts:
         raise DataError(f"{path}: there is no sentence in this file", _FORM)
     return texts

@@ -81,9 +81,13 @@ def picture_caption(layout: Layout) -> str:
 def corpus(seed: int, count: int) -> Iterator[str]:
     """Yield captions without pictures, from the training distribution: half of regions, half of whole pictures."""
     for index in range(count):
-        layout = make_layout("train", _CORPUS_SEED + seed, index)
-        draws = Draws(11, seed, index)
-        if draws.chance(_REGION_PERCENT):
-            yield say(draw_template(draws), phrases([draws.pick(layout.objects)]), layout.background)
-        else:
-            yield picture_caption(layout)
+        yield corpus_caption(seed, index)
+
+
+def corpus_caption(seed: int, index: int) -> str:
+    """Return one caption of :func:`corpus`, which depends on the seed and its number alone."""
+    layout = make_layout("train", _CORPUS_SEED + seed, index)
+    draws = Draws(11, seed, index)
+    if draws.chance(_REGION_PERCENT):
+        return say(draw_template(draws), phrases([draws.pick(layout.objects)]), layout.background)
+    return picture_caption(layout)

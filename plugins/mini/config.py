@@ -94,7 +94,7 @@ class MiniCaptionsConfig:
     """Options of the text corpus.
 
     Attributes:
-        size: Captions.
+        size: Captions; any number, since each is made from its own number.
         seed: Which captions.
     """
 

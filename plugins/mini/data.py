@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, overload
 
 from PIL import Image
 
 from regionkit.core.contracts import Corpus, Dataset, Sample
 from regionkit.core.errors import DataError, did_you_mean
 from regionkit.core.samples import LazySamples
-from regionkit.plugins.mini.captions import corpus
+from regionkit.plugins.mini.captions import corpus, corpus_caption
 from regionkit.plugins.mini.config import MiniCaptionsConfig, MiniDatasetConfig
 from regionkit.plugins.mini.export import check_folder, write_folder
 from regionkit.plugins.mini.layout import SPLITS, make_layout
@@ -30,6 +30,8 @@ MADE_SCENES = 50
 KEPT_SCENES = 1000
 #: Most scenes of a split; more than this is a slip of the finger, which would draw for hours.
 MOST_SCENES = 100_000
+#: Captions of the corpus that are held in memory.
+KEPT_CAPTIONS = 100_000
 
 
 class MiniDataset(Dataset):
@@ -124,8 +126,40 @@ class MiniCaptions(Corpus):
         self.config = config
 
     def texts(self) -> Sequence[str]:
-        """Return the captions; the first n of a longer list are the shorter list."""
-        return _texts(self.config.seed, self.config.size)
+        """Return the captions; the first n of a longer list are the shorter list. Beyond 100,000 none is held."""
+        few = self.config.size <= KEPT_CAPTIONS
+        return _texts(self.config.seed, self.config.size) if few else self.rows()
+
+    def stream(self) -> Iterator[str]:
+        """Yield the captions; of a long list none is held."""
+        few = self.config.size <= KEPT_CAPTIONS
+        return iter(self.texts()) if few else corpus(self.config.seed, self.config.size)
+
+    def rows(self) -> Sequence[str]:
+        """Return the captions by number, each made when it is asked for."""
+        return _Captions(self.config.seed, self.config.size)
+
+
+class _Captions(Sequence[str]):
+    """Captions of a corpus by number; a caption is a function of seed and number."""
+
+    def __init__(self, seed: int, size: int) -> None:
+        self._seed, self._size = seed, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        places = range(self._size)[index]
+        if isinstance(places, range):
+            return [corpus_caption(self._seed, place) for place in places]
+        return corpus_caption(self._seed, places)
 
 
 def _check_task(task: str) -> None:

@@ -26,6 +26,12 @@ def regionkit_presets() -> list[str]:
 
 
 @hookimpl
+def regionkit_published() -> list[str]:
+    """Return the folder of the paper's tables."""
+    return [str(Path(__file__).parent / "published")]
+
+
+@hookimpl
 def regionkit_papers() -> list[PaperSpec]:
     """Papers whose ideas live in this plugin."""
     return list(PAPERS)

@@ -153,6 +153,7 @@ class NoiseConfig:
     Attributes:
         std: Standard deviation of the noise a coordinate. Give this or ``variance``, not both.
         variance: The same, squared.
+        kind: ``gaussian``, or ``ball``: uniform in a ball whose radius is the deviation, an option of CapDec's release.
         normalise: Whether region vectors are made unit vectors at inference, as in training. None is true in compat
             ``paper`` and false in ``reference``: the released code feeds them as they are.
         compat: With neither ``std`` nor ``variance`` given, ``paper`` takes variance 0.08 (Patch-ioner) and
@@ -161,6 +162,7 @@ class NoiseConfig:
 
     std: float | None = None
     variance: float | None = None
+    kind: Literal["gaussian", "ball"] = "gaussian"
     normalise: bool | None = None
     compat: Literal["paper", "reference"] = "paper"
 
@@ -195,5 +197,6 @@ class NoiseConfig:
 
     @property
     def corruption(self) -> str:
-        """What a decoder behind this bridge was trained with, such as ``noise(std=0.08)``."""
-        return f"noise(std={self.deviation:.4g})"
+        """What a decoder behind this bridge was trained with, in its own options, such as ``noise(std=0.08)``."""
+        kind = "" if self.kind == "gaussian" else f"kind={self.kind}, "
+        return f"noise({kind}std={self.deviation:.4g})"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from regionkit.core.batch_sizes import batches_that_fit, named
 from regionkit.core.contracts import BuildContext, Decoder, WeightArtifact, iter_batches
 from regionkit.core.errors import FeatureError, RegionkitError, WeightsError
 from regionkit.core.explaining import END_SHOWN, TokenScore, scored_tokens
@@ -125,7 +126,10 @@ class Decap(nn.Module, Decoder):
         _refuse_searches(options)
         vectors = self._vectors(inputs)
         captions: list[Caption] = []
-        for part in iter_batches(len(vectors), options.batch_size):
+        size, length = named(options, "batch_size"), min(options.max_tokens, self.config.positions)
+        for part in batches_that_fit(
+            self, len(vectors), size, default=options.batch_size, device=vectors.device, key=length
+        ):
             captions += self._captions(self.decode(vectors[part], options.max_tokens))
         return captions
 

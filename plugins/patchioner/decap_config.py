@@ -65,6 +65,11 @@ class DecapConfig:
 ARCHITECTURE: tuple[str, ...] = ("hidden", "layers", "heads", "positions", "vocabulary")
 
 
+#: How the path of a bank begins, and the other values of ``TextOnlyConfig.embeddings``.
+FILE = "file:"
+WAYS: tuple[str, ...] = ("auto", "memory", "stream")
+
+
 @dataclass(frozen=True, slots=True)
 class TextOnlyConfig:
     """Options of :class:`~regionkit.plugins.patchioner.text_only.TextOnly`.
@@ -82,7 +87,16 @@ class TextOnlyConfig:
         clip: Limit of the gradient norm; 0 for none.
         limit: Train on this many captions, drawn without replacement; 0 for all.
         draws: How many corrupted versions of each embedding are made, all of them before training; passes take them in
-            turn. 0 corrupts anew at every step. The release of Diffusion Bridge makes 1.
+            turn. 0 corrupts anew at every step. The release of Diffusion Bridge makes 1. They are held in memory.
+        embeddings: Where the embeddings of the captions come from. ``memory`` encodes all of them first and holds them;
+            ``stream`` encodes those of a batch when it is made, so that memory does not grow with the corpus;
+            ``file:PATH`` reads captions and embeddings, row by row, of a bank made by ``toolkit bank build``, for which
+            the corpus only lends its words; ``auto`` is ``memory`` up to a million captions, ``stream`` beyond.
+        mix: A caption is to be written from the embedding of any caption of the same picture, drawn anew each time,
+            itself among them, as the released script does with ``--mix-captions``. For corpora that say which picture a
+            caption is about, held in memory: ``coco-captions``.
+        memory: For a decoder that holds a memory of texts, how many captions of the corpus it is given, drawn without
+            replacement; 0 for all.
     """
 
     steps: int = 0
@@ -95,13 +109,28 @@ class TextOnlyConfig:
     clip: float = 0.0  # the released script clips nothing
     limit: int = 0
     draws: int = 0
+    embeddings: str = "auto"
+    mix: bool = False
+    memory: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} must be 1 or more")
-        for name in ("steps", "warmup", "clip", "limit", "draws", "weight_decay"):
+        for name in ("steps", "warmup", "clip", "limit", "draws", "memory", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} must be 0 or more")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"learning_rate: {self.learning_rate} must be more than 0")
+        from_file = self.embeddings.startswith(FILE) and len(self.embeddings) > len(FILE)
+        if not from_file and self.embeddings not in WAYS:
+            raise ValueError(
+                f"embeddings: {self.embeddings!r} is none of {', '.join(WAYS)}, and no {FILE}PATH of a bank"
+            )
+        if self.mix and self.embeddings not in ("auto", "memory"):
+            raise ValueError(f"mix: captions of one picture are known in memory alone, not with {self.embeddings}")
+        if self.draws and self.embeddings not in ("auto", "memory"):
+            raise ValueError(
+                f"draws: {self.draws} versions of every embedding are held in memory, which embeddings: "
+                f"{self.embeddings} is to avoid; write draws: 0"
+            )

@@ -22,7 +22,6 @@ from regionkit.core.texts import bank_texts
 from regionkit.core.weights import WeightFile
 from regionkit.plugins.patchioner import projection
 from regionkit.plugins.patchioner.configs import MemoryConfig
-from regionkit.plugins.patchioner.half_bank import project_half
 from regionkit.plugins.patchioner.projection import but, precision, project
 
 #: Region vectors projected together, so that memory stays at 16 MB however many regions there are.
@@ -332,8 +331,7 @@ class Memory(nn.Module, GapBridge):
 
     def _whole(self, queries: Tensor, left_out: Tensor | None = None) -> Tensor:
         """Project unit vectors (m, d) onto the whole bank."""
-        half = self.unit.dtype != torch.float32 and precision(self.unit) == torch.float32
-        return (project_half if half else project)(
+        return project(
             queries,
             self.unit,
             self.norms,

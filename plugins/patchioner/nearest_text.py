@@ -13,7 +13,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from regionkit.core.contracts import BuildContext, Decoder, iter_batches
+from regionkit.core.batch_sizes import batches_that_fit, named
+from regionkit.core.contracts import BuildContext, Decoder
 from regionkit.core.errors import DataError, FeatureError, RegionkitError, WeightsError
 from regionkit.core.explaining import Alternative, TokenScore
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews
@@ -108,7 +109,9 @@ class NearestText(nn.Module, Decoder):
         _refuse(prompt, options)
         tokens = _single(inputs)
         captions: list[Caption] = []
-        for part in iter_batches(len(tokens), (options or GenerateOptions()).batch_size):
+        options = options or GenerateOptions()
+        size, device = named(options, "batch_size"), tokens.tokens.device
+        for part in batches_that_fit(self, len(tokens), size, default=options.batch_size, device=device):
             some = RegionTokens(tokens.tokens[part], tokens.mask[part], tokens.space)
             best, rows = self.bank.nearest(some)
             texts = [self.bank.texts[row] for row in rows.squeeze(1).tolist()]

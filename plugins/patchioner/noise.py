@@ -40,10 +40,16 @@ class Noise(GapBridge):
         return self.config.corruption
 
     def corrupt(self, embeddings: Tensor, generator: torch.Generator) -> Tensor:
-        """Normalise, add noise of the given deviation to each coordinate, normalise again: (n, d) to (n, d)."""
+        """Normalise, add noise of the given deviation, normalise again: (n, d) to (n, d).
+
+        Gaussian noise has that deviation in each coordinate; noise of a ball is at most as long as that.
+        """
         unit = normalize(embeddings, dim=-1)
         # Drawn where the generator lives, so that a seed means the same noise on every device.
         noise = torch.randn(unit.shape, generator=generator, dtype=unit.dtype, device=generator.device)
+        if self.config.kind == "ball":  # a random direction, and a length under which volume grows evenly
+            share = torch.rand(len(unit), 1, generator=generator, dtype=unit.dtype, device=generator.device)
+            noise = normalize(noise, dim=-1) * share ** (1 / unit.shape[1])
         return normalize(unit + self.config.deviation * noise.to(unit.device), dim=-1)
 
     def bridge(self, tokens: RegionTokens) -> RegionTokens:

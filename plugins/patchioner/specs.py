@@ -49,6 +49,7 @@ _BANK = Checkpoint(
     files=("*_text_embeddings*.h5", "*.h5"),
     source=f"{_PATCHIONER}, the release of its memories",
     license="see its repository",
+    size="4 bytes a number: 1.8 GB for 591,753 sentences of width 768, 1.0 GB for 500,000 of width 512",
 )
 MEMORY = ComponentSpec(
     kind="bridge",
@@ -107,6 +108,7 @@ DIFFUSION = ComponentSpec(
             files=("model-300.pt", "model-*.pt"),
             source=f"{_DIFFUSION_BRIDGE}, made by its training script",
             license="MIT",
+            size="16 MB for 4,037,313 weights in float32, and as much again for their average",
         ),
         *(
             Checkpoint(
@@ -115,6 +117,7 @@ DIFFUSION = ComponentSpec(
                 source=f"{_DIFFUSION_BRIDGE}, normalized_{kind}_embed_mean.pkl, through `toolkit weights convert`",
                 license="MIT",
                 optional=kind == "image",
+                size="under 0.1 MB",
             )
             for kind in ("text", "image")
         ),
@@ -137,6 +140,7 @@ DECAP = ComponentSpec(
             files=("*-009.pt", "decap*.pt", "*_prefix*.pt", "*-009.safetensors"),
             source=f"{_PATCHIONER}, the release of its decoders; or {_DECAP}",
             license="see its repository",
+            size="273 MB for 68.3 million weights in float32",
         ),
         Checkpoint(
             role="config",
@@ -144,6 +148,7 @@ DECAP = ComponentSpec(
             source=f"{_DECAP}, decoder_config.pkl, through `toolkit weights convert`",
             license="see its repository",
             optional=True,
+            size="under 0.1 MB",
         ),
         MERGES,
     ),

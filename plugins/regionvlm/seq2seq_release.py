@@ -7,10 +7,10 @@ from pathlib import Path
 
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.language.released import read_decoder
+from regionkit.core.language.seq2seq import SEQ2SEQ
 from regionkit.plugins.regionvlm.seq2seq_config import Seq2SeqTokensConfig
-from regionkit.plugins.regionvlm.seq2seq_decoder import NAMING
 
 
 def read_seq2seq_tokens(files: Mapping[str, Path], config: Seq2SeqTokensConfig) -> WeightArtifact:
     """Turn a folder with a T5 type model into the tensors of ``seq2seq-tokens``; no option counts here."""
-    return read_decoder(files, NAMING, "seq2seq-tokens")
+    return read_decoder(files, SEQ2SEQ, "seq2seq-tokens")

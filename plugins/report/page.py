@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from regionkit.plugins.report.beside import HEADER
 from regionkit.plugins.report.cells import Line
 from regionkit.plugins.report.charts.canvas import Canvas
 from regionkit.plugins.report.charts.scales import linear
@@ -29,7 +30,14 @@ _TEMPLATES = Path(__file__).parent / "templates"
 MOST_ROWS = 1500
 
 
-def page(found: Evidence, lines: Sequence[Line], plots: Sequence[Figure], more: int, samples: Gallery) -> str:
+def page(
+    found: Evidence,
+    lines: Sequence[Line],
+    plots: Sequence[Figure],
+    more: int,
+    samples: Gallery,
+    beside: Sequence[Sequence[str]] = (),
+) -> str:
     """Return the page.
 
     Args:
@@ -38,6 +46,7 @@ def page(found: Evidence, lines: Sequence[Line], plots: Sequence[Figure], more: 
         plots: The plots.
         more: Plots that are left out.
         samples: The gallery.
+        beside: Published numbers beside ours, rows under :data:`~regionkit.plugins.report.beside.HEADER`.
     """
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     return _template().render(
@@ -59,6 +68,8 @@ def page(found: Evidence, lines: Sequence[Line], plots: Sequence[Figure], more: 
         single_data=len(found.data) < 2,
         single_column=len(found.columns) < 2,
         refused=refusals(found),
+        beside=beside,
+        beside_header=HEADER,
         excluded=f"{counted(found['excluded'], 'combination')} left out by the file.",
         left_out=[_left_out(one) for one in found["left_out"]],
         provenance=provenance(found["provenance"]),

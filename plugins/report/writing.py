@@ -57,6 +57,7 @@ def write_report(folder: Path, *, out: Path | None = None, pdf: bool = False, sa
 def _contents(folder: Path, target: Path, beside: Path, *, pdf: bool, samples: int) -> dict[Path, str | bytes]:
     """Return all files of a report by their paths, the page first, plots and tables in the folder ``beside``."""
     from regionkit.plugins.report import exports
+    from regionkit.plugins.report.beside import beside_published
     from regionkit.plugins.report.cells import results
     from regionkit.plugins.report.charts.pdf import to_pdf
     from regionkit.plugins.report.evidence import ANALYSIS, read_analysis
@@ -73,7 +74,7 @@ def _contents(folder: Path, target: Path, beside: Path, *, pdf: bool, samples: i
             found = from_results(folder, store)
         lines = results(found)
         plots, more = figures(found)
-        content = page(found, lines, plots, more, gallery(found, store, samples))
+        content = page(found, lines, plots, more, gallery(found, store, samples), beside_published(folder))
     contents: dict[Path, str | bytes] = {target: content}
     contents[beside / "results.tex"] = exports.results_latex(found, lines)
     contents[beside / "results.md"] = exports.results_markdown(found, lines)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from PIL import Image
@@ -60,6 +60,8 @@ class Captioning(Recipe):
         RegionkitError: None of the parts that are to be trained has weights, or one cannot write them down.
         DataError: The data set has no samples of a task, or no such split, be it for training or for the end.
     """
+
+    rows_apart: ClassVar[bool] = True
 
     def __init__(self, config: CaptioningConfig, pipeline: Pipeline, dataset: Dataset, seed: int = 0) -> None:
         self.config = config
@@ -183,6 +185,22 @@ class Captioning(Recipe):
         regions: tuple[Region, ...] = tuple(sample.region for sample in samples)
         images = tuple(self.dataset.image(key) for key in keys)
         return CaptioningBatch(images, Regions(regions, tuple(places[one.image_id] for one in samples)), tuple(texts))
+
+    def share(self, step: int, rank: int, count: int) -> CaptioningBatch:
+        """Return regions ``rank::count`` of a step with their captions and the pictures that they lie in."""
+        whole = self.batch(step)
+        regions, images = whole.regions.items[rank::count], whole.regions.image[rank::count]
+        used = sorted(set(images))
+        places = {image: place for place, image in enumerate(used)}
+        return CaptioningBatch(
+            tuple(whole.images[image] for image in used),
+            Regions(regions, tuple(places[image] for image in images)),
+            whole.texts[rank::count],
+        )
+
+    def weight(self, batch: CaptioningBatch) -> float:
+        """Return how many tokens the decoder's loss is a mean of."""
+        return float(self.pipeline.decoder.loss_terms(batch.texts))
 
     def loss(self, batch: CaptioningBatch) -> tuple[Tensor, Mapping[str, float]]:
         """Return the decoder's loss on the regions of a batch."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,6 +31,7 @@ class _Entry(TypedDict):
 
     step: int
     setup: dict[str, Any]
+    engine: NotRequired[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,20 @@ class Checkpoint:
     path: Path
     setup: Mapping[str, Any]
 
-    def save(self, step: int, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def save(
+        self,
+        step: int,
+        module: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        engine: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write the state after ``step`` steps.
+
+        Args:
+            step: Steps done.
+            module: What is trained.
+            optimizer: Its optimiser.
+            engine: State of what computes the steps, as JSON values; none where it has none.
 
         Raises:
             RunFailed: The file cannot be written, for example on a full disk; an older checkpoint is intact.
@@ -57,15 +70,26 @@ class Checkpoint:
             tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
         tensors |= _random_state()
         stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        entry = json.dumps({"step": step, "setup": self.setup}, sort_keys=True)
+        kept = {"engine": dict(engine)} if engine else {}
+        entry = json.dumps({"step": step, "setup": self.setup, **kept}, sort_keys=True)
         try:
             with replacing(self.path) as temporary:
                 save_file(stored, temporary, metadata={_KEY: entry})
         except (OSError, SafetensorError) as error:  # safetensors wraps what the system says in a type of its own
             raise _unwritable(self.path, step, error) from None
 
-    def load(self, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    def load(
+        self,
+        module: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        restore: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> int:
         """Restore the state in place, random numbers included, and return the number of steps done; 0 without a file.
+
+        Args:
+            module: What is trained.
+            optimizer: Its optimiser.
+            restore: Takes the state of what computes the steps.
 
         Raises:
             RegionkitError: The checkpoint is of another set-up; every difference is named.
@@ -77,17 +101,22 @@ class Checkpoint:
         entry, tensors = found
         self._check_setup(entry["setup"])
         self._restore(tensors, module, optimizer)
+        if restore is not None:
+            restore(entry.get("engine", {}))
         return entry["step"]
 
-    def check(self) -> None:
+    def check(self, but: Collection[str] = ()) -> None:
         """Check, without loading it, that the checkpoint belongs to this run if there is one.
+
+        Args:
+            but: Keys of the set-up that are not known yet, and may differ.
 
         Raises:
             RegionkitError: As for :meth:`load`.
         """
         found = self._read(with_tensors=False)
         if found is not None:
-            self._check_setup(found[0]["setup"])
+            self._check_setup({key: value for key, value in found[0]["setup"].items() if key not in but})
 
     def remove(self) -> None:
         """Delete the file, if there is one, and what a kill in the middle of writing it left beside it."""

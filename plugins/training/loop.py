@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from regionkit.core.contracts import Recipe
 from regionkit.core.errors import RunFailed
@@ -58,12 +57,19 @@ class Outcome:
         resumed: Steps that were done before this run.
         seconds: Wall time of this run.
         loss: Loss of the last step; NaN where no step was left to do.
+        tokens: Tokens of this run, of all processes together; 0 where the recipe counts none.
     """
 
     steps: int
     resumed: int
     seconds: float
     loss: float
+    tokens: int = 0
+
+    @property
+    def tokens_a_second(self) -> float:
+        """Tokens over wall time, that of making batches and checkpoints included."""
+        return self.tokens / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass
@@ -73,11 +79,14 @@ class _Watch:
     progress: Progress
     every: int
     kept: int
-    pending: list[tuple[int, Tensor, Tensor, Mapping[str, float]]] = field(default_factory=list)
+    engine: Engine
+    pending: list[tuple[int, Tensor, Mapping[str, float]]] = field(default_factory=list)
     loss: float = math.nan
+    tokens: int = 0
 
-    def add(self, step: int, loss: Tensor, norm: Tensor, figures: Mapping[str, float]) -> None:
-        self.pending.append((step, loss.detach(), norm.detach(), figures))
+    def add(self, step: int, loss: Tensor, norm: Tensor, tokens: Tensor, figures: Mapping[str, float]) -> None:
+        numbers = torch.stack([number.detach().float() for number in (loss, norm, tokens)])
+        self.pending.append((step, numbers, figures))
         if len(self.pending) >= self.every:
             self.read()
 
@@ -89,8 +98,9 @@ class _Watch:
         """
         if not self.pending:
             return
-        values = torch.stack([torch.stack((loss.float(), norm.float())) for _, loss, norm, _ in self.pending])
-        for (step, _, _, figures), (loss, norm) in zip(self.pending, values.tolist(), strict=True):
+        self.engine.check()
+        values = torch.stack([numbers for _, numbers, _ in self.pending])
+        for (step, _, figures), (loss, norm, tokens) in zip(self.pending, values.tolist(), strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradient is {norm}"
                 kept = f"the checkpoint of step {self.kept} is kept" if self.kept else "there is no checkpoint yet"
@@ -100,7 +110,8 @@ class _Watch:
                     "and start over with --restart",
                 )
             self.loss = loss
-            self.progress.update(step + 1, loss, figures)
+            self.tokens += round(tokens)
+            self.progress.update(step + 1, loss, {**figures, **({"tokens": tokens} if tokens else {})})
         self.pending.clear()
 
 
@@ -131,14 +142,14 @@ def train(
     began = time.monotonic()
     with same_everywhere(options, engine.device):
         module, optimizer = engine.prepare(recipe.module, settings)
-        start = options.checkpoint.load(recipe.module, optimizer)
+        start = options.checkpoint.load(recipe.module, optimizer, engine.restore)
         module.train()
         with show(settings.steps, start) if show else nullcontext(Silent()) as progress:
             every = 1 if engine.device.type == "cpu" else _STEPS_BETWEEN_READS
-            watch = _Watch(progress, every, start)
+            watch = _Watch(progress, every, start, engine)
             _all_steps(recipe, options, engine, module, optimizer, watch, start)
         module.eval()
-    return Outcome(settings.steps, start, time.monotonic() - began, watch.loss)
+    return Outcome(settings.steps, start, time.monotonic() - began, watch.loss, watch.tokens)
 
 
 def _all_steps(
@@ -154,10 +165,10 @@ def _all_steps(
     steps = recipe.settings.steps
     try:
         for step in range(start, steps):
-            _step(recipe, engine, module, optimizer, watch, step)
-            if _due(options, step + 1, saved) and step + 1 < steps:
+            _step(recipe, options.seed, engine, module, optimizer, watch, step)
+            if engine.main and _due(options, step + 1, saved) and step + 1 < steps:
                 watch.read()  # what went astray is never saved
-                options.checkpoint.save(step + 1, recipe.module, optimizer)
+                options.checkpoint.save(step + 1, recipe.module, optimizer, engine.state())
                 watch.kept, saved = step + 1, time.monotonic()
         watch.read()
     except KeyboardInterrupt:
@@ -168,18 +179,25 @@ def _all_steps(
 
 
 def _step(
-    recipe: Recipe, engine: Engine, module: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: _Watch, step: int
+    recipe: Recipe,
+    seed: int,
+    engine: Engine,
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    watch: _Watch,
+    step: int,
 ) -> None:
     settings = recipe.settings
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(settings, step)
     optimizer.zero_grad(set_to_none=True)
+    batch = engine.batch(recipe, step, seed)
     with engine.autocast():
-        loss, figures = recipe.loss(recipe.batch(step))
+        loss, figures = recipe.loss(batch)
     engine.backward(loss)
-    norm = clip_grad_norm_(module.parameters(), settings.clip or math.inf)
-    optimizer.step()
-    watch.add(step, loss, norm, figures)
+    loss, tokens = engine.joined(loss, figures)
+    norm = engine.update(module, optimizer, settings.clip)
+    watch.add(step, loss, norm, tokens, figures)
 
 
 def _due(options: LoopOptions, done: int, saved: float) -> bool:

@@ -12,6 +12,8 @@ import click
 
 #: Seconds between two lines where there is no terminal.
 _LINE_SECONDS = 10.0
+#: The figure that is shown as a rate.
+_TOKENS = "tokens"
 
 
 class Progress(Protocol):
@@ -43,17 +45,19 @@ class Lines:
     ) -> None:
         self._total, self._start, self._write, self._clock = total, start, write, clock
         self._began = self._last = clock()
+        self._tokens = _Tokens()
 
     def update(self, done: int, loss: float, figures: Mapping[str, float]) -> None:
         """Write a line if it is time for one."""
+        self._tokens.add(figures)
         now = self._clock()
         if now - self._last < _LINE_SECONDS and done < self._total:
             return
         self._last = now
         rate = (done - self._start) / max(now - self._began, 1e-9)
         left = (self._total - done) / rate if rate else 0.0
-        more = "".join(f"  {name} {value:.4g}" for name, value in figures.items())
-        self._write(f"step {done}/{self._total}  loss {loss:.4f}{more}  {rate:.1f} steps/s  {_duration(left)} left")
+        speed = f"{rate:.1f} steps/s{self._tokens.rate(now - self._began)}"
+        self._write(f"step {done}/{self._total}  loss {loss:.4f}{_shown(figures)}  {speed}  {_duration(left)} left")
 
 
 class Bar:
@@ -72,6 +76,7 @@ class Bar:
         )
         self._total, self._start, self._began, self._shown = total, start, time.monotonic(), 0.0
         self._task = self._rich.add_task(label, total=total, completed=start, note="")
+        self._tokens = _Tokens()
 
     def __enter__(self) -> Self:
         self._rich.start()
@@ -84,15 +89,34 @@ class Bar:
 
     def update(self, done: int, loss: float, figures: Mapping[str, float]) -> None:
         """Move the bar, at most ten times a second."""
+        self._tokens.add(figures)
         now = time.monotonic()
         if now - self._shown < 0.1 and done < self._total:
             return
         self._shown = now
         rate = (done - self._start) / max(now - self._began, 1e-9)
         left = _duration((self._total - done) / rate) if rate else "?"
-        more = "".join(f"  {name} {value:.4g}" for name, value in figures.items())
-        note = f"loss {loss:.4f}{more}  {rate:.1f} steps/s  {left} left"
+        speed = f"{rate:.1f} steps/s{self._tokens.rate(now - self._began)}"
+        note = f"loss {loss:.4f}{_shown(figures)}  {speed}  {left} left"
         self._rich.update(self._task, completed=done, note=note)
+
+
+class _Tokens:
+    """Adds up the figure ``tokens`` of steps."""
+
+    def __init__(self) -> None:
+        self._sum = 0.0
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        self._sum += figures.get(_TOKENS, 0.0)
+
+    def rate(self, seconds: float) -> str:
+        """Return the tokens a second as a line shows them; nothing where none were counted."""
+        return f"  {self._sum / max(seconds, 1e-9):,.0f} tokens/s" if self._sum else ""
+
+
+def _shown(figures: Mapping[str, float]) -> str:
+    return "".join(f"  {name} {value:.4g}" for name, value in figures.items() if name != _TOKENS)
 
 
 def shown_on_terminal() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -29,6 +30,8 @@ from regionkit.registry.weights.index import get_index
 
 #: Key of ``WeightHeader.extra`` that says how the weights were trained.
 TRAINING = "training"
+#: Key of the set-up that tells a recipe's data from others; it is known once the recipe is built.
+DATA = "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +84,40 @@ def carry_out(
         RegionkitError: The weights or the checkpoint that are there come from another set-up.
         RunFailed: The loss is not finite, or a file cannot be written.
     """
-    setup = plan.setup(options.threads)
+    setup = {**plan.setup(options.threads), **engine.setup()}
     checkpoint = Checkpoint(plan.out.with_name(plan.out.name + SUFFIX), setup)
+    scratch = plan.out.with_name(f".{plan.out.name}.training")
     _check_free([*plan.files.values(), checkpoint.path])
-    if options.restart:
-        checkpoint.remove()
-    elif _finished(plan, setup, checkpoint.path):
-        checkpoint.remove()  # left over where the run was killed between its last two files
+    done = not options.restart and _finished(plan, setup, checkpoint.path)
+    engine.wait()  # every process has looked before one of them tidies up
+    if engine.main and (done or options.restart):
+        _tidy(checkpoint, scratch)  # begins anew, or was killed between its last two files
+    engine.wait()
+    if done:
         return Report()
-    checkpoint.check()  # encoding a corpus can take long: a checkpoint of another set-up is refused before it
+    checkpoint.check(but=(DATA,))  # encoding a corpus can take long: another set-up's is refused before it
     loop = LoopOptions(checkpoint, plan.seed, options.threads, options.checkpoint_steps, options.checkpoint_seconds)
     # Building counts too: text embeddings are sums whose last bit depends on the number of threads.
     with same_everywhere(loop, engine.device):
-        recipe = build_recipe(plan, engine.device)
-        outcome = train(recipe, loop, engine=engine, show=show or _silent)
+        recipe = build_recipe(plan, engine.device, scratch)
+        if recipe.fingerprint:
+            setup = {**setup, DATA: recipe.fingerprint}
+            loop = replace(loop, checkpoint=replace(checkpoint, setup=setup))
+        outcome = train(recipe, loop, engine=engine, show=show if show and engine.main else _silent)
+        if not engine.main:
+            return Report(outcome)
         figures, failure = _figures(recipe)
         for artifact in recipe.export():
             _write(plan, setup, artifact, outcome, figures)
-    checkpoint.remove()
+    _tidy(checkpoint, scratch)
     get_index.cache_clear()
     return Report(outcome, figures, failure)
+
+
+def _tidy(checkpoint: Checkpoint, scratch: Path) -> None:
+    """Remove what a run keeps beside its weights."""
+    checkpoint.remove()
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _figures(recipe: Recipe) -> tuple[dict[str, float], RegionkitError | None]:
@@ -139,8 +156,14 @@ def _restarted(out: Path, checkpoint: Path) -> bool:
     return checkpoint.exists() and checkpoint.stat().st_mtime_ns > out.stat().st_mtime_ns
 
 
-def build_recipe(plan: TrainingPlan, device: torch.device) -> Recipe:
-    """Build the parts, then the recipe with them."""
+def build_recipe(plan: TrainingPlan, device: torch.device, scratch: Path | None = None) -> Recipe:
+    """Build the parts, then the recipe with them.
+
+    Args:
+        plan: The recipe file.
+        device: Where parts live.
+        scratch: Folder of what the recipe keeps until the run is finished.
+    """
     built: dict[str, Any] = {}
     for role, part in plan.parts.items():
         if plan.pipeline is not None and role in PARTS:
@@ -157,7 +180,8 @@ def build_recipe(plan: TrainingPlan, device: torch.device) -> Recipe:
             seed=plan.seed,
         )
         built[role] = place(build_part(part, context), device)
-    recipe = build_part(plan.recipe, BuildContext(parts=built, seed=plan.seed, backbone=built.get("backbone")))
+    context = BuildContext(parts=built, seed=plan.seed, backbone=built.get("backbone"), scratch=scratch)
+    recipe = build_part(plan.recipe, context)
     if not isinstance(recipe, Recipe):
         raise RegionkitError(f"recipe '{plan.recipe.name}' does not implement Recipe")
     return recipe
@@ -222,7 +246,7 @@ def _check_same(path: Path, setup: dict[str, Any]) -> None:
     stored = header.extra.get(TRAINING, {}).get("setup") if header else None
     if stored is None:
         raise RegionkitError(f"{path}: there are weights already, and they do not say how they were trained", again)
-    changes = list(differences(stored, setup))
+    changes = list(differences({key: value for key, value in stored.items() if key != DATA}, setup))
     if changes:
         raise RegionkitError(f"{path}: there are weights already, made by another set-up", *changes, again)
 

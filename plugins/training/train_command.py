@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("--restart", is_flag=True, help="Start over, whatever is there.")
 @click.option("--device", default="auto", show_default=True)
-@click.option("--accelerate", is_flag=True, help="Precision and device of `accelerate config`.")
+@click.option("--accelerate", is_flag=True, help="Precision, device and processes of `accelerate launch`.")
 @click.option(
     "--checkpoint-steps", default=0, type=click.IntRange(0), help="Steps between checkpoints.  [by time only]"
 )
@@ -51,8 +52,12 @@ def train(recipe: Path, out: Path | None, as_json: bool, **options: Any) -> None
 
     A run that was stopped, even by kill -9, goes on from its last checkpoint when the same command is given again,
     without --restart, and on a CPU ends with the very same weights.
+
+    Several processes share every batch: accelerate launch --num_processes N $(which toolkit) train RECIPE --accelerate
     """
     from regionkit.plugins.training.recipe_file import plan_variants
+
+    _check_processes(options["accelerate"])
 
     overrides = list(options["overrides"])
     if options["steps"] is not None:
@@ -60,16 +65,27 @@ def train(recipe: Path, out: Path | None, as_json: bool, **options: Any) -> None
     if options["seed"] is not None:
         overrides.append(f"seed={options['seed']}")
     outcomes, failures = [], []
-    for plan in plan_variants(recipe, overrides, folder=out, only=options["only"]):
+    plans = plan_variants(recipe, overrides, folder=out, only=options["only"])
+    engine = _engine(options)
+    for plan in plans:
         if options["threads"] != 1:
             plan = replace(plan, command=f"{plan.command} --threads {options['threads']}")
-        report = _run(plan, options)
+        try:
+            report = _run(plan, options, engine)
+        except RegionkitError as error:
+            if engine.main:
+                raise
+            click.echo(f"process {engine.rank}: {error.message}", err=True)
+            raise SystemExit(error.exit_code) from None
+        if not engine.main:
+            continue
         outcomes.append(_as_dict(plan, report))
         if report.failure is not None:
             failures.append((plan, report.failure))
         if not as_json:
             _say(plan, report)
-    if as_json:
+    engine.close()
+    if as_json and engine.main:
         click.echo(json.dumps(outcomes[0] if len(outcomes) == 1 else outcomes, indent=2))
     if failures:
         raise _without_figures(failures)
@@ -86,13 +102,26 @@ def _without_figures(failures: Sequence[tuple[TrainingPlan, RegionkitError]]) ->
     )
 
 
-def _run(plan: TrainingPlan, options: dict[str, Any]) -> Report:
+def _check_processes(accelerate: bool) -> None:
+    """Refuse to train the same thing several times at once.
+
+    Raises:
+        RegionkitError: Several processes were started, and nothing tells them to share their work.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if not accelerate and count.isdigit() and int(count) > 1:
+        raise RegionkitError(
+            f"{count} processes were started, and each would train the same on its own", "add --accelerate"
+        )
+
+
+def _run(plan: TrainingPlan, options: dict[str, Any], engine: Engine) -> Report:
     from regionkit.plugins.training.runs import RunOptions, carry_out
 
     run_options = RunOptions(
         options["threads"], options["restart"], options["checkpoint_steps"], options["checkpoint_seconds"]
     )
-    return carry_out(plan, run_options, _engine(options), lambda total, start: _display(plan, total, start))
+    return carry_out(plan, run_options, engine, lambda total, start: _display(plan, total, start))
 
 
 def _engine(options: dict[str, Any]) -> Engine:
@@ -124,7 +153,8 @@ def _say(plan: TrainingPlan, report: Report) -> None:
         click.echo(f"{made} {said} before; to make it again add --restart")
         return
     done = report.outcome.steps - report.outcome.resumed
-    click.echo(f"wrote {made}: {done} steps in {report.outcome.seconds:.1f} s, loss {report.outcome.loss:.4f}")
+    rate = f", {report.outcome.tokens_a_second:,.0f} tokens/s" if report.outcome.tokens else ""
+    click.echo(f"wrote {made}: {done} steps in {report.outcome.seconds:.1f} s, loss {report.outcome.loss:.4f}{rate}")
     for name, value in report.figures.items():
         click.echo(f"  {name}: {value:.4g}")
     click.echo(found_text(plan.out))
@@ -139,6 +169,8 @@ def _as_dict(plan: TrainingPlan, report: Report) -> dict[str, Any]:
         "resumed_from": outcome.resumed if outcome else None,
         "seconds": round(outcome.seconds, 3) if outcome else None,
         "loss": outcome.loss if outcome else None,
+        "tokens": outcome.tokens if outcome else None,
+        "tokens_per_second": round(outcome.tokens_a_second, 1) if outcome else None,
         "figures": report.figures,
         "failure": report.failure.message if report.failure else None,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +18,18 @@ from torch.nn.functional import cross_entropy, normalize
 from regionkit.core.contracts import BuildContext
 from regionkit.core.features import RegionTokens, RegionViews
 from regionkit.core.language.causal import CAUSAL, CausalDecoder
-from regionkit.core.language.models import load_tensors, new_model, read_folder, sizes_of, stored_tensors
-from regionkit.core.language.options import FILE
+from regionkit.core.language.models import load_tensors, sizes_of, stored_tensors
+from regionkit.core.language.options import CAUSAL_SIZES
 from regionkit.core.language.rows import check_pairs, inside
 from regionkit.core.language.tokenizers import LanguageTokenizer
+from regionkit.core.stored import with_stored
 from regionkit.core.weights import check_fit
 from regionkit.plugins.zeroshot.mappers import make_mapper
 from regionkit.plugins.zeroshot.prefix_config import PREFIX_SIZES
+from regionkit.plugins.zeroshot.prefix_start import start_model
 
-#: What tensors of the mapper and of the language model are called in a weight file of ours.
-_MAPPER, _MODEL = "mapper.", "model."
+#: What tensors of the language model are called in a weight file of ours; the mapper's are ``mapper.*``.
+_MODEL = "model."
 
 
 class PrefixDecoder(CausalDecoder):
@@ -43,12 +45,12 @@ class PrefixDecoder(CausalDecoder):
     naming = CAUSAL
     sizes = PREFIX_SIZES
     habits: ClassVar[tuple[str, ...]] = ("normalise", "prompt")
-    #: Options of the language model that a pretrained one brings.
-    _of_model: ClassVar[tuple[str, ...]] = tuple(CAUSAL.fields)
 
     def __init__(self, config: Any, space: str, model: Any, tokenizer: LanguageTokenizer) -> None:
         super().__init__(config, space, model, tokenizer)
         self.mapper: nn.Module = make_mapper(config, self.width)
+        if config.frozen:
+            self.model.requires_grad_(False)
 
     @classmethod
     def filled(cls, config: Any) -> Any:
@@ -60,16 +62,14 @@ class PrefixDecoder(CausalDecoder):
         """Return options, model and tokenizer to train from: of the folder in ``start``, or fresh; raises as there.
 
         Raises:
-            WeightsError: The folder is missing, damaged, or of another kind of model.
+            WeightsError: The folder is missing, damaged, of another kind of model, or of other sizes than asked for.
         """
         if not config.start:
             return super().untrained(config, context)
-        folder = Path(config.start.removeprefix(FILE)).expanduser()
-        found = read_folder(folder, cls.naming, cls._who())
-        config = cls.filled(dataclasses.replace(config, **sizes_of(cls.naming, found.config)))
-        model = new_model(cls.naming, found.config, str(folder))
-        load_tensors(model, found.tensors, folder)
-        return config, model, found.tokenizer
+        found, model = start_model(config.start, cls.naming, cls._who())
+        sizes = sizes_of(cls.naming, found.config)
+        config = with_stored(config, sizes, CAUSAL_SIZES, kind="decoder", source=config.start, words_ask=False)
+        return cls.filled(config), model, found.tokenizer
 
     @classmethod
     def checked_space(cls, space: str, model: Any, source: str) -> str:
@@ -129,13 +129,28 @@ class PrefixDecoder(CausalDecoder):
         """
         check_pairs(inputs, texts)
         tokens = self._tokens(inputs)
-        ids, lengths = self._targets(texts, self.config.max_length)
-        counted = inside(ids, lengths)
+        ids, lengths, counted = self.learned(texts)
         if not bool(counted.any()):
             return self._nothing(tokens)
         logits = self._logits_behind(*self.joined(tokens, self.training_words(tokens, texts, prompt)), ids, lengths)
         smoothing = self.config.label_smoothing
         return cross_entropy(logits.float()[counted], ids[counted], label_smoothing=smoothing)
+
+    def loss_terms(self, texts: Sequence[str]) -> int:
+        """Return the number of tokens that the loss is a mean of."""
+        return int(self.learned(texts)[2].sum())
+
+    def learned(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ids (r, s) that texts are learned as, their number (r,), and which of them the loss counts (r, s)."""
+        ids, lengths = self._targets(texts, self.config.max_length)
+        return ids, lengths, inside(ids, lengths)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch training on or off; a frozen language model stays as it is at inference, without dropout."""
+        super().train(mode)
+        if self.config.frozen:
+            self.model.eval()
+        return self
 
     def _others(self) -> nn.Module:
         """Return what is trained beside the language model, by the names of a weight file."""

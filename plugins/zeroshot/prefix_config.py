@@ -14,7 +14,8 @@ class PrefixOptions(CausalOptions):
 
     Attributes:
         start: For a decoder that starts untrained: ``file:FOLDER``, a pretrained language model as the Hugging Face hub
-            has it, which it starts from, sizes and tokenizer included; empty for one of fresh weights.
+            has it, here or in a folder of $REGIONKIT_WEIGHTS. Training starts from it, and it brings its sizes, dropout
+            rates and tokenizer; empty for one of fresh weights.
         mapper: What turns a region's vector into soft tokens: ``linear``, ``mlp`` (one hidden layer, tanh) or
             ``transformer`` (over learned constants).
         prefix: Soft tokens a region.
@@ -25,6 +26,7 @@ class PrefixOptions(CausalOptions):
         normalise: Whether a region's vector is made a unit vector before it is mapped.
         label_smoothing: Probability mass that the training loss spreads over all ids.
         prompt: Words that stand between the soft tokens and the caption.
+        frozen: Whether the language model stays as it is, and the mapper alone is trained.
     """
 
     start: str = ""
@@ -36,6 +38,7 @@ class PrefixOptions(CausalOptions):
     normalise: bool = True
     label_smoothing: float = 0.0
     prompt: str = ""
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,6 +51,11 @@ class PrefixOptions(CausalOptions):
             raise ValueError(f"label_smoothing: {self.label_smoothing} must be at least 0 and less than 1")
         if self.start and not (self.start.startswith(FILE) and self.start != FILE):
             raise ValueError(f"start: '{self.start}' must be file:FOLDER, a language model to start from")
+        for name in ("tokenizer", "dropout"):
+            if self.start and getattr(self, name) != getattr(type(self), name):
+                raise ValueError(f"{name}: {getattr(self, name)} was asked for, the model in start brings its own")
+        if self.frozen and self.lora:
+            raise ValueError(f"frozen: adapters of rank {self.lora} are to be trained: leave out frozen, or lora")
 
 
 #: Options that a weight file decides; they are stored in its header.

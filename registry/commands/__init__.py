@@ -15,6 +15,9 @@ def regionkit_commands() -> list[CommandSpec]:
         CommandSpec("explain", f"{here}.explain:explain", "Show where the region encoder looked, as picture or arrays"),
         CommandSpec("list-components", f"{here}.list_components:list_components", "List all parts that are installed"),
         CommandSpec("show", f"{here}.show:show", "Show a component or preset: options, ports, weights, paper"),
+        CommandSpec(
+            "published", f"{here}.published:published", "List rows of papers' tables: preset, numbers, what they await"
+        ),
         CommandSpec("compat", f"{here}.compat:compat", "Show which parts fit which"),
         CommandSpec("validate", f"{here}.validate:validate", "Check YAML files and report every mistake"),
         CommandSpec("weights", f"{here}.weights:weights", "List, fetch, convert and bundle trained weights"),

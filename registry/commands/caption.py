@@ -40,7 +40,7 @@ _GENERATION = ("max_tokens", "beams", "temperature", "top_p", "seed")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Picture with regions and captions, a .jsonl, or a folder."
 )
-@click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Pictures per forward pass.")
+@click.option("--batch", type=click.IntRange(1), help="Pictures opened together. [default: 8, on a GPU 64]")
 @click.option("--max-tokens", type=click.IntRange(1), help="Longest caption in tokens, its end included. [default: 30]")
 @click.option("--beams", type=click.IntRange(1), help="Search with so many beams, for decoders that can.")
 @click.option(
@@ -63,12 +63,20 @@ def caption(source: Path, **options: Any) -> None:
     known = {"preset": options["preset"], **({"generation": asked} if asked else {})}
     made = made_by(plan, options["out"], options["as_json"])
     writer = _CaptionWriter(options["out"], options["as_json"], len(jobs) == 1, made, known)
+    batch = options["batch"] or _pictures_together(pipeline)
     results = (
         result
-        for start in range(0, len(jobs), options["batch"])
-        for result in _run_batch(pipeline, jobs[start : start + options["batch"]], options["prompt"], generation)
+        for start in range(0, len(jobs), batch)
+        for result in _run_batch(pipeline, jobs[start : start + batch], options["prompt"], generation)
     )
     write_all(results, writer, len(jobs), options["on_error"] == "stop", "captioned")
+
+
+def _pictures_together(pipeline: Pipeline) -> int:
+    """Return how many pictures to hand on at once; on a GPU its parts cut them into batches that fit its memory."""
+    from regionkit.core.compute import device_of
+
+    return 64 if str(device_of(pipeline.backbone)).startswith("cuda") else 8
 
 
 def _generation(asked: dict[str, Any]) -> GenerateOptions | None:

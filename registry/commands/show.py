@@ -131,7 +131,9 @@ def _released(entry: Checkpoint) -> str:
     """Describe one file of a release: its role, its names, and where it is had."""
     words = [*(["optional"] if entry.optional else []), *([f"for {entry.when}"] if entry.when else [])]
     note = f" ({', '.join(words)})" if words else ""
-    return f"{entry.role}{note}: {' or '.join(entry.files)}; licence {entry.license or 'unknown'}; {entry.source}"
+    size = f"{entry.size}; " if entry.size else ""
+    licence = entry.license or "unknown"
+    return f"{entry.role}{note}: {' or '.join(entry.files)}; licence {licence}; {size}{entry.source}"
 
 
 def _component_text(spec: ComponentSpec) -> str:
@@ -196,11 +198,14 @@ def _yaml(value: Any) -> str:
 
 
 def _preset_facts(name: str) -> dict[str, Any]:
+    from regionkit.registry.commands.published import rows_json
     from regionkit.registry.document import read_pipeline
     from regionkit.registry.plan import plan_pipeline
+    from regionkit.registry.published.tables import rows_of
 
     document = read_pipeline(name)
     facts: dict[str, Any] = {"kind": PRESET, "preset": name, "path": str(document.path), "pipeline": document.data}
+    facts["published"] = rows_json(rows_of(name), name)
     try:
         plan = plan_pipeline(document.data, document.line)
     except ConfigError as error:
@@ -209,8 +214,12 @@ def _preset_facts(name: str) -> dict[str, Any]:
 
 
 def _preset_text(name: str) -> str:
+    from regionkit.registry.commands.published import row_lines
+    from regionkit.registry.published.tables import rows_of
+
     facts = _preset_facts(name)
     lines = [f"preset {name}: {facts['pipeline'].get('summary', '')}".rstrip(": "), f"  file: {facts['path']}"]
     lines += [f"  {line}" for line in facts.get("lines", [])]
     lines += [f"  cannot run: {problem}" for problem in facts["problems"]]
+    lines += [f"  {line}" for line in row_lines(rows_of(name), name)]
     return "\n".join(lines)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ from regionkit.registry.commands.tables import text_table
 
 if TYPE_CHECKING:
     from regionkit.registry.weights.fetching import Need
+
+
+#: What tells one need from another: its part, its role and its source.
+_Key = tuple[str, str, str]
 
 
 @click.command("pull")
@@ -39,27 +44,31 @@ def pull(what: str, out: Path | None, yes: bool, as_json: bool) -> None:
     if is_archive(path):
         _unpack(path, out, as_json)
         return
-    needs = _needs(what, out)
-    _pull(what, needs, out, fetches=yes, as_json=as_json)
+    needs, rest = _needs(what, out)
+    _pull(what, needs, rest, out, fetches=yes, as_json=as_json)
 
 
-def _needs(what: str, out: Path | None) -> list[Need]:
-    """Say what is needed, whatever WHAT is."""
+def _needs(what: str, out: Path | None) -> tuple[list[Need], Callable[[], list[Need]] | None]:
+    """Say what is needed, whatever WHAT is, and how to ask for the rest where that shows only when this is here."""
     from regionkit.registry.document import check_reader, read_pipeline
     from regionkit.registry.registry import get_registry
     from regionkit.registry.schema import fill
     from regionkit.registry.weights.conversion import find_component
-    from regionkit.registry.weights.fetching import needs_of_component, needs_of_pipeline, needs_of_reference
+    from regionkit.registry.weights.fetching import needs_of_component, needs_of_reference
+    from regionkit.registry.weights.pipeline_needs import is_awaited, needs_of_parts, needs_of_repository
     from regionkit.registry.weights.references import is_offline, is_reference
 
     out = None if is_offline() else out  # without a network the cache has to do
     if is_reference(what):
-        return needs_of_reference(what, out)
+        return needs_of_reference(what, out), None
     registry = get_registry()
     if what in registry.presets or what.endswith((".yaml", ".yml")):
         document = read_pipeline(what)
         check_reader(document, "")
-        return needs_of_pipeline(document.data, out)
+        whole = needs_of_repository(document.data, out)
+        if is_awaited(document.data, out):
+            return whole, partial(needs_of_parts, document.data, out, fetched=True)
+        return [*whole, *needs_of_parts(document.data, out)], None
     spec = find_component(what)
     if spec is None:
         raise UnknownName(
@@ -75,49 +84,81 @@ def _needs(what: str, out: Path | None) -> list[Need]:
         )
     part = fill(spec.kind, spec.name)
     assert part is not None  # without a list to take them, mistakes are raised
-    return needs_of_component(part, out)
+    return needs_of_component(part, out), None
 
 
-def _pull(what: str, needs: list[Need], out: Path | None, *, fetches: bool, as_json: bool) -> None:
-    """List what is needed, fetch what can be, and end with 1 where something could not be, or is still missing.
-
-    A file that cannot be fetched keeps none of the others back.
-    """
-    from regionkit.registry.weights.fetching import fetch
+def _pull(
+    what: str,
+    needs: list[Need],
+    rest: Callable[[], list[Need]] | None,
+    out: Path | None,
+    *,
+    fetches: bool,
+    as_json: bool,
+) -> None:
+    """List what is needed, fetch what can be, and end with 1 where something could not be, or is still missing."""
     from regionkit.registry.weights.references import is_offline
 
     offline = is_offline()
-    needs, failed = (needs, {}) if offline else _with_remote(needs)
-    if not as_json:
-        click.echo(text_table(("", "PART", "ROLE", "FILE", "MB", "LICENCE", "SOURCE"), [_row(need) for need in needs]))
-    wanted = [need for need in needs if need.status == "to fetch" and _key(need) not in failed]
-    fetched: dict[_Key, Need] = {}
-    if wanted and not offline and (fetches or (not as_json and _agreed(wanted, failed))):
-        for need in wanted:
-            try:
-                path = fetch(need, out)
-            except WeightsError as error:
-                failed[_key(need)] = error
-                continue
-            fetched[_key(need)] = replace(need, path=path)
-            if not as_json:
-                click.echo(f"fetched {need.source}: {path}")
-    missing = [need for need in needs if need.status in ("to fetch", "by hand") and _key(need) not in fetched]
+    turn = _turn(needs, out, offline=offline, fetches=fetches, as_json=as_json)
+    if rest is not None and turn.fetched:
+        turn = turn.and_then(_turn(rest(), out, offline=offline, fetches=fetches, as_json=as_json))
+    missing = turn.missing
     if as_json:
-        rows = [_record(fetched.get(_key(need), need), _key(need) in fetched, failed.get(_key(need))) for need in needs]
-        click.echo(json.dumps({"what": what, "files": rows, "missing": len(missing)}, indent=2))
+        click.echo(json.dumps({"what": what, "files": turn.records(), "missing": len(missing)}, indent=2))
         if missing:
             raise click.exceptions.Exit(1)
         return
-    if failed:
-        raise _failed(what, missing, failed, out)
+    if turn.failed:
+        raise _failed(what, missing, turn.failed, out)
     if missing:
         raise _incomplete(what, missing, out, offline)
-    click.echo("everything is here" if not fetched else _use(what, out))
+    click.echo("everything is here" if not turn.fetched else _use(what, out))
 
 
-#: What tells one need from another: its part, its role and its source.
-_Key = tuple[str, str, str]
+@dataclass
+class _Turn:
+    """What was needed, and what became of it, by :func:`_key`."""
+
+    needs: list[Need]
+    fetched: dict[_Key, Need] = field(default_factory=dict)
+    failed: dict[_Key, WeightsError] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> list[Need]:
+        return [
+            need for need in self.needs if need.status in ("to fetch", "by hand") and _key(need) not in self.fetched
+        ]
+
+    def and_then(self, other: _Turn) -> _Turn:
+        return _Turn([*self.needs, *other.needs], self.fetched | other.fetched, self.failed | other.failed)
+
+    def records(self) -> list[dict[str, Any]]:
+        keys = [(need, _key(need)) for need in self.needs]
+        return [_record(self.fetched.get(key, need), key in self.fetched, self.failed.get(key)) for need, key in keys]
+
+
+def _turn(needs: Sequence[Need], out: Path | None, *, offline: bool, fetches: bool, as_json: bool) -> _Turn:
+    """List what is needed and fetch what can be; a file that cannot be fetched keeps none of the others back."""
+    from regionkit.registry.weights.fetching import fetch
+
+    told, failed = (list(needs), {}) if offline else _with_remote(needs)
+    turn = _Turn(told, failed=failed)
+    if not as_json:
+        click.echo(text_table(("", "PART", "ROLE", "FILE", "MB", "LICENCE", "SOURCE"), [_row(need) for need in told]))
+    wanted = [need for need in told if need.status == "to fetch" and _key(need) not in failed]
+    if not wanted or offline or not (fetches or (not as_json and _agreed(wanted, failed))):
+        return turn
+    for need in wanted:
+        try:
+            path = fetch(need, out)
+        except WeightsError as error:
+            turn.failed[_key(need)] = error
+            continue
+        turn.fetched[_key(need)] = replace(need, path=path)
+        if not as_json:
+            click.echo(f"fetched {need.source}: {path}")
+    return turn
 
 
 def _key(need: Need) -> _Key:

@@ -228,7 +228,8 @@ class _Maker:
     def _finished(self, component: Any, ports: _Ports) -> Any:
         if isinstance(component, torch.nn.Module):
             component.eval()
-        if isinstance(component, (Decoder, GapBridge)) and "corpus" in self.spec.needs and self.weights is None:
+        fitted = bool(self.spec.memory) or ("corpus" in self.spec.needs and self.weights is None)
+        if fitted and isinstance(component, (Decoder, GapBridge)):
             texts = Sentences().texts()
             with torch.no_grad():
                 component.fit(ports.backbone.encode_text(texts), texts)

@@ -26,6 +26,7 @@ class Offer:
     components: list[ComponentSpec]
     papers: list[PaperSpec]
     presets: list[Path]
+    published: list[Path]
     weights: list[Path]
     commands: list[CommandSpec]
 
@@ -66,6 +67,7 @@ def ask_plugin(
         components=[check_component(spec) for spec in components],
         papers=[check_paper(paper) for paper in ask("regionkit_papers")],
         presets=[_folder(folder) for folder in ask("regionkit_presets")],
+        published=[_folder(folder) for folder in ask("regionkit_published")],
         weights=[_folder(folder) for folder in ask("regionkit_weights")],
         commands=[check_command(command) for command in ask("regionkit_commands")],
     )

@@ -224,6 +224,13 @@ def _check_words(spec: ComponentSpec, what: str) -> None:
         if spec.roles[role] not in KINDS:
             raise ValueError(f"{what}: it trains the unknown kind '{role}'; kinds are: {', '.join(KINDS)}")
     _check_trained(spec, what)
+    for field, text in (("takes", spec.takes), ("memory", spec.memory), ("also", spec.also)):
+        if text and not (text.count("/") == 1 and text.partition("/")[0] in PARTS):
+            raise ValueError(f"{what}: {field} '{text}' is not of the form KIND/NAME, such as bridge/memory")
+    if spec.memory and spec.kind != "decoder":
+        raise ValueError(f"{what}: only a decoder holds a memory beside its weights")
+    if spec.also and not spec.also.startswith(f"{spec.kind}/"):
+        raise ValueError(f"{what}: also '{spec.also}' is of another kind, and no network of it")
     if spec.relabels and spec.kind != "bridge":
         raise ValueError(f"{what}: only a bridge relabels vectors")
     for kind in spec.roles.values():

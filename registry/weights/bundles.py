@@ -25,8 +25,10 @@ from regionkit.core.weights import WeightFile, write_weights
 from regionkit.registry.plan import PipelinePlan, plan_pipeline
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part
+from regionkit.registry.weights.choice import memory_of
 from regionkit.registry.weights.conversion import Stated, complete, recipe_of
 from regionkit.registry.weights.index import content_hash
+from regionkit.registry.weights.references import is_reference
 
 MANIFEST = "weights.json"
 PIPELINE = "pipeline.yaml"
@@ -113,6 +115,10 @@ def make_bundle(data: Mapping[str, Any], plan: PipelinePlan, out: Path, name: st
 def _fill(folder: Path, data: Mapping[str, Any], plan: PipelinePlan, name: str) -> list[Entry]:
     """Put the weights, the pipeline and the manifest into a folder, and check that it chooses the same weights."""
     entries = [_gather(plan.parts[kind], file, folder) for kind in PARTS if (file := plan.weights[kind]) is not None]
+    whole = {content_hash(file) for file in plan.weights.values() if file is not None}
+    # A bank that the bridge has as well lies there once.
+    banks = [(kind, file) for kind, file in plan.banks.items() if content_hash(file) not in whole]
+    entries += [_gather(memory_of(plan.parts[kind]), file, folder) for kind, file in banks]
     pipeline = _without_weights(data)
     _check_choice(pipeline, plan, folder)
     _write_texts(folder, pipeline, plan, entries, name)
@@ -170,6 +176,8 @@ def _without_weights(data: Mapping[str, Any]) -> dict[str, Any]:
     for kind in PARTS:
         if isinstance(result.get(kind), Mapping) and result[kind].get("weights") not in (None, "auto", "none"):
             result[kind] = {key: value for key, value in result[kind].items() if key != "weights"}
+        if isinstance(result.get(kind), Mapping) and is_reference(str(result[kind].get("bank", ""))):
+            result[kind] = {key: value for key, value in result[kind].items() if key != "bank"}
     return result
 
 
@@ -191,6 +199,17 @@ def _check_choice(pipeline: Mapping[str, Any], plan: PipelinePlan, folder: Path)
             same = same and content_hash(file) == content_hash(chosen)
         if not (same and inside):
             raise WeightsError(f"the pipeline cannot be bundled: from the folder alone, its {kind} takes other weights")
+    for kind, file in plan.banks.items():
+        bank = again.banks.get(kind)
+        if bank is None or not (bank.path.is_relative_to(folder) and (file.files or _same(file, bank))):
+            raise WeightsError(
+                f"the pipeline cannot be bundled: from the folder alone, its {kind} takes another bank",
+                f"say its corpus: {kind}.bank: {file.header.corpus or 'NAME'}",
+            )
+
+
+def _same(first: WeightFile, second: WeightFile) -> bool:
+    return content_hash(first) == content_hash(second)
 
 
 def _write_texts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regionkit.core.errors import PortError, WeightsError, did_you_mean
@@ -23,6 +23,7 @@ from regionkit.registry.weights.official import (
     spec_for,
 )
 from regionkit.registry.weights.references import is_reference, locate
+from regionkit.registry.weights.relatives import as_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,7 @@ def _named(part: Part, reference: str, wanted: Wanted) -> list[WeightFile]:
                 "only weights made by toolkit train, or converted for it, can be used: toolkit weights convert --help",
             )
     assert file is not None
+    file = as_own(part, file)
     _check_named(part, file, wanted)
     return [file]
 
@@ -361,7 +363,19 @@ class BankChoice:
     corpus: str = ""
 
 
-def choose_bank(part: Part, space: str, decoder: WeightFile | None, corpus: str = "") -> BankChoice:
+def memory_of(part: Part) -> Part:
+    """Return the part whose banks a decoder holds beside its weights, as its option ``bank`` asks for one."""
+    kind, _, name = part.spec.memory.partition("/")
+    asked = str(getattr(part.config, "bank", "auto"))
+    named = asked == "none" or is_reference(asked)
+    bank = fill(kind, {"name": name, **({"weights": asked} if named else {"bank": asked})})
+    assert bank is not None  # without a list to take them, mistakes are raised
+    return replace(bank, folder=part.folder)
+
+
+def choose_bank(
+    part: Part, space: str, decoder: WeightFile | None, corpus: str = "", holder: Part | None = None
+) -> BankChoice:
     """Choose the bank of a bridge, or of a decoder, that is fitted to a corpus.
 
     ``bank: NAME`` takes the indexed bank of that name, else the corpus component of that name. ``auto`` takes the only
@@ -373,6 +387,7 @@ def choose_bank(part: Part, space: str, decoder: WeightFile | None, corpus: str 
         space: Its text space, ``name[dim]``.
         decoder: The weights chosen for the decoder; for a decoder, those of the bridge.
         corpus: For a decoder, what the bridge is fitted to on the spot.
+        holder: The decoder that holds the bank beside its weights, where ``part`` is what :func:`memory_of` made of it.
 
     Raises:
         WeightsError: There is no such bank, or none that follows from the rest.
@@ -394,7 +409,7 @@ def choose_bank(part: Part, space: str, decoder: WeightFile | None, corpus: str 
     if not banks and wanted in get_registry().names("corpus") and _fillable(wanted):
         return BankChoice(corpus=wanted)
     corpora = [known for known in get_registry().names("corpus") if _fillable(known)]
-    raise _no_bank(part, space, name, banks, corpora)
+    raise _no_bank(part, space, name, banks, corpora, holder or part)
 
 
 def _fillable(corpus: str) -> bool:
@@ -402,7 +417,10 @@ def _fillable(corpus: str) -> bool:
     return fill("corpus", corpus, problems=[]) is not None
 
 
-def _no_bank(part: Part, space: str, name: str, banks: Iterable[WeightFile], corpora: list[str]) -> WeightsError:
+def _no_bank(
+    part: Part, space: str, name: str, banks: Iterable[WeightFile], corpora: list[str], holder: Part
+) -> WeightsError:
+    who = f"{holder.kind} '{holder.name}'"
     known = sorted({file.header.corpus for file in get_index().find(*_owner(part), space)})
     shown = [f"banks for {space}: {', '.join(known)}"] if known else [f"there is no bank for {space}"]
     shown += [f"corpora to fit one to: {', '.join(corpora)}"] if corpora else []
@@ -411,12 +429,13 @@ def _no_bank(part: Part, space: str, name: str, banks: Iterable[WeightFile], cor
         several = len(files) > 1
         close = "" if several else did_you_mean(name, [*known, *corpora])
         shown = [] if several else shown
-        message = f"{'several files hold' if several else 'no'} bank '{name}' of {part.kind} '{part.name}' in {space}"
+        message = f"{'several files hold' if several else 'no'} bank '{name}' of {who} in {space}"
+        option = "weights" if holder is part else "bank"
         return WeightsError(
-            message, close, *shown, f"say which file: {part.kind}.weights: {' or '.join(files)}" if several else ""
+            message, close, *shown, f"say which file: {holder.kind}.{option}: {' or '.join(files)}" if several else ""
         )
     return WeightsError(
-        f"{part.kind} '{part.name}' needs a bank, and which one does not follow from the rest",
+        f"{who} needs a bank, and which one does not follow from the rest",
         *shown,
-        f"say which: {part.kind}.bank: NAME",
+        f"say which: {holder.kind}.bank: NAME",
     )

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from regionkit.core.archives import safe_name
-from regionkit.core.errors import DataError, RegionkitError, WeightsError
+from regionkit.core.errors import DataError, WeightsError
 from regionkit.core.files import replacing, sha256_of
-from regionkit.core.spec import PARTS, Checkpoint, ComponentSpec
+from regionkit.core.spec import Checkpoint, ComponentSpec
 from regionkit.registry.registry import user_weight_folders
-from regionkit.registry.schema import Part, fill
-from regionkit.registry.trace import trace_parts
+from regionkit.registry.schema import Part
 from regionkit.registry.weights.bundles import verify
-from regionkit.registry.weights.choice import reference_of
 from regionkit.registry.weights.official import HUB_WEIGHTS, cached, files_in, pin_of, spec_for
 from regionkit.registry.weights.references import (
     Reference,
@@ -59,6 +57,7 @@ class Need:
         shared: True for a file that several parts use.
         path: Where it is; None where it is not.
         remote: The files of the repository that will be fetched.
+        told: How large it is, in words of the component that needs it; empty where it does not say.
     """
 
     part: str
@@ -72,6 +71,7 @@ class Need:
     shared: bool = False
     path: Path | None = None
     remote: tuple[Remote, ...] = ()
+    told: str = ""
 
     @property
     def from_hub(self) -> bool:
@@ -108,10 +108,15 @@ def needs_of_component(part: Part, out: Path | None = None) -> list[Need]:
     for folder in (*([out] if out is not None else []), *user_weight_folders()):
         if folder.is_dir():
             found = {**files_in(spec, folder), **found}
-    return [_need(spec, entry, found.get(entry.role) or cached(entry), out) for entry in spec.checkpoints]
+    return [need_of(spec, entry, found.get(entry.role) or cached(entry), out) for entry in spec.checkpoints]
 
 
-def _need(spec: ComponentSpec, entry: Checkpoint, path: Path | None, out: Path | None) -> Need:
+def need_of(spec: ComponentSpec, entry: Checkpoint, path: Path | None, out: Path | None) -> Need:
+    """Return one file of a component as a need; without an ``out``, what is here counts wherever it lies.
+
+    Raises:
+        WeightsError: It is here with another hash than is pinned, and no other can be fetched in its place.
+    """
     from_hub = entry.source.startswith("hub:")
     if path is not None and out is not None and from_hub and not path.resolve().is_relative_to(out.resolve()):
         path = None
@@ -129,6 +134,7 @@ def _need(spec: ComponentSpec, entry: Checkpoint, path: Path | None, out: Path |
         entry.optional,
         entry.shared,
         path,
+        told=entry.size,
     )
 
 
@@ -167,64 +173,6 @@ def needs_of_reference(text: str, out: Path | None = None) -> list[Need]:
     if path.is_dir() and not is_offline():
         return [need]
     return [replace(need, path=path)] if _has(path, need.sha256, str(reference), fetchable=True) else [need]
-
-
-def needs_of_pipeline(data: Mapping[str, Any], out: Path | None = None) -> list[Need]:
-    """Return what the parts of a pipeline need; one file that several parts use is there once.
-
-    Raises:
-        ConfigError: A part or an option of the pipeline is wrong.
-    """
-    needs: list[Need] = []
-    if str(data.get("weights", "")).startswith("hub:"):
-        needs += [replace(need, part="pipeline") for need in needs_of_reference(str(data["weights"]), out)]
-    parts = {}
-    for kind in PARTS:
-        part = fill(kind, data.get(kind))
-        assert part is not None  # without a list to take them, mistakes are raised
-        parts[kind] = part
-    found = _chosen_already(data, parts, out)
-    for kind, part in parts.items():
-        reference = reference_of(part)
-        if kind in found:
-            needs += found[kind]
-        elif reference.startswith("hub:"):
-            needs += [
-                replace(need, part=f"{kind} {part.name}", kind=kind) for need in needs_of_reference(reference, out)
-            ]
-        elif reference not in ("", "none"):
-            needs += needs_of_component(part, out)
-    return _once(needs)
-
-
-def _chosen_already(data: Mapping[str, Any], parts: Mapping[str, Part], out: Path | None) -> dict[str, list[Need]]:
-    """Return the weights that the parts would take today, by kind, as far as the pipeline can be followed."""
-    folder = str(data.get("weights") or "")
-    try:
-        trace = trace_parts({kind: replace(part, folder=folder) for kind, part in parts.items()})
-    except RegionkitError:
-        return {}
-    # What is fitted on the spot needs no weights.
-    chosen: dict[str, list[Need]] = {kind: [] for kind in trace.fit_corpus}
-    for kind, file in trace.weights.items():
-        spec = spec_for(parts[kind])
-        if file is not None and file.files:
-            entries = [entry for entry in spec.checkpoints if entry.role in file.files]
-            chosen[kind] = [_need(spec, entry, file.files[entry.role], out) for entry in entries]
-        elif file is not None:
-            need = Need(f"{kind} {spec.name}", kind, "weights", license=file.header.license, path=file.path)
-            chosen[kind] = [need]
-    return chosen
-
-
-def _once(needs: Iterable[Need]) -> list[Need]:
-    kept: dict[tuple[Any, ...], Need] = {}
-    for need in needs:
-        key = (need.source, need.names) if need.source else (need.part, need.role)
-        known = kept.setdefault(key, need)
-        if known.optional and not need.optional:
-            kept[key] = replace(known, optional=False)
-    return list(kept.values())
 
 
 def with_remote(need: Need) -> Need:

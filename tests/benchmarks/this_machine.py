@@ -60,3 +60,8 @@ class PeakMemory:
 def _kilobytes(label: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(label))
+
+
+def resident() -> float:
+    """Return the megabytes of this process that are in memory (Linux)."""
+    return _kilobytes(_RESIDENT) / 1024

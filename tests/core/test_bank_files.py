@@ -8,10 +8,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from regionkit.core import bank_files
-from regionkit.core.bank_files import BankWriter
-from regionkit.core.errors import DataError, RegionkitError
+from regionkit.core.bank_files import BankFile, BankWriter
+from regionkit.core.errors import DataError, RegionkitError, WeightsError
 from regionkit.core.texts import bank_tensors, bank_texts
 from regionkit.core.weights import WeightHeader, read_header, write_weights
 
@@ -126,3 +127,55 @@ def test_two_builds_of_one_file_do_not_mix(tmp_path: Path) -> None:
             pass
         first.finish(HEADER)
     assert len(load_file(tmp_path / "a.safetensors")["embeddings"]) == 2
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_rows_of_a_finished_bank_are_read_one_by_one(half: bool, tmp_path: Path) -> None:
+    path = tmp_path / "bank.safetensors"
+    values = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
+    texts = [*(f"sentence {number}" for number in range(299)), ""]
+    write_weights(path, bank_tensors(values, texts), WeightHeader("bridge", "memory", "grid/text[5]"), half=half)
+    bank = BankFile(path)
+    assert (len(bank), bank.width, bank.header.space) == (300, 5, "grid/text[5]")
+    rows = torch.tensor([299, 0, 17, 17])
+    stored = values.half().float() if half else values
+    assert torch.equal(bank.rows(rows), stored[rows])
+    assert bank.rows(rows).dtype == torch.float32
+    assert [bank.texts[row] for row in rows.tolist()] == [texts[row] for row in rows.tolist()]
+    assert bank.fingerprint == BankFile(path).fingerprint
+    write_weights(path, bank_tensors(values * 2, texts), bank.header, half=half)
+    assert BankFile(path).fingerprint != bank.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        pytest.param({"embeddings": torch.ones(2, 3)}, "this bank has embeddings and no sentences", id="no-texts"),
+        pytest.param({"texts": torch.zeros(1, dtype=torch.uint8)}, r"F16 or F32 \(n, d\), here are none", id="no-rows"),
+        pytest.param(
+            {"embeddings": torch.ones(2, 3).double(), "texts": torch.zeros(1, dtype=torch.uint8)},
+            r"F16 or F32 \(n, d\), here are F64 \[2, 3\]",
+            id="type",
+        ),
+        pytest.param(
+            bank_tensors(torch.ones(2, 3), ["a", "b"]) | {"embeddings": torch.ones(3, 3)},
+            "this bank has 3 embeddings and 2 sentences",
+            id="counts",
+        ),
+    ],
+)
+def test_a_bank_that_is_none_is_refused(tensors: dict[str, Tensor], message: str, tmp_path: Path) -> None:
+    write_weights(tmp_path / "a.safetensors", tensors, WeightHeader("bridge", "memory", "grid/text[3]"))
+    with pytest.raises(WeightsError, match=message):
+        BankFile(tmp_path / "a.safetensors")
+
+
+def test_a_row_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    values = torch.ones(4, 3)
+    values[2, 1] = torch.nan
+    header = WeightHeader("bridge", "memory", "grid/text[3]")
+    write_weights(tmp_path / "a.safetensors", bank_tensors(values, list("abcd")), header)
+    bank = BankFile(tmp_path / "a.safetensors")
+    assert len(bank.rows(torch.tensor([0, 3]))) == 2
+    with pytest.raises(WeightsError, match="row 2 of this bank is NaN or infinite"):
+        bank.rows(torch.tensor([1, 2]))

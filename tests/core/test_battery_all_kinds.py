@@ -251,6 +251,21 @@ class Shuffled(Corpus):
         return [f"a {word}" for word in {"cat", "dog", str(torch.rand(1).item())}]
 
 
+class Streaming(Sentences):
+    """A corpus that reads as it goes, with switches for its faults."""
+
+    def __init__(self, fault=""):
+        super().__init__(["a dog", "a cat", "a cow"])
+        self.fault = fault
+
+    def stream(self):
+        ways = {"short": self.given[:2], "order": self.given[::-1], "more": (*self.given, "a pig")}
+        yield from ways.get(self.fault, self.given)
+
+    def rows(self):
+        return self.given[1:] if self.fault == "rows" else self.given
+
+
 @pytest.mark.parametrize(
     ("corpus", "check", "words"),
     [
@@ -258,14 +273,19 @@ class Shuffled(Corpus):
         param(Sentences(["a dog", ""]), "sentences", "sentence 1 is empty", id="empty"),
         param(Sentences(["a dog\nand a cat"]), "sentences", "sentence 0 holds a line break", id="line-break"),
         param(Shuffled(), "deterministic", "asking twice gives two results, in its sentences", id="order"),
+        param(Streaming("short"), "streamed", "stream() gives 2 sentences, texts() 3", id="stream-ends-early"),
+        param(Streaming("more"), "streamed", "stream() gives 4 sentences, texts() 3", id="stream-goes-on"),
+        param(Streaming("order"), "streamed", "sentence 0 of stream() is not that of texts()", id="stream-order"),
+        param(Streaming("rows"), "streamed", "sentence 0 of rows() is not that of texts()", id="rows"),
     ],
 )
 def test_faulty_corpora_are_caught(corpus, check, words):
     assert words in caught(Subject("corpus", corpus), check)
 
 
-def test_an_honest_corpus_passes():
-    assert dict(failures(Subject("corpus", Sentences(), make=lambda seed: Sentences()))) == {}
+@pytest.mark.parametrize("corpus", [param(Sentences, id="list"), param(Streaming, id="stream")])
+def test_an_honest_corpus_passes(corpus):
+    assert dict(failures(Subject("corpus", corpus(), make=lambda seed: corpus()))) == {}
 
 
 class Training(Recipe):

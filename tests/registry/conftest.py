@@ -50,6 +50,8 @@ def regionkit_components():
         spec("bridge", "toy-projector", "ToyBridge", "WeightsConfig", reads=Port("weights"), writes=Port("weights"),
              weights="index"),
         spec("decoder", "toy-words", "ToyDecoder", "DecoderConfig", reads=Port("weights"), weights="index"),
+        spec("decoder", "toy-recall", "ToyRecall", "BankConfig", reads=Port("weights"), weights="index",
+             memory="bridge/toy-bank"),
         spec("decoder", "toy-fixed", "ToyDecoder", "WeightsConfig", reads=Port("toy-a/text[4]")),
         spec("decoder", "toy-pictures", "ToyDecoder", "WeightsConfig", reads=Port(form="views")),
         spec("decoder", "toy-extra", "ToyDecoder", reads=Port("any"), requires=("not_there_at_all",), extra="toys"),
@@ -228,6 +230,13 @@ class ToyDecoder(Remembers, torch.nn.Module, Decoder):
 
     def loss(self, inputs, texts, prompt=None):
         return torch.zeros(())
+
+
+class ToyRecall(ToyDecoder):
+    fitted = None
+
+    def fit(self, embeddings, texts):
+        self.fitted = embeddings, tuple(texts)
 
 
 class ToyCorpus(Remembers, Corpus):

@@ -403,7 +403,7 @@ def test_doctor_reports_plugins_weights_and_extras(toy, monkeypatch):
     rows = findings(result)
     assert result.exit_code == 1
     assert rows["plugin", "broken"]["detail"] == "ModuleNotFoundError: No module named 'not_a_module'"
-    assert rows["plugin", "toy"]["detail"] == "toys 1.2, 22 components, 3 commands"
+    assert rows["plugin", "toy"]["detail"] == "toys 1.2, 23 components, 3 commands"
     assert rows["package", "torch"]["status"] == "ok"
     assert rows["extra", "accelerate"]["status"] in ("ok", "note")
     assert "make it again with: toolkit train t.yaml" in rows["weights", "cut.safetensors"]["detail"]

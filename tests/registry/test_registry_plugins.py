@@ -44,6 +44,7 @@ def test_hook_signatures_are_pinned():
         "regionkit_components": "() -> 'list[ComponentSpec]'",
         "regionkit_papers": "() -> 'list[PaperSpec]'",
         "regionkit_presets": "() -> 'list[str]'",
+        "regionkit_published": "() -> 'list[str]'",
         "regionkit_weights": "() -> 'list[str]'",
         "regionkit_commands": "() -> 'list[CommandSpec]'",
         "regionkit_stage_finished": "(stage: 'str', seconds: 'float', info: 'Mapping[str, Any]') -> 'None'",

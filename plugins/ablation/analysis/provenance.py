@@ -20,6 +20,7 @@ from regionkit.registry.discovery.local_plugins import FLAG
 from regionkit.registry.discovery.owners import installed_version
 from regionkit.registry.document import VERSION, Document
 from regionkit.registry.provenance import component_record
+from regionkit.registry.weights.choice import memory_of
 from regionkit.registry.yaml_text import read_value
 
 #: Distributions whose versions results depend on.
@@ -167,6 +168,11 @@ def weights(plan: AblationPlan) -> list[dict[str, Any]]:
     pipelines = {id(trial.combination): trial.combination.plan for trial in plan.trials}
     held = [
         (part.spec, pipeline.weights[kind]) for pipeline in pipelines.values() for kind, part in pipeline.parts.items()
+    ]
+    held += [
+        (memory_of(pipeline.parts[kind]).spec, file)
+        for pipeline in pipelines.values()
+        for kind, file in pipeline.banks.items()
     ]
     held += [(part.spec, file) for metric in plan.metrics for part, file in metric.helpers.values()]
     seen: set[tuple[str, int]] = set()

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from regionkit.core.contracts import BuildContext, Metric, Sample, Score, iter_batches
+from regionkit.core.language.encoders import Encoded, TextEncoder, check_layers, load_encoder
 from regionkit.core.signatures import signature
 from regionkit.core.weights import WeightFile
 from regionkit.plugins.caption_metrics.averages import mean_of
 from regionkit.plugins.caption_metrics.models.configs import BertScoreConfig
-from regionkit.plugins.caption_metrics.models.encoders import Encoded, TextEncoder, check_layers, load_encoder
 from regionkit.plugins.caption_metrics.models.inputs import Pair, pairs_of
 from regionkit.plugins.caption_metrics.models.sources import weights_of
 

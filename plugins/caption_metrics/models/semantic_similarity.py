@@ -9,11 +9,11 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from regionkit.core.contracts import BuildContext, Metric, Sample, Score, iter_batches
+from regionkit.core.language.encoders import TextEncoder, load_encoder
 from regionkit.core.signatures import signature
 from regionkit.core.weights import WeightFile
 from regionkit.plugins.caption_metrics.averages import mean_of
 from regionkit.plugins.caption_metrics.models.configs import SemanticSimilarityConfig
-from regionkit.plugins.caption_metrics.models.encoders import TextEncoder, load_encoder
 from regionkit.plugins.caption_metrics.models.inputs import Pair, pairs_of
 from regionkit.plugins.caption_metrics.models.sources import weights_of
 from regionkit.plugins.caption_metrics.words.cleaning import CLEANINGS

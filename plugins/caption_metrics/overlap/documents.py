@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -89,9 +90,9 @@ def _documents(index: TextIndex, words: bytes) -> Iterator[bytes]:
     """Yield the references of each sample in an order of their own, behind their number and lengths."""
     start = (4 * index.text_start).tolist()
     for first, last in pairwise(index.sample_start.tolist()):
-        texts = sorted(words[start[text] : start[text + 1]] for text in range(first + 1, last))
-        lengths = np.array([len(texts), *(len(text) // 4 for text in texts)], dtype="<i4")
-        yield b"".join([lengths.tobytes(), *texts])
+        texts = sorted([words[start[text] : start[text + 1]] for text in range(first + 1, last)])
+        lengths = [len(text) // 4 for text in texts]
+        yield b"".join([struct.pack(f"<{1 + len(texts)}i", len(texts), *lengths), *texts])
 
 
 def save_document_frequencies(

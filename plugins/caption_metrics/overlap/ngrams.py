@@ -27,6 +27,7 @@ class NgramTable:
         of_caption: (k,) whether the text is a caption; all others are references.
         sample: (g,) the sample of each group, ascending.
         ngram: (g,) number of the n-gram, ascending within a sample.
+        own: (g,) how often the caption of the group's sample holds the n-gram.
     """
 
     text: Ints
@@ -35,13 +36,7 @@ class NgramTable:
     of_caption: Flags
     sample: Ints
     ngram: Ints
-
-    @property
-    def own(self) -> Ints:
-        """(g,) how often the caption of the group's sample holds the n-gram."""
-        own = np.zeros(len(self.ngram), dtype=np.int32)
-        own[self.group[self.of_caption]] = self.count[self.of_caption]
-        return own
+    own: Ints
 
 
 def sorted_places(keys: Ints, size: int) -> tuple[Ints, Ints]:
@@ -118,7 +113,10 @@ def tabulate(numbers: Ints, size: int, text: Ints, sample: Ints, of_caption: Fla
     groups = np.cumsum(first, dtype=np.int32) - np.int32(1)
     count = np.diff(heads, append=len(keys)).astype(np.int32)
     of_group, ngram = np.divmod(of_group, max(size, 1))
-    return NgramTable(text, count, groups, of_caption[text], of_group.astype(np.int32), ngram.astype(np.int32))
+    # The caption's entry is the first of its group, where there is one.
+    of_caption = of_caption[text]
+    own = np.where(of_caption[first], count[first], np.int32(0))
+    return NgramTable(text, count, groups, of_caption, of_group.astype(np.int32), ngram.astype(np.int32), own)
 
 
 def _starts(keys: Ints) -> Flags:

@@ -28,6 +28,7 @@ at the edge of a joined word or inside an address, and a capital sigma alone aft
 from __future__ import annotations
 
 import re
+from itertools import chain
 
 from regionkit.plugins.caption_metrics.overlap.ptb_characters import DIGITS, LETTERS, MARKS, SYMBOLS
 from regionkit.plugins.caption_metrics.overlap.ptb_rules import DOTTED, HOSTS, NUMBERS, STARTS, WORDS, Rule
@@ -81,10 +82,14 @@ def ptb(text: str) -> list[str]:
 
     Any ``str`` is taken; no token is empty, and none holds white space but U+00A0 (see the head of this module).
     """
-    tokens: list[str] = []
     chunks = text.split()
-    if chunks[-1:] == ["."] and chunks[-2:-1] != ["."]:
+    if chunks and chunks[-1] == "." and chunks[-2:-1] != ["."]:
         chunks.pop()  # alone at the end of a caption it is removed; beside other dots it may be part of an ellipsis
+    try:
+        return list(chain.from_iterable(map(_KNOWN.__getitem__, chunks)))  # all in C: most chunks came before
+    except KeyError:
+        pass
+    tokens: list[str] = []
     for chunk in chunks:
         known = _KNOWN.get(chunk)
         if known is None:
@@ -122,7 +127,8 @@ def _learn(chunk: str) -> tuple[str, ...] | None:
     if match is None or (match["dot"] and (len(match["word"]) == 1 or match["word"].lower() in DOTTED)):
         return None
     # Most words need no rules: what follows them is removed.
-    tokens = _plain(match["plain"]) if match["plain"] else tuple(_scan(chunk))
+    word = match["plain"] or (match["word"] if match["dot"] and match["word"].isalpha() else "")
+    tokens = _plain(word) if word else tuple(_scan(chunk))
     if len(_KNOWN) >= _MOST_KNOWN:
         _KNOWN.clear()
     if len(chunk) <= _LONGEST_KNOWN:
@@ -175,8 +181,9 @@ def _rules_at(first: str, hosted: bool) -> tuple[Rule, ...]:
 def _longest(rules: tuple[Rule, ...], text: str, position: int) -> tuple[str, int]:
     """Return the token at a position, and how much of the text it took; the token is empty where it is dropped."""
     seen, size, token = position, 0, ""
+    plain = text.isascii()
     for rule in rules:
-        match = rule.pattern.match(text, position)
+        match = (rule.ascii_pattern if plain else rule.pattern).match(text, position)
         if match is not None and match.end() > seen:
             seen, size = match.end(), len(match[1])
             token = match[1] if rule.change is None else rule.change(match[1])

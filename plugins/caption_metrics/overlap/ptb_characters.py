@@ -7,6 +7,8 @@ everything beyond the basic plane, emoji among it.
 
 from __future__ import annotations
 
+import re
+
 # Code points in hexadecimal, first-last or one alone.
 _LETTERS = (
     "41-5a 61-7a aa b5 ba c0-d6 d8-f6 f8-2c1 2c6-2d1 2e0-2e4 2ec 2ee 370-374 376-377 37a-37d 386 388-38a 38c "
@@ -61,7 +63,13 @@ _SYMBOLS = (
 def _members(ranges: str) -> str:
     """Write ranges as the inside of a character class of a regular expression."""
     ends = (item.partition("-") for item in ranges.split())
-    return "".join(rf"\u{first:>04}-\u{last or first:>04}" for first, _, last in ends)
+    return "".join(f"{_written(first)}-{_written(last or first)}" for first, _, last in ends)
+
+
+def _written(point: str) -> str:
+    """Write a character of a class; as itself it compiles faster, but some of ASCII mean something else there."""
+    character = chr(int(point, 16))
+    return re.escape(character) if character.isascii() else character
 
 
 #: Insides of character classes, to be put between brackets.

@@ -33,6 +33,18 @@ class Rule:
         """The compiled expression. Compiling all takes some tenths of a second, so each waits until it is needed."""
         return re.compile(self.expression)
 
+    @cached_property
+    def ascii_pattern(self) -> re.Pattern[str]:
+        """What matches the same in a text of ASCII alone, as most captions are; it compiles in a tenth of the time."""
+        expression = self.expression
+        for every, plain in _IN_ASCII:
+            expression = expression.replace(every, plain)
+        return re.compile(expression)
+
+
+#: Insides of character classes, and what of them is ASCII.
+_IN_ASCII = ((LETTERS, "A-Za-z"), (DIGITS, "0-9"), (MARKS, ""))
+
 
 # Abbreviations that keep their dot in any casing.
 _TITLES = (

@@ -16,7 +16,7 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from regionkit.core.contracts import iter_batches
+from regionkit.core.batch_sizes import batches_that_fit, named
 from regionkit.core.features import Features
 from regionkit.core.images import check_masks
 from regionkit.plugins.patchioner.backbones.alphaclip_config import AlphaClipConfig
@@ -73,7 +73,9 @@ class AlphaClip(ClipViT[AlphaClipConfig]):
         check_masks(images, masks)
         weight = self.vision.conv1_alpha.weight
         parts = []
-        for part in iter_batches(len(images), self.config.batch) if images else [slice(0, 0)]:
+        size, default = named(self.config, "batch"), self.config.batch
+        batches = batches_that_fit(self, len(images), size, default=default, device=weight.device, key="masked")
+        for part in batches if images else [slice(0, 0)]:
             pixels, frames = self.preprocess(images[part])
             alpha = self.preprocessing.masks(masks[part])
             parts.append(self.projected(self.embed_masked(pixels.to(weight), alpha.to(weight)), frames))

@@ -16,6 +16,7 @@ from torch import Tensor
 from regionkit.core.checkpoints import as_floats, read_checkpoint, rename
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
+from regionkit.core.official_names import moved
 from regionkit.plugins.patchioner.backbones.clip import Clip
 from regionkit.plugins.patchioner.backbones.clip_config import CLIP_PATCHES, ClipConfig
 from regionkit.plugins.patchioner.backbones.layouts import (
@@ -299,7 +300,8 @@ def _finish_hf(tensors: dict[str, Tensor], source: Path) -> dict[str, Tensor]:
         letters = [name.replace(".attn.q.", f".attn.{letter}.") for letter in "qkv"]
         shapes = {tensors[letter].shape[1:] for letter in letters if letter in tensors and tensors[letter].ndim}
         if all(letter in tensors for letter in letters) and len(shapes) == 1:
-            tensors[name.replace(".attn.q.", ".attn.qkv.")] = torch.cat([tensors.pop(letter) for letter in letters])
+            joint = torch.cat([tensors.pop(letter) for letter in letters])
+            tensors[moved(name, lambda one: one.replace(".attn.q.", ".attn.qkv."))] = joint
     return tensors
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
+from regionkit.core.official_names import in_the_file, moved, would_be
 from regionkit.core.weights import WeightHeader, check_fit
 from regionkit.plugins.patchioner.backbones.square import SquareBackbone
 from regionkit.plugins.patchioner.backbones.square_config import SquareConfig
@@ -64,7 +66,7 @@ def artifact_of(
         extra={"tokenizer": kept, **(extra or {})},
         license=license,
     )
-    return WeightArtifact({**tensors, **more}, header)
+    return WeightArtifact({**{str(name): tensor for name, tensor in tensors.items()}, **more}, header)
 
 
 def with_sizes(config: Config, side: int, sizes: Mapping[str, int], source: str) -> Config:
@@ -125,10 +127,11 @@ def shape_of(tensors: Mapping[str, Tensor], name: str, source: str, dims: int = 
         WeightsError: There is no such tensor, or it has another number of dimensions.
     """
     if name not in tensors:
-        raise WeightsError(f"{source}: the checkpoint has no {name}", AGAIN)
+        raise WeightsError(f"{source}: the checkpoint has no {would_be(name, tensors)}", AGAIN)
     shape = tuple(tensors[name].shape)
     if len(shape) != dims:
-        raise WeightsError(f"{source}: {name} is {shape}, and should have {dims} dimensions", AGAIN)
+        named = next(in_the_file(other) for other in tensors if other == name)
+        raise WeightsError(f"{source}: {named} is {shape}, and should have {dims} dimensions", AGAIN)
     return shape
 
 
@@ -151,7 +154,12 @@ def cut_attention(tensors: dict[str, Tensor], source: Path) -> dict[str, Tensor]
     for name in [name for name in tensors if ".self_attn.qkv." in name]:
         tensor = tensors.pop(name)
         if not tensor.ndim or len(tensor) % 3:
-            raise WeightsError(f"{source}: {name} is {tuple(tensor.shape)}, which is not query, key and value", AGAIN)
+            shape = tuple(tensor.shape)
+            raise WeightsError(f"{source}: {in_the_file(name)} is {shape}, which is not query, key and value", AGAIN)
         for letter, third in zip("qkv", tensor.chunk(3), strict=True):
-            tensors[name.replace(".qkv.", f".{letter}_proj.")] = third.contiguous()
+            tensors[moved(name, partial(_letter, letter))] = third.contiguous()
     return tensors
+
+
+def _letter(letter: str, name: str) -> str:
+    return name.replace(".qkv.", f".{letter}_proj.")

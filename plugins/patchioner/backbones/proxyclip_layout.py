@@ -11,6 +11,7 @@ from torch import Tensor
 from regionkit.core.checkpoints import as_floats, read_checkpoint, rename
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
+from regionkit.core.official_names import moved
 from regionkit.plugins.patchioner.backbones.clip_layout import clip_sizes, read_clip_towers, read_timm_vision
 from regionkit.plugins.patchioner.backbones.dinov2_layout import read_dinov2
 from regionkit.plugins.patchioner.backbones.layouts import (
@@ -88,7 +89,7 @@ def read_dino(path: Path) -> dict[str, Tensor]:
 
 def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors of a vision tower as those of the other model."""
-    return {name.replace("vision.", "vfm.", 1): tensor for name, tensor in tensors.items()}
+    return {moved(name, lambda one: one.replace("vision.", "vfm.", 1)): tensor for name, tensor in tensors.items()}
 
 
 def _vfm_sizes(tensors: Mapping[str, Tensor], config: ProxyClipConfig, source: str) -> dict[str, int]:

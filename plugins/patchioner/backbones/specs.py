@@ -19,7 +19,11 @@ MERGES = Checkpoint(
     source="hub://openai/clip-vit-base-patch16/merges.txt",
     license="MIT",
     shared=True,
+    size="0.5 MB, 1.4 MB as bpe_simple_vocab_16e6.txt.gz",
 )
+#: Sizes of CLIP's and of its vision tower, in float32, by the side of a patch.
+_CLIP_SIZES = {16: "599 MB for 149.6 million weights in float32", 32: "605 MB for 151.3 million weights in float32"}
+_TOWER_SIZES = {16: "345 MB for 86.2 million weights in float32", 32: "351 MB for 87.8 million weights in float32"}
 
 
 def _clip_checkpoint(patch: int) -> Checkpoint:
@@ -30,6 +34,7 @@ def _clip_checkpoint(patch: int) -> Checkpoint:
         source=f"hub://openai/clip-vit-base-patch{patch}",
         license="MIT",
         when=f"model=vit-b{patch}",
+        size=_CLIP_SIZES[patch],
     )
 
 
@@ -42,6 +47,7 @@ def _timm_checkpoint(patch: int) -> Checkpoint:
         license="MIT",
         optional=True,
         when=f"model=vit-b{patch}",
+        size=_TOWER_SIZES[patch],
     )
 
 
@@ -58,6 +64,7 @@ def _dinov2_b14(role: str, when: str = "") -> Checkpoint:
         source="hub://timm/vit_base_patch14_reg4_dinov2.lvd142m",
         license="Apache-2.0",
         when=when,
+        size="346 MB for 86.6 million weights in float32",
     )
 
 
@@ -103,6 +110,7 @@ TALK2DINO = ComponentSpec(
             files=("vitb_mlp_infonce*.pth", "talk2dino*.pth", "vitb_mlp_infonce*", "talk2dino*"),
             source=f"{_PATCHIONER}, src/viecap/training/talk2dino/weights/vitb_mlp_infonce.pth",
             license="see its repository",
+            size="3.9 MB",
         ),
         MERGES,
     ),
@@ -127,6 +135,7 @@ SIGLIP2 = ComponentSpec(
             source=f"hub://google/siglip2-{model}-512",
             license="Apache-2.0",
             when=f"model={model}",
+            size="1.5 GB" if model == "base-patch16" else "",
         )
         for model in ("base-patch16", "large-patch16", "so400m-patch16")
     ),
@@ -149,6 +158,7 @@ DINOTXT = ComponentSpec(
             files=("dinov2_vitl14_reg4_pretrain*", "vit_large_patch14_reg4_dinov2*", _DINOTXT_WHOLE),
             source="hub://timm/vit_large_patch14_reg4_dinov2.lvd142m",
             license="Apache-2.0",
+            size="1.2 GB for 304.4 million weights in float32",
         ),
         Checkpoint(
             role="text",
@@ -244,6 +254,7 @@ INVITE = ComponentSpec(
     ports=_PORTS,
     weights="index",
     reader=f"{_HERE}.invite_layout:read_invite",
+    also="backbone/clip",
     checkpoints=_CLIP_FILES,
     tiny=_TINY_CLIP,
 )
@@ -266,6 +277,7 @@ PROXYCLIP = ComponentSpec(
             source="hub://timm/vit_base_patch8_224.dino",
             license="Apache-2.0",
             when="vfm=dino-b8",
+            size="343 MB for 85.8 million weights in float32",
         ),
         _dinov2_b14("vfm", when="vfm=dinov2-b14"),
         MERGES,

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from regionkit.core.contracts import Backbone, BuildContext, WeightArtifact, iter_batches
+from regionkit.core.batch_sizes import batches_that_fit, named
+from regionkit.core.contracts import Backbone, BuildContext, WeightArtifact
 from regionkit.core.features import Features
 from regionkit.core.frames import Frame
 from regionkit.core.stored import drawn_from, with_memory, with_stored
@@ -150,10 +151,12 @@ class SquareBackbone(nn.Module, Backbone, Generic[Config]):
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image]) -> Features:
-        """Encode pictures, ``config.batch`` at a time; nothing is normalised."""
+        """Encode pictures, ``config.batch`` at a time or as many as a GPU has room for; nothing is normalised."""
         weight = next(self.vision.parameters())
         parts = []
-        for part in iter_batches(len(images), self.config.batch) if images else [slice(0, 0)]:
+        size, default = named(self.config, "batch"), self.config.batch
+        batches = batches_that_fit(self, len(images), size, default=default, device=weight.device)
+        for part in batches if images else [slice(0, 0)]:
             pixels, frames = self.preprocess(images[part])
             parts.append(self.read(pixels.to(weight), frames))
         return Features.cat(parts)

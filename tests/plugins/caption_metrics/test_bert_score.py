@@ -19,13 +19,13 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from regionkit.core.contracts import BuildContext, Sample
 from regionkit.core.errors import DataError, FeatureError, RegionkitError, WeightsError
+from regionkit.core.language import encoders
+from regionkit.core.language.encoders import FAMILIES, Encoded, load_encoder
 from regionkit.core.regions import WholeImage
 from regionkit.core.testing import check_metric, example_samples
-from regionkit.plugins.caption_metrics.models import encoders
 from regionkit.plugins.caption_metrics.models.bert_score import BertScore, greedy_f1, token_weights
 from regionkit.plugins.caption_metrics.models.configs import BertScoreConfig
 from regionkit.plugins.caption_metrics.models.encoder_layouts import read_bert
-from regionkit.plugins.caption_metrics.models.encoders import FAMILIES, Encoded, load_encoder
 from regionkit.registry.assembly import build
 
 param = pytest.param

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regionkit.plugins.caption_metrics.overlap import ptb as ptb_module
+from regionkit.plugins.caption_metrics.overlap import ptb_rules
 from regionkit.plugins.caption_metrics.overlap.ptb import ptb
 from regionkit.plugins.caption_metrics.overlap.tokenisers import PUNCTUATION, TOKENISERS
 
@@ -155,6 +156,21 @@ CHUNKS = (
 @settings(deadline=None, max_examples=400)
 def test_chunks_read_one_by_one_are_what_the_rules_say_of_the_whole(text):
     assert ptb(text) == ptb_module._scan(text)
+
+
+RULES = {rule for value in vars(ptb_rules).values() if isinstance(value, tuple) for rule in value}
+RULES = {rule for rule in RULES if isinstance(rule, ptb_rules.Rule)}
+ASCII = st.text(alphabet=[chr(code) for code in range(128)], max_size=30)
+ASCII_PIECES = st.lists(st.sampled_from([one for one in WORDS.split() if one.isascii()]), max_size=8).map("".join)
+
+
+@given(ASCII | ASCII_PIECES)
+@settings(deadline=None, max_examples=150)
+def test_in_ascii_every_rule_matches_as_in_any_text(text):
+    assert len(RULES) > 50
+    for rule in RULES:
+        found, wanted = (pattern.match(text) for pattern in (rule.ascii_pattern, rule.pattern))
+        assert (found and found.regs) == (wanted and wanted.regs)
 
 
 def test_the_memory_is_bounded(monkeypatch):

@@ -20,11 +20,11 @@ from transformers import AutoModel, AutoTokenizer
 from regionkit.core.contracts import BuildContext, Sample
 from regionkit.core.errors import DataError, WeightsError
 from regionkit.core.files import sha256_of
+from regionkit.core.language.encoders import load_encoder
 from regionkit.core.regions import WholeImage
 from regionkit.core.testing import check_metric, example_samples
 from regionkit.plugins.caption_metrics.models.configs import SemanticSimilarityConfig
 from regionkit.plugins.caption_metrics.models.encoder_layouts import read_sentence_encoder
-from regionkit.plugins.caption_metrics.models.encoders import load_encoder
 from regionkit.plugins.caption_metrics.models.semantic_similarity import SemanticSimilarity
 from regionkit.registry.assembly import build
 

@@ -123,7 +123,12 @@ PREFIX = "context_provider.context_provider_module.layers."
     [
         param({f"{PREFIX}0.odd": torch.ones(1)}, {}, "unknown: context_provider_module.layers.0.odd", id="unknown"),
         param({f"{PREFIX}1.mlp.fc1.bias": None}, {}, "missing: adapters.1.mlp.fc1.bias", id="missing"),
-        param({f"{PREFIX}0.mlp_factor": torch.ones(2)}, {}, "adapters.0.mlp_factor is (2,)", id="shape"),
+        param(
+            {f"{PREFIX}0.mlp_factor": torch.ones(2)},
+            {},
+            "shape: context_provider_module.layers.0.mlp_factor is (2,)",
+            id="shape",
+        ),
         param({f"{PREFIX}7.mlp_factor": torch.ones(1)}, {}, "do not belong to a tower of 3", id="too-many"),
         param({}, {"context_provider_type": "other"}, "context_provider_type 'other'", id="type"),
         param({}, {"context_image_as_queries": True}, "context_image_as_queries True", id="queries"),

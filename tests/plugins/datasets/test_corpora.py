@@ -12,6 +12,7 @@ import pytest
 
 from regionkit.core.errors import ConfigError, DataError
 from regionkit.plugins.datasets.configs import CocoCaptionsConfig, TextLinesConfig
+from regionkit.plugins.datasets.corpora import TextLines
 from regionkit.plugins.datasets.sentences import read_coco, read_lines
 from regionkit.registry.assembly import build
 
@@ -236,3 +237,27 @@ def test_six_hundred_thousand_captions_are_read_in_seconds() -> None:
     drawn = texts("coco-captions", file="large.json", limit=500_000, seed=1)
     assert len(drawn) == 500_000
     assert time.perf_counter() - start < 20  # measured 1.5 s on an idle core
+
+
+def test_lines_are_streamed_without_being_held(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("one\n\n two  words \nthree\n")
+    corpus = TextLines(TextLinesConfig(file=str(path)))
+    assert list(corpus.stream()) == ["one", "two words", "three"]
+    assert "_texts" not in vars(corpus)
+    assert list(corpus.texts()) == list(corpus.stream())
+    drawn = TextLines(TextLinesConfig(file=str(path), limit=2))
+    assert list(drawn.stream()) == list(drawn.texts())
+    assert len(list(drawn.stream())) == 2
+
+
+def test_captions_know_their_pictures() -> None:
+    def pictures(**options: object) -> object:
+        return build("corpus", {"name": "coco-captions", **options}).pictures()
+
+    assert pictures(file="karpathy.json", split="all") == [0, 0, 1, 2, 3]
+    assert pictures(file="karpathy.json", limit=2, seed=1) in ([0, 0], [0, 1])
+    assert pictures(file="coco.json") is None  # it does not name them
+    captions = [{"caption": "a", "image_id": 9}, {"caption": "b", "image_id": 4}, {"caption": "c", "image_id": 9}]
+    Path("named.json").write_text(json.dumps({"annotations": captions}))
+    assert pictures(file="named.json") == [0, 1, 0]

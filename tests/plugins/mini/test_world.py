@@ -13,8 +13,8 @@ from PIL import Image
 from regionkit.core.errors import DataError
 from regionkit.core.regions import Box, BoxSet, Mask, Patch, Point, Trace
 from regionkit.plugins.mini.captions import corpus, picture_caption, split_caption
-from regionkit.plugins.mini.config import MiniDatasetConfig
-from regionkit.plugins.mini.data import MiniDataset
+from regionkit.plugins.mini.config import MiniCaptionsConfig, MiniDatasetConfig
+from regionkit.plugins.mini.data import MiniCaptions, MiniDataset
 from regionkit.plugins.mini.drawing import PAINT, sprite, tile
 from regionkit.plugins.mini.layout import SIDE, SPLITS, make_layout
 from regionkit.plugins.mini.lexicon import (
@@ -239,6 +239,18 @@ def test_other_regions_show_their_objects(split: str) -> None:
         row, column, step = patch.region.row, patch.region.column, len(patch.objects[0].mask) // PATCH_GRID
         assert patch.objects[0].mask[row * step : (row + 1) * step, column * step : (column + 1) * step].any()
         assert box.scene.layout == chosen.scene.layout == patch.scene.layout
+
+
+@pytest.mark.parametrize("size", [40, 5_000_000])
+def test_captions_of_a_corpus_of_any_size_are_found_by_number(size: int) -> None:
+    made = MiniCaptions(MiniCaptionsConfig(size=size, seed=3))
+    rows, texts = made.rows(), made.texts()
+    assert len(rows) == len(texts) == size
+    first = list(islice(corpus(3, size), 40))
+    assert list(islice(made.stream(), 40)) == [rows[place] for place in range(40)] == list(texts[:40]) == first
+    assert rows[size - 1] == rows[-1] == texts[-1]
+    with pytest.raises(IndexError):
+        rows[size]
 
 
 def test_corpus_is_a_prefix_of_a_longer_corpus() -> None:

@@ -218,9 +218,13 @@ BLOCK = "transformer.resblocks.0"
     [
         param({name: torch.ones(1) for name in ("a", "b", "c", "d")}, "unknown: a, b, c and 1 more", id="unknown"),
         param(["conv1_alpha.weight"], "this is no vision tower of AlphaCLIP; it holds class_embedding", id="no-alpha"),
-        param(["ln_post.bias", "conv1.weight"], "the checkpoint has no vision.patch_embed.proj.weight", id="no-conv"),
-        param(["ln_post.bias", f"{BLOCK}.attn.in_proj.bias"], "missing: vision.blocks.0.attn.qkv.bias", id="missing"),
-        param({"conv1_alpha.weight": torch.ones(WIDTH, 3, 16, 16)}, "vision.conv1_alpha.weight", id="channels"),
+        param(["ln_post.bias", "conv1.weight"], "the checkpoint has no conv1.weight", id="no-conv"),
+        param(
+            ["ln_post.bias", f"{BLOCK}.attn.in_proj.bias"],
+            f"missing: {BLOCK}.attn.in_proj.bias, ln_post.bias",
+            id="missing",
+        ),
+        param({"conv1_alpha.weight": torch.ones(WIDTH, 3, 16, 16)}, "shape: conv1_alpha.weight is", id="channels"),
         param({"proj": torch.ones(WIDTH, DIM + 1)}, "the files do not belong together", id="width"),
         param({"conv1.weight": torch.ones(WIDTH, 3, 14, 14)}, "patches of 14 pixels, 'alphaclip' has 16", id="patch"),
         param(

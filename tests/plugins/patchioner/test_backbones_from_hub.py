@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from proxyclip_release import write_parts
 from regionclip_release import write_regionclip
 from siglip2_release import write_release as write_siglip2
 
-from regionkit.core.errors import WeightsError
+from regionkit.core.errors import ConfigError
 from regionkit.core.features import Features
 from regionkit.core.testing.fakes import picture
 from regionkit.registry import load
@@ -140,6 +141,11 @@ CASES = {
     ),
 }
 EACH = pytest.mark.parametrize("name", list(CASES))
+#: One that is on the hub whole, and one that is so in part; the others are slow where the door is the same.
+FEW = ("siglip2", "alphaclip")
+SOME = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in CASES]
+)
 PARTLY_BY_HAND = pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.by_hand])
 
 
@@ -228,7 +234,7 @@ def test_a_release_is_pulled_and_then_loads_from_the_cache_alone(name, hub, tmp_
     assert hub.requests == []
 
 
-@EACH
+@SOME
 def test_what_was_pulled_into_a_folder_loads_through_the_file_door(name, hub, tmp_path):
     case, official = CASES[name], tmp_path / "official"
     official.mkdir()
@@ -239,7 +245,7 @@ def test_what_was_pulled_into_a_folder_loads_through_the_file_door(name, hub, tm
     for role, *_ in case.by_hand:
         shutil.copy(files[role], tmp_path / "brought")
     result = pull(pipeline(case.options), "--yes", "--out", "brought")
-    assert result.exit_code == (1 if case.by_hand else 0), result.output
+    assert result.exit_code == 0, result.output
     shutil.rmtree(official)
     shutil.rmtree(tmp_path / "hub", ignore_errors=True)
     assert_same(by_the_file_door(case, tmp_path / "brought"), wanted)
@@ -257,7 +263,7 @@ def test_a_file_that_is_on_no_hub_is_named_with_its_address_and_its_licence(name
     assert f"error: {things} missing\n" in result.stderr
     component = f"backbone {name}"
     for role, file, address, licence in case.by_hand:
-        (row,) = [line for line in result.stdout.splitlines() if line.startswith(f"by hand   {component}  {role} ")]
+        (row,) = [line for line in result.stdout.splitlines() if re.match(f"by hand +{component} +{role} ", line)]
         assert file in row
         assert f"  {licence}  " in row
         assert address in row
@@ -269,15 +275,23 @@ def test_a_file_that_is_on_no_hub_is_named_with_its_address_and_its_licence(name
     assert {role for role, row in rows.items() if row["status"] == "by hand"} == {one[0] for one in case.by_hand}
     # What is on the hub was fetched all the same.
     assert {role for role, row in rows.items() if row["status"] == "here"} == {*case.hub, "merges"}
-    with pytest.raises(WeightsError, match="no weights of backbone"):
+    with pytest.raises(ConfigError, match="no weights of backbone"):
         load(path, device="cpu")
 
 
 # ---------------------------------------------------------------- hub://ORG/NAME@REVISION in a pipeline
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["of-the-backbone", "of-the-pipeline"])
-@EACH
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        *(pytest.param(name, False, id=f"{name}-of-the-backbone") for name in CASES),
+        *(
+            pytest.param(name, True, id=f"{name}-of-the-pipeline", marks=() if name in FEW else pytest.mark.slow)
+            for name in CASES
+        ),
+    ],
+)
 def test_a_repository_that_a_pipeline_names_is_pulled_and_then_loads_without_a_network(name, whole, hub, tmp_path):
     case, official = CASES[name], tmp_path / "official"
     official.mkdir()
@@ -287,9 +301,9 @@ def test_a_repository_that_a_pipeline_names_is_pulled_and_then_loads_without_a_n
     hub.revisions.add("v1")
     reference = f"hub://mine/{name}@v1"
     path = pipeline(case.options, **({"whole": reference} if whole else {"weights": reference}))
-    with pytest.raises(WeightsError) as error:
+    with pytest.raises(ConfigError) as error:
         load(path, device="cpu")
-    assert str(error.value).startswith(f"{reference} is not in the cache of the hub\n")
+    assert f": {reference} is not in the cache of the hub\n" in str(error.value)
     assert f"fetch it first: toolkit weights pull {reference}" in str(error.value)
     assert hub.requests == []
     result = pull(path, "--yes")
@@ -337,5 +351,5 @@ def test_a_repository_of_another_model_is_refused_by_its_name(hub, tmp_path):
     hub.publish("mine/dense", official)
     path = pipeline(CASES["siglip2"].options, "hub://mine/dense@main")
     assert pull(path, "--yes").exit_code == 0
-    with pytest.raises(WeightsError, match="holds no weights of backbone 'siglip2'"):
+    with pytest.raises(ConfigError, match="holds no weights of backbone 'siglip2'"):
         load(path, device="cpu")

@@ -124,7 +124,7 @@ def test_header_says_space_and_architecture(tmp_path):
         param(
             "openai",
             ["visual.ln_post.weight", "visual.ln_post.bias", "ln_final.weight", "ln_final.bias"],
-            "missing: vision.norm.weight, vision.norm.bias, text.text_model.final_layer_norm.weight",
+            "missing: visual.ln_post.weight, visual.ln_post.bias, ln_final.weight and 1 more",
             id="missing",
         ),
         param(
@@ -136,14 +136,15 @@ def test_header_says_space_and_architecture(tmp_path):
         param(
             "openai",
             {"visual.transformer.resblocks.999999999.ln_1.weight": torch.ones(WIDTH)},
-            "missing: vision.blocks.2.norm1.weight, vision.blocks.2.norm1.bias, vision.blocks.2.attn.qkv.weight",
+            "missing: visual.transformer.resblocks.2.ln_1.weight, visual.transformer.resblocks.2.ln_1.bias, "
+            "visual.transformer.resblocks.2.attn.in_proj_weight and 9 more",
             id="a-billion-blocks",
         ),
-        param("openai", {"visual.proj": torch.ones(2, 2, 2)}, "vision.head.weight is (2, 2, 2)", id="odd-projection"),
+        param("openai", {"visual.proj": torch.ones(2, 2, 2)}, "visual.proj is (2, 2, 2)", id="odd-projection"),
         param(
             "openai",
             {"transformer.resblocks.0.attn.in_proj_bias": torch.ones(7)},
-            "self_attn.qkv.bias is (7,), which is not query, key and value",
+            "transformer.resblocks.0.attn.in_proj_bias is (7,), which is not query, key and value",
             id="odd-attention",
         ),
         param(
@@ -152,12 +153,17 @@ def test_header_says_space_and_architecture(tmp_path):
             "missing: vision.blocks.0.attn.qkv.weight",
             id="odd-key-projection",
         ),
-        param("openai", ["token_embedding.weight"], "the checkpoint has no text.text_model.embeddings", id="no-words"),
-        param("openai", ["visual.positional_embedding"], "the checkpoint has no vision.pos_embed", id="no-positions"),
+        param("openai", ["token_embedding.weight"], "the checkpoint has no token_embedding.weight", id="no-words"),
+        param(
+            "openai",
+            ["visual.positional_embedding"],
+            "the checkpoint has no visual.positional_embedding",
+            id="no-positions",
+        ),
         param(
             "openai",
             {"visual.ln_pre.weight": torch.ones(3)},
-            f"shape: vision.norm_pre.weight is (3,), the model has ({WIDTH},)",
+            f"shape: visual.ln_pre.weight is (3,), the model has ({WIDTH},)",
             id="shape",
         ),
         param(

@@ -159,7 +159,7 @@ def test_every_name_that_is_left_aside_is_known_by_name_and_has_its_reason(tmp_p
         ),
         param(
             ["backbone.transformer.resblocks.1.ln_1.weight", "text_encoder.ln_final.bias"],
-            "missing: vision.blocks.1.norm1.weight, text.text_model.final_layer_norm.bias",
+            "missing: backbone.transformer.resblocks.1.ln_1.weight, text_encoder.ln_final.bias",
             id="missing",
         ),
         param(

@@ -12,7 +12,7 @@ from regionkit.core.features import RegionTokens
 from regionkit.core.testing import GridBackbone, check_bridge
 from regionkit.core.texts import bank_tensors
 from regionkit.core.weights import WeightFile, WeightHeader, read_header, write_weights
-from regionkit.plugins.patchioner import half_bank, projection
+from regionkit.plugins.patchioner import projection
 from regionkit.plugins.patchioner.configs import MemoryConfig
 from regionkit.plugins.patchioner.memory import Memory
 
@@ -107,7 +107,7 @@ class Largest(TorchDispatchMode):
 def test_no_matrix_of_regions_by_bank_is_made(monkeypatch, options, small):
     """The largest intermediate is one block wide, whatever the bank's size."""
     monkeypatch.setattr(projection, "BLOCK", 100)
-    monkeypatch.setattr(half_bank, "_WIDENED", 100)
+    monkeypatch.setattr(projection, "WIDENED", 100)
     if not small:
         monkeypatch.setattr(projection, "SMALL", 0)
     bridge = Memory(MemoryConfig(**options), "m[4]")

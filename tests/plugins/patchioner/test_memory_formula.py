@@ -15,7 +15,7 @@ from regionkit.core.errors import WeightsError
 from regionkit.core.explaining import Neighbour
 from regionkit.core.texts import bank_tensors
 from regionkit.core.weights import WeightFile, WeightHeader, read_header, write_weights
-from regionkit.plugins.patchioner import half_bank, projection
+from regionkit.plugins.patchioner import projection
 from regionkit.plugins.patchioner import memory as module
 from regionkit.plugins.patchioner.configs import MemoryConfig, precision_notes
 from regionkit.plugins.patchioner.memory import Memory
@@ -129,7 +129,7 @@ def test_half_precision_is_as_near_as_it_says(precision: str, peaked: bool, rows
 def test_half_precision_in_blocks_and_without_rows(
     monkeypatch: pytest.MonkeyPatch, widened: int, normalise: bool
 ) -> None:
-    monkeypatch.setattr(half_bank, "_WIDENED", widened)
+    monkeypatch.setattr(projection, "WIDENED", widened)
     monkeypatch.setattr(projection, "SMALL", 0)
     bank, queries = drawn(40, 16, 1, peaked=False)
     options = {"precision": "float16", "normalise_bank": normalise, "normalise_output": normalise, "temperature": 0.1}

@@ -53,6 +53,21 @@ def test_the_size_of_the_noise():
     assert float(cosine) == pytest.approx(1 / math.sqrt(1 + 64 * 0.01), abs=0.01)
 
 
+def test_noise_of_a_ball_fills_it_evenly():
+    """Source: uniform_noise of CapDec's training script; the share within a part p of the radius is p^d."""
+    config = NoiseConfig(std=0.2, kind="ball")
+    assert config.corruption == "noise(kind=ball, std=0.2)"
+    embeddings = torch.nn.functional.normalize(torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
+    draw = torch.Generator().manual_seed(1)
+    noise = torch.nn.functional.normalize(torch.randn(4000, 3, generator=draw), dim=-1)
+    noise = 0.2 * noise * torch.rand(4000, 1, generator=draw) ** (1 / 3)
+    seen = Noise(config).corrupt(embeddings, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(seen, torch.nn.functional.normalize(embeddings + noise, dim=-1))
+    lengths = noise.norm(dim=-1)
+    assert float(lengths.max()) <= 0.2
+    assert float((lengths <= 0.1).float().mean()) == pytest.approx(1 / 8, abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("options", "length"),
     [

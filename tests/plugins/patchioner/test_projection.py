@@ -16,7 +16,6 @@ from regionkit.core.testing import GridBackbone, picture
 from regionkit.plugins.patchioner import greedy, projection
 from regionkit.plugins.patchioner.configs import PatchPoolConfig
 from regionkit.plugins.patchioner.greedy import likeliest
-from regionkit.plugins.patchioner.half_bank import project_half
 from regionkit.plugins.patchioner.patch_pool import PatchPool
 from regionkit.plugins.patchioner.projection import project
 
@@ -88,15 +87,34 @@ SETTING = getattr(torch.backends.mkldnn, "matmul", None)
 
 
 @pytest.mark.skipif(not hasattr(SETTING, "fp32_precision"), reason="this torch has no such setting")
-def test_a_bank_of_half_precision_is_projected_by_the_faster_route(monkeypatch):
+@pytest.mark.parametrize("kept", [pytest.param(name, id=name) for name in ("float32", "bfloat16", "float16")])
+def test_a_bank_is_projected_by_the_faster_route(monkeypatch, kept):
     monkeypatch.delenv(compute.VARIABLE, raising=False)
     monkeypatch.setattr(compute, "probe", lambda: Probe(2.0, 9e-7))
-    seen, inner = [], projection.torch.maximum
-    monkeypatch.setattr(torch, "maximum", lambda *given: seen.append(SETTING.fp32_precision) or inner(*given))
+    seen, inner = [], projection._column_sums
+    monkeypatch.setattr(projection, "_column_sums", lambda shares: seen.append(SETTING.fp32_precision) or inner(shares))
     options = {"temperature": 0.01, "normalise_bank": True, "normalise_output": True}
-    project_half(bank_of(3), bank_of(40).bfloat16(), torch.ones(40), **options)
+    project(bank_of(3), bank_of(40).to(getattr(torch, kept)), torch.ones(40), **options)
     assert seen == ["bf16"]
     assert SETTING.fp32_precision != "bf16"
+
+
+@pytest.mark.parametrize("kept", [pytest.param(name, id=name) for name in ("float32", "bfloat16", "float16")])
+@pytest.mark.parametrize("small", [pytest.param(True, id="doubles"), pytest.param(False, id="floats")])
+def test_a_bank_of_any_precision_is_summed_exactly_and_stays_as_it_is(monkeypatch, kept, small):
+    """Over several blocks, the last of them shorter, and with a row left out that is the nearest of all."""
+    for name in ("BLOCK", "WIDENED"):
+        monkeypatch.setattr(projection, name, 33)
+    if not small:
+        monkeypatch.setattr(projection, "SMALL", 0)
+    unit = bank_of(100).to(getattr(torch, kept))
+    norms = torch.rand(100, generator=torch.Generator().manual_seed(1)) + 0.5
+    before, queries = unit.clone(), torch.cat([bank_of(5, seed=2), bank_of(100)[:1]])
+    options = {"temperature": 0.05, "normalise_bank": False, "normalise_output": False}
+    found = project(queries, unit, norms, left_out=torch.tensor([0, 99]), **options)
+    wanted = plainly(queries, unit[1:99], norms[1:99], 0.05, output=False)
+    torch.testing.assert_close(found.double(), wanted, rtol=0, atol=5e-6)
+    assert torch.equal(unit, before)
 
 
 @pytest.mark.parametrize("width", [pytest.param(1024, id="whole pages"), pytest.param(1000, id="no whole pages")])

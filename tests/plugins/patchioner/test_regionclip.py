@@ -262,17 +262,17 @@ def changed(**changes: Tensor) -> dict[str, Tensor]:
         param(lambda: changed(backbone__fpn=torch.ones(1), a=torch.ones(1)), "unknown: backbone.fpn, a", id="unknown"),
         param(
             lambda: without(regionclip_state(), "backbone.bn2.running_var", "lang_encoder.ln_final.bias"),
-            "missing: vision.stem.conv2.bn.running_var, text.text_model.final_layer_norm.bias",
+            "missing: backbone.bn2.running_var, lang_encoder.ln_final.bias",
             id="missing",
         ),
         param(
             lambda: without(regionclip_state(), "backbone.layer2.0.downsample.0.weight"),
-            "missing: vision.stages.1.0.shortcut.conv.conv.weight",
+            "missing: backbone.layer2.0.downsample.0.weight",
             id="no-shortcut",
         ),
         param(
             lambda: changed(backbone__layer3__0__conv2__weight=torch.ones(4, 4, 3, 3)),
-            "shape: vision.stages.2.0.conv2_kxk.conv.weight is (4, 4, 3, 3), the model has (32, 32, 3, 3)",
+            "shape: backbone.layer3.0.conv2.weight is (4, 4, 3, 3), the model has (32, 32, 3, 3)",
             id="shape",
         ),
         param(

@@ -31,6 +31,7 @@ from regionkit.plugins.patchioner.memory import Memory
 from regionkit.plugins.patchioner.release import read_decap, read_memory
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer, tokenizer_from
 from regionkit.registry.cli import root
+from regionkit.registry.document import read_pipeline
 
 param = pytest.param
 SPACE = f"talk2dino-vit-b14/text[{WIDTH}]"
@@ -391,42 +392,86 @@ def test_names_of_the_release_are_recognised():
         assert any(fnmatch(file, pattern) for pattern in files[name, role]), file
 
 
+#: Of each pipeline its backbone, resolution, bridge and options of it that tell rows apart.
+_MEMORY = {"normalise_bank": True, "normalise_output": False}
+_T2D = {"normalise_bank": False, "normalise_output": True}
+_ENTITIES = {"variance": 0.016, "normalise": True}
+MAIN = ("dinov2-talk2dino", 518, "memory", _T2D)
+KNOWN = ("dinov2-talk2dino", 518, "noise", _ENTITIES)
+DIFFUSED = ("dinov2-talk2dino", 518, "diffusion", {})
 EXPECTED = {
-    "patchioner-talk2dino": ("dinov2-talk2dino", 518, "memory", {"normalise_bank": False, "normalise_output": True}),
+    "patchioner-talk2dino": MAIN,
+    **{f"patchioner-talk2dino-{word}": MAIN for word in ("gaussian", "attention", "central", "cls")},
+    **{
+        f"patchioner-talk2dino-gt-memory-{word}": (*MAIN[:3], {**_T2D, "bank": "coco-with-test-captions"})
+        for word in ("cls", "attention")
+    },
+    **{f"patchioner-talk2dino-{name}": MAIN for name in ("gemma3-270m", "qwen3-0.6b", "qwen3-1.7b", "llama3.2-1b")},
+    **{
+        f"patchioner-talk2dino-relaion-{size}{end}": (*MAIN[:3], {**_T2D, "bank": bank})
+        for size in ("5.6m", "28.3m")
+        for end, bank in (("", "coco-captions"), ("-memory", "relaion-500k"))
+    },
+    "patchioner-talk2dino-none": ("dinov2-talk2dino", 518, "none", {}),
     "patchioner-talk2dino-noise": ("dinov2-talk2dino", 518, "noise", {"std": 0.08, "compat": "reference"}),
-    "patchioner-clip-b16": ("clip", 224, "memory", {"normalise_bank": True, "normalise_output": False}),
-    "patchioner-clip-b32": ("clip", 224, "memory", {"normalise_bank": True, "normalise_output": False}),
-    "patchioner-clip-b16-592": ("clip", 592, "memory", {"normalise_bank": True, "normalise_output": False}),
-    "patchioner-invite": ("invite", 224, "memory", {"normalise_bank": True, "normalise_output": False}),
-    "patchioner-denseclip": ("denseclip", 640, "memory", {"normalise_bank": True, "normalise_output": False}),
-    "patchioner-alphaclip": ("alphaclip", 224, "memory", {"normalise_bank": True, "normalise_output": False}),
-    "patchioner-regionclip": ("regionclip", 512, "memory", {"normalise_bank": True, "normalise_output": False}),
+    "patchioner-talk2dino-learned": ("dinov2-talk2dino", 518, "noise", {"std": 0.08, "compat": "reference"}),
+    **{f"patchioner-talk2dino-{name}": KNOWN for name in ("viecap", "meacap")},
+    **{f"patchioner-talk2dino-{name}-attention": KNOWN for name in ("viecap", "meacap")},
+    "patchioner-talk2dino-diffusion": DIFFUSED,
+    "patchioner-talk2dino-diffusion-attention": DIFFUSED,
+    **{
+        f"patchioner-{name}-{size}{end}": ("clip", 592 if "592" in size else 224, bridge, options)
+        for name, bridge, options in (
+            ("decap", "memory", _MEMORY),
+            ("viecap", "noise", _ENTITIES),
+            ("meacap", "noise", _ENTITIES),
+        )
+        for size in ("b32", "b16", "b16-592")
+        for end in ("", "-crop")
+    },
+    **{f"patchioner-ifcap{end}": ("clip", 224, "noise", _ENTITIES) for end in ("", "-crop")},
+    **{f"patchioner-diffusion-bridge{end}": ("clip", 224, "diffusion", {}) for end in ("", "-crop")},
+    **{f"patchioner-{name}": ("clip", 224, "none", {}) for name in ("zerocap", "magic")},
+    "patchioner-clip-b16": ("clip", 224, "memory", _MEMORY),
+    "patchioner-clip-b32": ("clip", 224, "memory", _MEMORY),
+    "patchioner-clip-b16-592": ("clip", 592, "memory", _MEMORY),
+    "patchioner-invite": ("invite", 224, "memory", _MEMORY),
+    "patchioner-denseclip": ("denseclip", 640, "memory", _MEMORY),
+    "patchioner-alphaclip": ("alphaclip", 224, "memory", _MEMORY),
+    "patchioner-regionclip": ("regionclip", 512, "memory", _MEMORY),
+    "patchioner-regionclip-whole": ("regionclip", 512, "memory", _MEMORY),
     "patchioner-proxyclip-dino": ("proxyclip", 296, "memory", {"normalise_bank": False, "normalise_output": False}),
     "patchioner-proxyclip-dinov2": ("proxyclip", 518, "memory", {"normalise_bank": False, "normalise_output": False}),
-    "patchioner-dinotxt": ("dinotxt", 518, "memory", {"normalise_bank": False, "normalise_output": True}),
+    "patchioner-dinotxt": ("dinotxt", 518, "memory", _T2D),
     "patchioner-siglip2": ("siglip2", 512, "memory", {"normalise_bank": True, "normalise_output": True}),
 }
+#: Parts that have no other reading, and those of presets that no release has.
+_WITHOUT_COMPAT = ("crop", "whole", "learned-pool", "prefix-lm")
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_presets_pin_what_the_release_does(name):
-    preset = yaml.safe_load((Path(regionkit_presets()[0]) / f"{name}.yaml").read_text())
+    preset = read_pipeline(name).data
     backbone, resolution, bridge, options = EXPECTED[name]
-    assert preset["version"] == 1
+    assert yaml.safe_load((Path(regionkit_presets()[0]) / f"{name}.yaml").read_text())["version"] == 1
     assert "row '" in preset["summary"]
     assert (preset["backbone"]["name"], preset["backbone"]["resolution"]) == (backbone, resolution)
     assert preset["bridge"]["name"] == bridge
     assert options.items() <= preset["bridge"].items()
     encoder = preset["region_encoder"]["name"]
     for kind in ("backbone", "region_encoder", "decoder"):
-        assert preset[kind].get("compat") == "reference" or preset[kind]["name"] == "crop", kind
+        assert preset[kind].get("compat") == "reference" or preset[kind]["name"] in _WITHOUT_COMPAT, kind
     if backbone == "clip":
-        assert preset["backbone"]["model"] == ("vit-b32" if "b32" in name else "vit-b16")
-    assert encoder == {"alphaclip": "alpha-mask", "regionclip": "crop"}.get(backbone, "patch-pool")
+        small = ("b32", "ifcap", "diffusion-bridge", "zerocap", "magic")
+        assert preset["backbone"]["model"] == ("vit-b32" if any(word in name for word in small) else "vit-b16")
+    own = {"alphaclip": "alpha-mask", "regionclip": "whole" if name.endswith("whole") else "crop"}
+    ours = "crop" if name.endswith("-crop") else "learned-pool" if name.endswith("-learned") else "patch-pool"
+    assert encoder == own.get(backbone, ours)
     if encoder == "patch-pool":
         PatchPoolConfig(**{key: value for key, value in preset["region_encoder"].items() if key != "name"})
-    config = {"memory": MemoryConfig, "noise": NoiseConfig}[bridge]
-    config(**{key: value for key, value in preset["bridge"].items() if key != "name"})
+    config = {"memory": MemoryConfig, "noise": NoiseConfig}.get(bridge)
+    if config is not None:
+        config(**{key: value for key, value in preset["bridge"].items() if key != "name"})
 
 
 def test_there_is_no_preset_beyond_those():

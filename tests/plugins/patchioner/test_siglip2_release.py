@@ -117,17 +117,17 @@ def changed(change: dict[str, torch.Tensor] | list[str]) -> dict[str, torch.Tens
         ),
         param(
             ["vision_model.head.probe", "vision_model.head.layernorm.bias", "text_model.head.bias", "logit_scale"],
-            "missing: vision.head.probe, vision.head.layernorm.bias, text.head.bias",
+            "missing: vision_model.head.probe, vision_model.head.layernorm.bias, text_model.head.bias",
             id="missing",
         ),
         param(
             {"vision_model.head.attention.in_proj_weight": torch.ones(3, 48)},
-            "shape: vision.head.attention.in_proj_weight is (3, 48), the model has (144, 48)",
+            "shape: vision_model.head.attention.in_proj_weight is (3, 48), the model has (144, 48)",
             id="shape",
         ),
         param(
             {"text_model.head.weight": torch.ones(32, 32)},
-            "shape: text.head.weight is (32, 32), the model has (48, 32)",
+            "shape: text_model.head.weight is (32, 32), the model has (48, 32)",
             id="two-spaces",
         ),
         param(

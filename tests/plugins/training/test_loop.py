@@ -232,6 +232,24 @@ def test_lines_tell_rate_and_time_left() -> None:
     ]
 
 
+def test_lines_tell_tokens_a_second() -> None:
+    now = iter([0.0, 4.0, 20.0])
+    lines: list[str] = []
+    progress = Lines(total=10, start=0, write=lines.append, clock=lambda: next(now))
+    progress.update(1, 2.0, {"tokens": 30_000.0})
+    progress.update(2, 1.5, {"accuracy": 0.25, "tokens": 10_000.0})
+    assert lines == ["step 2/10  loss 1.5000  accuracy 0.25  0.1 steps/s  2,000 tokens/s  1:20 left"]
+
+
+def test_tokens_of_a_run_are_added_up(tmp_path: Path) -> None:
+    class Counting(Toy):
+        def loss(self, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+            return super().loss(batch)[0], {"tokens": 7.0}
+
+    assert run(tmp_path / "a.checkpoint", Counting()).tokens == 7 * STEPS
+    assert run(tmp_path / "b.checkpoint", Toy()).tokens == 0
+
+
 def test_leftovers_of_a_killed_write_go_with_the_checkpoint(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "a.checkpoint", SETUP)
     leftover, other = tmp_path / ".a.checkpoint.x1y2.part", tmp_path / ".b.checkpoint.x1y2.part"
@@ -280,20 +298,53 @@ def test_accelerate_brings_its_precision(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert kinds == [torch.bfloat16] * 3
 
 
-@pytest.mark.parametrize(
-    ("faults", "message"),
-    [
-        pytest.param({"num_processes": 2}, "runs in one process, accelerate started 2", id="processes"),
-        pytest.param({"mixed_precision": "fp16"}, "toolkit train has no float16 mode", id="fp16"),
-    ],
-)
-def test_what_accelerate_may_not_be_told(
-    faults: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = type("Accelerator", (FakeAccelerator,), faults)
-    monkeypatch.setitem(sys.modules, "accelerate", SimpleNamespace(Accelerator=fake))
-    with pytest.raises(RegionkitError, match=message):
-        AccelerateEngine()
+def in_float16(monkeypatch: pytest.MonkeyPatch) -> AccelerateEngine:
+    """Return an engine with the float16 of the CPU: what is scaled is what a GPU scales."""
+
+    class Half(FakeAccelerator):
+        mixed_precision = "fp16"
+
+        def autocast(self) -> AbstractContextManager[None]:
+            return torch.autocast("cpu", dtype=torch.float16)
+
+    monkeypatch.setitem(sys.modules, "accelerate", SimpleNamespace(Accelerator=Half))
+    return AccelerateEngine()
+
+
+def test_the_scale_of_a_float16_loss_is_part_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loud(Toy):
+        """Its loss is large enough for gradients to overflow in float16 at the first scales."""
+
+        def loss(self, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+            loss, _ = super().loss(batch)
+            return 20 * loss, {}
+
+    def trained(path: Path, **faults: int) -> tuple[Toy, AccelerateEngine]:
+        recipe, engine = Loud(**faults), in_float16(monkeypatch)
+        options = LoopOptions(Checkpoint(path, SETUP), seed=3, checkpoint_steps=4)
+        train(recipe, options, engine=engine)
+        return recipe, engine
+
+    whole, engine = trained(tmp_path / "whole")
+    scale = engine.state()["scaler"]["scale"]
+    assert 1 < scale < 65536  # it was lowered where gradients were not finite, and the run went on
+    with pytest.raises(RunFailed):
+        trained(tmp_path / "a", bad_at=18)
+    resumed, again = trained(tmp_path / "a")
+    assert resumed.asked[0] == 16
+    assert again.state() == engine.state()
+    assert same(state(resumed), state(whole))
+
+
+def test_a_float16_loss_without_any_scale_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Steep(Toy):
+        def loss(self, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+            loss, _ = super().loss(batch)
+            return (loss - loss.detach()).sqrt().sum(), {}
+
+    engine = in_float16(monkeypatch)
+    with pytest.raises(RunFailed, match="the gradients are not finite at any scale of the loss in float16"):
+        train(Steep(), LoopOptions(Checkpoint(tmp_path / "a", SETUP)), engine=engine)
 
 
 def test_accelerate_is_asked_for_by_name_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

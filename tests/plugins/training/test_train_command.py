@@ -314,3 +314,87 @@ def test_where_a_bank_cannot_go_is_told_before_encoding(here: Path, args: list[s
     result = toolkit("bank", "build", "--backbone", "mini-dense", "--corpus", "mini-captions", "--size", "3", *args)
     assert result.exit_code == 2, result.output
     assert message in result.output
+
+
+def streamed(here: Path, captions: str, **options: str) -> Result:
+    """Train on the lines of a file, which are spooled beside the run."""
+    (here / "captions.txt").write_text(captions)
+    text = RECIPE.replace("warmup: 2", "warmup: 2, embeddings: stream").replace("positions: 24", "positions: 24")
+    text = text.replace("{name: mini-captions, size: 60}", "{name: text-lines, file: captions.txt}")
+    (here / "tiny.yaml").write_text(text)
+    return train("--checkpoint-steps", "5", *(word for item in options.items() for word in item))
+
+
+def test_a_streamed_run_that_was_stopped_goes_on_with_its_sentences(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions = "\n".join(f"a dog and a cat on {place} {number}" for number in range(9) for place in ("grass", "sand"))
+    whole = streamed(here, captions)
+    assert whole.exit_code == 0, whole.output
+    assert "tokens/s" in whole.output
+    weights = here / "weights"
+    expected = load_file(weights / "tiny.safetensors")
+    assert [file.name for file in weights.iterdir()] == ["tiny.safetensors"]  # nothing is left of the sentences
+    (weights / "tiny.safetensors").unlink()
+
+    real = loop._step
+
+    def stopped(*given: Any) -> None:
+        if given[-1] == 8:
+            raise KeyboardInterrupt
+        real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_step", stopped)
+        assert streamed(here, captions).exit_code == 130
+    spool = weights / ".tiny.safetensors.training" / "sentences.txt"
+    assert len(spool.read_text().splitlines()) == 18
+    assert "going on from step 5" in streamed(here, captions).output
+    found = load_file(weights / "tiny.safetensors")
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert [file.name for file in weights.iterdir()] == ["tiny.safetensors"]
+
+
+def test_a_run_does_not_go_on_with_another_bank(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [
+        "--backbone",
+        "mini-dense",
+        "--set",
+        "backbone.weights=none",
+        "--corpus",
+        "mini-captions",
+        "--set",
+        "corpus.size=60",
+    ]
+    text = RECIPE.replace("warmup: 2", "warmup: 2, embeddings: 'file:bank.safetensors'")
+    (here / "tiny.yaml").write_text(text)
+    assert toolkit("bank", "build", *made, "--size", "50", "--out", "bank.safetensors").exit_code == 0
+    real = loop._step
+
+    def stopped(*given: Any) -> None:
+        if given[-1] == 8:
+            raise KeyboardInterrupt
+        real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_step", stopped)
+        assert train("--checkpoint-steps", "5").exit_code == 130
+    (here / "bank.safetensors").rename(here / "first.safetensors")
+    assert toolkit("bank", "build", *made, "--size", "49", "--out", "bank.safetensors").exit_code == 0
+    result = train()
+    assert result.exit_code == 2
+    assert "this checkpoint was made by another set-up\n  data: " in result.output
+    (here / "first.safetensors").rename(here / "bank.safetensors")
+    assert train().exit_code == 0
+    header = read_header(here / "weights" / "tiny.safetensors")
+    assert header is not None
+    assert header.corpus == "mini-captions"
+    assert header.extra["training"]["setup"]["data"]
+    assert "is finished: this set-up made it before" in train().output
+
+
+def test_several_processes_have_to_be_told_to_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    result = train()
+    assert result.exit_code == 2
+    assert "4 processes were started, and each would train the same on its own\n  add --accelerate" in result.output

@@ -1,0 +1,154 @@
+"""Weights of a pipeline that are not here: which file, from where, its licence and size, and the command for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regionkit.core.errors import Problem, RegionkitError, WeightsError
+from regionkit.core.spec import PARTS
+from regionkit.registry.ports import Spaces, spaces_of
+from regionkit.registry.schema import Part, fill
+from regionkit.registry.trace import Trace, trace_parts
+from regionkit.registry.weights.choice import reference_of
+from regionkit.registry.weights.fetching import Need, needs_of_component
+from regionkit.registry.weights.index import get_index
+from regionkit.registry.weights.pipeline_needs import needs_of_parts, needs_of_repository
+from regionkit.registry.weights.references import is_reference
+
+#: What is said where nobody knows how large a file is.
+UNKNOWN_SIZE = "size not known"
+
+
+@dataclass(frozen=True)
+class Absent:
+    """One thing that a pipeline needs and that is not here.
+
+    Attributes:
+        part: Whose it is, ``backbone clip``.
+        what: What it is to the part: a role of its release, or the name of trained weights or of a bank.
+        files: Names that its file may have.
+        source: Where it can be had; empty for what is made by training.
+        license: Its licence.
+        size: How large it is, in words.
+        made: The command that makes it; empty for what is had from elsewhere.
+        place: The option that says where it is; empty for what is found by its name.
+    """
+
+    part: str
+    what: str
+    files: tuple[str, ...] = ()
+    source: str = ""
+    license: str = ""
+    size: str = ""
+    made: str = ""
+    place: str = ""
+
+    def __str__(self) -> str:
+        if self.place:
+            return f"{self.part}, {self.what}: no {self.files[0]}; say where it is: --set {self.place}=file:PATH"
+        if self.made:
+            return f"{self.part}, {self.what}: not released, made with {self.made}"
+        facts = f"licence {self.license or 'not known'}, {self.size or UNKNOWN_SIZE}"
+        return f"{self.part}, {self.what}: {' or '.join(self.files) or 'all of it'}, from {self.source}; {facts}"
+
+
+def absent_weights(data: Mapping[str, Any]) -> list[Absent]:
+    """Return what a pipeline needs and what is not here, in the order of its parts; each file once.
+
+    Raises:
+        ConfigError: A part or an option of the pipeline is wrong.
+    """
+    parts = {kind: fill(kind, data.get(kind)) for kind in PARTS}
+    filled = {kind: part for kind, part in parts.items() if part is not None}
+    try:
+        trace = trace_parts(filled)
+    except RegionkitError:
+        trace = Trace()
+    own = spaces_of(filled["backbone"]) if "backbone" in filled else Spaces("", "")
+    made = {kind: found for kind, part in filled.items() if (found := _to_make(part, trace, own)) is not None}
+    needs = [*needs_of_repository(data), *needs_of_parts(data)]
+    lacking = [need for need in needs if need.status in ("to fetch", "by hand") and need.kind not in made]
+    order = {f"{kind} {part.name}": at for at, (kind, part) in enumerate(filled.items())}
+    named = [one for part in filled.values() for one in (*_memories(part, trace, own), *_without_files(part))]
+    everything = [*map(_told, lacking), *made.values(), *named]
+    return sorted(everything, key=lambda one: order.get(one.part, -1))
+
+
+def problem_of(
+    absent: Sequence[Absent], name: str, where: str = "", recipes: Sequence[str] = (), *, dry: bool = False
+) -> Problem:
+    """Say what is absent, and the commands that get it.
+
+    Args:
+        absent: What is.
+        name: The preset or file, as the command line has it.
+        where: The file in which the pipeline stands.
+        recipes: Recipes that make what was never released.
+        dry: Whether the command that says it is the one that shows the whole pipeline.
+    """
+    count = "1 file of its weights is" if len(absent) == 1 else f"{len(absent)} files of its weights are"
+    trained = any(one.made.startswith("toolkit train") for one in absent)
+    released = any(not one.made and not one.place for one in absent)
+    get = f"get them with: toolkit weights pull {name}" if released else ""
+    made = f"recipes that make them: {', '.join(recipes)}" if recipes and trained else ""
+    show = "" if dry else f"what it would do: toolkit run {name} --dry-run"
+    hints = (*map(str, absent), *filter(None, (get, made, show)))
+    return Problem(where, "", f"{name} cannot run: {count} not here", hints)
+
+
+def _told(need: Need) -> Absent:
+    size = f"{need.size / 1e6:.1f} MB" if need.size else need.told
+    return Absent(need.part, need.role, need.names, need.source, need.license, size)
+
+
+def _to_make(part: Part, trace: Trace, own: Spaces) -> Absent | None:
+    """Return what of a part is made here and not fetched: weights or a bank of a name, or what nobody released."""
+    if part.kind in trace.weights or part.kind in trace.fit_corpus or not part.spec.weights:
+        return None
+    owner, reference = f"{part.kind} {part.name}", reference_of(part)
+    if reference == "none" or is_reference(reference):
+        return None
+    if reference != "auto":
+        here = _is_named(reference)
+        return None if here else Absent(owner, f"weights '{reference}'", made="toolkit train FILE")
+    bank = str(getattr(part.config, "bank", "auto"))
+    if bank not in ("auto", "none") and part.kind == "bridge":
+        known = get_index().find(part.kind, part.name, corpus=bank)
+        return None if known else Absent(owner, f"bank '{bank}'", made=f"toolkit bank build --name {bank}")
+    headers = [file.header for file in get_index().find(part.kind, part.name)]
+    held = [header for header in headers if header.space in ("", own.image, own.text)]
+    return None if part.spec.checkpoints or held else Absent(owner, "weights", made="toolkit train FILE")
+
+
+def _memories(part: Part, trace: Trace, own: Spaces) -> Iterator[Absent]:
+    """Yield the memory that a part holds beside its weights, where it has none; each file of one that was released."""
+    if not part.spec.memory or part.kind in trace.banks or getattr(part.config, "bank", "auto") == "none":
+        return
+    kind, _, name = part.spec.memory.partition("/")
+    if get_index().find(kind, name, space=own.text):
+        return
+    released = [need for need in needs_of_component(part) if need.role.startswith("memory")]
+    if not released:
+        yield Absent(f"{part.kind} {part.name}", "memory", made="toolkit bank build")
+    yield from (_told(need) for need in released if need.path is None)
+
+
+def _without_files(part: Part) -> Iterator[Absent]:
+    """Yield the options that name a file or folder which is not there; weights are looked for elsewhere."""
+    for option, value in part.to_dict().items():
+        if option != "weights" and isinstance(value, str) and value.startswith("file:"):
+            path = Path(value.removeprefix("file:")).expanduser()
+            if not path.exists():
+                owner = f"{part.kind} {part.name}"
+                yield Absent(owner, option, files=(str(path),), place=f"{part.kind}.{option}")
+
+
+def _is_named(name: str) -> bool:
+    try:
+        get_index().named(name)
+    except WeightsError:
+        return False
+    return True
