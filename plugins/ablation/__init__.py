@@ -35,7 +35,7 @@ def regionkit_commands() -> list[CommandSpec]:
             check=f"{_HERE}.planning:check_file",
             pipelines=("base",),
         ),
-        CommandSpec("run", f"{_HERE}.commands:run", "Score one pipeline on data sets"),
+        CommandSpec("run", f"{_HERE}.run_command:run", "Score one pipeline on data sets"),
         CommandSpec(
             "worker", f"{_HERE}.worker_command:worker", "Join a run from another shell, GPU, machine or Slurm step"
         ),

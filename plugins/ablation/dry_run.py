@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from regionkit.core.errors import ConfigError
 from regionkit.core.spec import PARTS
+from regionkit.plugins.ablation.data_refs import read_data
 from regionkit.registry.commands.published import row_lines, rows_json
 from regionkit.registry.document import Document
 from regionkit.registry.plan import PipelinePlan, plan_pipeline
-from regionkit.registry.published.matching import Match
+from regionkit.registry.published.matching import Match, same_data
+from regionkit.registry.published.tables import Value
 from regionkit.registry.schema import fill
 from regionkit.registry.weights.absent import absent_weights, problem_of
 
@@ -34,14 +36,14 @@ def resolved(document: Document) -> tuple[dict[str, Any], PipelinePlan | None]:
     return {"version": 1, **told, **{kind: part.to_dict() for kind, part in parts.items() if part}}, plan
 
 
-def dry_run_text(document: Document, name: str, match: Match, data: Sequence[str]) -> str:
+def dry_run_text(document: Document, name: str, match: Match, data: Sequence[Any]) -> str:
     """Return all that is known of a run before it runs.
 
     Args:
         document: The composed pipeline.
         name: The preset or file, as the command line has it.
         match: Its published rows.
-        data: ``TASK@NAME`` that were asked for; empty for all.
+        data: Entries of ``data:`` that were asked for; none for all data.
 
     Raises:
         ConfigError: As :func:`resolved`.
@@ -57,8 +59,19 @@ def dry_run_text(document: Document, name: str, match: Match, data: Sequence[str
         absent = absent_weights(document.data)
         lines.append(str(problem_of(absent, name, recipes=recipes_of(match), dry=True)))
     lines.append("")
-    lines += row_lines(match.rows, match.preset, data) or [match.sentence or f"no published row is of {name}"]
+    published = row_lines(match.rows, match.preset, _asked(data) if data else None)
+    of = f"{name} on these data" if match.rows else name
+    lines += published or [match.sentence or f"no published row is of {of}"]
     return "\n".join(lines)
+
+
+def _asked(data: Sequence[Any]) -> Callable[[Value], bool]:
+    """Return what says of a published number whether it is of data that were asked for."""
+    refs = [ref for entry in data if (ref := read_data(entry, "data", lambda *_: None)) is not None]
+    parts = [(ref, fill("dataset", dict(ref.dataset), problems=[])) for ref in refs]
+    return lambda value: any(
+        part is not None and same_data(value.data, part, ref.task, ref.split or value.data.split) for ref, part in parts
+    )
 
 
 def dry_run_json(document: Document, match: Match) -> dict[str, Any]:

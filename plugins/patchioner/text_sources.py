@@ -158,7 +158,8 @@ class Siblings:
         """Return for captions (k,) one caption each of the same picture, any with the same chance, itself too."""
         group = self._group[rows]
         lots = torch.rand(len(rows), generator=generator, dtype=torch.float64) * self._size[group]
-        return self._rows[self._first[group] + lots.long()]
+        found: Tensor = self._rows[self._first[group] + lots.long()]
+        return found
 
 
 def held_source(texts: Sequence[str], backbone: Backbone) -> Source:

@@ -24,7 +24,7 @@ class CapDec(PrefixDecoder):
     """Writes a caption of one sentence with GPT-2 behind soft tokens; see ``CapDecConfig`` for its options."""
 
     name = "capdec"
-    habits = (*PrefixDecoder.habits, "stop")
+    sizes = (*PrefixDecoder.sizes, "stop")  # its weights learned to write it
 
     @property
     def _end(self) -> int:

@@ -20,11 +20,13 @@ from torch.nn.functional import cross_entropy
 from regionkit.core.contracts import BuildContext, WeightArtifact
 from regionkit.core.errors import WeightsError
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens
-from regionkit.core.language.rows import inside
+from regionkit.core.language.generation import Request, Written
+from regionkit.core.language.rows import check_length, inside
 from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.core.texts import bank_tensors, bank_texts
 from regionkit.plugins.zeroshot.entities_config import PLACE, SHIPPED
 from regionkit.plugins.zeroshot.prefix import PrefixDecoder
+from regionkit.plugins.zeroshot.sentence_beams import search
 from regionkit.plugins.zeroshot.text_entities import EntityFinder
 from regionkit.plugins.zeroshot.vocabularies import read_vocabulary, words_of
 
@@ -169,6 +171,16 @@ class EntityDecoder(PrefixDecoder):
         """Return ids (r, s), their number (r,), and which of them count; with ``compat: reference`` id 0 never does."""
         ids, lengths, counted = super().learned(texts)
         return ids, lengths, counted & (ids != 0) if self.config.compat == "reference" else counted
+
+    def _write(self, tokens: RegionTokens, prompt: str | None, request: Request) -> Written:
+        if self.config.compat == "paper" or request.options.beams == 1:
+            return super()._write(tokens, prompt, request)
+        embeddings, valid = self.spliced(tokens, prompt)
+        longest = int(valid.sum(dim=1).max()) + request.options.max_tokens
+        check_length(longest, self.config.positions, "the soft tokens, the words and the caption", self._who())
+        found = [search(self.model, row[kept], request) for row, kept in zip(embeddings, valid, strict=True)]
+        counted = [len(ids) + int(ended) for ids, ended in found]
+        return Written([ids for ids, _ in found], [ended for _, ended in found], counted, None)
 
     @property
     def _end(self) -> int:

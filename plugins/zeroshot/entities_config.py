@@ -39,7 +39,8 @@ class EntityOptions(PrefixOptions):
             release takes that of Visual Genome.
         compat: ``reference`` reproduces the released code: words of different lengths are filled up with ``!``, which
             the model reads, so that a caption depends on its batch mates; the score is the perplexity of the caption
-            without its picture; the loss leaves id 0 out.
+            without its picture; beams are compared by their mean log-probability a token at every step; the loss leaves
+            id 0 out.
     """
 
     mapper: Literal["linear", "mlp", "transformer"] = "transformer"

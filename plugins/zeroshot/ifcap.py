@@ -94,7 +94,7 @@ class Ifcap(EntityDecoder):
     """
 
     name = "ifcap"
-    habits = (*EntityDecoder.habits, "retrieved", "captions", "threshold", "frequency", "deviations", "distinct")
+    habits = (*EntityDecoder.habits, "retrieved")  # how nouns are counted is no matter of training
     config: IfcapConfig
 
     def __init__(self, config: Any, space: str, model: Any, tokenizer: LanguageTokenizer) -> None:

@@ -29,6 +29,7 @@ IFCAP = ComponentSpec(
             files=("tokenizer.json",),
             source="https://huggingface.co/openai-community/gpt2",
             license="MIT",
+            size="1.4 MB",
             shared=True,
         ),
     ),

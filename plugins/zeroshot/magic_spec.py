@@ -21,7 +21,7 @@ MAGIC = ComponentSpec(
             role="model",
             files=("magic_mscoco",),
             source="hub://cambridgeltl/magic_mscoco",
-            license="not stated in its repository",
+            license="see its repository",
             size="about 500 MB",
         ),
     ),

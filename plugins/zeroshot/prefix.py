@@ -7,32 +7,23 @@ write: soft tokens, then perhaps words that say what is known of the region, the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from regionkit.core.contracts import BuildContext
 from regionkit.core.features import RegionTokens, RegionViews
 from regionkit.core.language.causal import CAUSAL, CausalDecoder
-from regionkit.core.language.models import load_tensors, sizes_of, stored_tensors
-from regionkit.core.language.options import CAUSAL_SIZES
 from regionkit.core.language.rows import check_pairs, inside
 from regionkit.core.language.tokenizers import LanguageTokenizer
-from regionkit.core.stored import with_stored
-from regionkit.core.weights import check_fit
+from regionkit.plugins.zeroshot.mapped import MappedDecoder
 from regionkit.plugins.zeroshot.mappers import make_mapper
 from regionkit.plugins.zeroshot.prefix_config import PREFIX_SIZES
-from regionkit.plugins.zeroshot.prefix_start import start_model
-
-#: What tensors of the language model are called in a weight file of ours; the mapper's are ``mapper.*``.
-_MODEL = "model."
 
 
-class PrefixDecoder(CausalDecoder):
+class PrefixDecoder(MappedDecoder, CausalDecoder):
     """Writes captions with a causal language model behind soft tokens.
 
     Args:
@@ -56,42 +47,6 @@ class PrefixDecoder(CausalDecoder):
     def filled(cls, config: Any) -> Any:
         """Say the sizes that follow from others."""
         return dataclasses.replace(config, kv_heads=config.kv_heads or config.heads)
-
-    @classmethod
-    def untrained(cls, config: Any, context: BuildContext) -> tuple[Any, Any, LanguageTokenizer]:
-        """Return options, model and tokenizer to train from: of the folder in ``start``, or fresh; raises as there.
-
-        Raises:
-            WeightsError: The folder is missing, damaged, of another kind of model, or of other sizes than asked for.
-        """
-        if not config.start:
-            return super().untrained(config, context)
-        found, model = start_model(config.start, cls.naming, cls._who())
-        sizes = sizes_of(cls.naming, found.config)
-        config = with_stored(config, sizes, CAUSAL_SIZES, kind="decoder", source=config.start, words_ask=False)
-        return cls.filled(config), model, found.tokenizer
-
-    @classmethod
-    def checked_space(cls, space: str, model: Any, source: str) -> str:
-        """Return the space: the mapper reads any width."""
-        return space
-
-    def load(self, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-        """Load the mapper, as ``mapper.*``, and the language model, as ``model.*``.
-
-        Raises:
-            WeightsError: Names are missing or left over, or shapes differ.
-        """
-        of_model = {name.removeprefix(_MODEL): one for name, one in tensors.items() if name.startswith(_MODEL)}
-        others = {name: one for name, one in tensors.items() if not name.startswith(_MODEL)}
-        check_fit(self._others(), others, source)
-        self._others().load_state_dict(others)
-        load_tensors(self.model, of_model, source)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the mapper's weights as ``mapper.*`` and the language model's as ``model.*``."""
-        of_model = {_MODEL + name: tensor for name, tensor in stored_tensors(self.model).items()}
-        return {**self._others().state_dict(), **of_model}
 
     def soft(self, vectors: Tensor) -> Tensor:
         """Return soft tokens (r, ``prefix``, ``hidden``) of vectors (r, d)."""
@@ -151,9 +106,3 @@ class PrefixDecoder(CausalDecoder):
         if self.config.frozen:
             self.model.eval()
         return self
-
-    def _others(self) -> nn.Module:
-        """Return what is trained beside the language model, by the names of a weight file."""
-        others = nn.Module()
-        others.mapper = self.mapper
-        return others

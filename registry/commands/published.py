@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,6 +67,8 @@ def _chosen(
     if preset is not None:
         presets = {name for table in tables for row in table.rows for name in row.presets.values()}
         raise UnknownName(f"no published row is of preset '{preset}'", did_you_mean(preset, presets))
+    if number is None:
+        raise UnknownName("no plugin brings tables of a paper")
     numbers = ", ".join(dict.fromkeys(table.number for table in tables if paper in (None, table.paper)))
     raise UnknownName(f"no table {number}", f"tables are: {numbers}")
 
@@ -125,28 +127,23 @@ def _metric(value: Value) -> str:
     return f"{value.metric.column}({told})" if told else value.metric.column
 
 
-def row_lines(rows: Sequence[Row], preset: str, data: Sequence[str] = ()) -> list[str]:
+def row_lines(rows: Sequence[Row], preset: str, keep: Callable[[Value], bool] | None = None) -> list[str]:
     """Return the published rows of a preset with its numbers.
 
     Args:
         rows: The rows.
         preset: Which of their numbers: those that this preset makes.
-        data: ``TASK@NAME`` or ``TASK@NAME/SPLIT`` that were asked for; empty for all.
+        keep: Which of these; None for all.
     """
     lines = []
     for row in rows:
-        values = [value for value in row.of(preset) if not data or _is_asked(value, data)]
+        values = [value for value in row.of(preset) if keep is None or keep(value)]
         if not values:
             continue
         lines.append(f"published: {row.paper}, {row.place}")
         lines += [f"  {line}" for line in _numbers(values)]
         lines += [f"  note: {row.note}"] if row.note else []
     return lines
-
-
-def _is_asked(value: Value, data: Sequence[str]) -> bool:
-    whole = f"{value.data.task}@{value.data.name}"
-    return any(word in (whole, f"{whole}/{value.data.split}") for word in data)
 
 
 def rows_json(rows: Iterable[Row], preset: str = "") -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from regionkit.core.errors import ConfigError, RegionkitError, RunFailed
 from regionkit.core.results import ResultStore
 from regionkit.core.weights import WeightFile, WeightHeader
-from regionkit.plugins.ablation import commands
+from regionkit.plugins.ablation import commands, run_command
 from regionkit.plugins.ablation.display import LiveTable
 from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.run_options import RunOptions
@@ -260,7 +260,7 @@ def test_run_scores_one_pipeline(tmp_path):
     path = tmp_path / "pipe.yaml"
     path.write_text(BASE.replace("base:\n", "").replace("  ", ""))
     arguments = [path, "--data", "box@t-colours,point@t-colours", "--metrics", "noun-f1", "--seed", 3, "--limit", 2]
-    result = call(commands.run, *arguments, "--set", "backbone.grid=2")
+    result = call(run_command.run, *arguments, "--set", "backbone.grid=2")
     assert result.exit_code == 0
     header, _, row = (line for line in result.stdout.splitlines() if line.startswith("|"))
     assert [cell.strip() for cell in header.split("|")[1:-1]] == ["metric", "box@t-colours", "point@t-colours"]
@@ -273,7 +273,7 @@ def test_run_scores_one_pipeline(tmp_path):
 def test_run_names_its_options_in_messages(tmp_path):
     path = tmp_path / "pipe.yaml"
     path.write_text(BASE.replace("base:\n", "").replace("  ", ""))
-    error = call(commands.run, path, "--data", "bax@t-colours", "--metrics", "noun-g1", fails=ConfigError)
+    error = call(run_command.run, path, "--data", "bax@t-colours", "--metrics", "noun-g1", fails=ConfigError)
     assert "--data: data.0: 't-colours' has no task 'bax'" in str(error)
     assert "did you mean: box" in str(error)
     assert "--metrics: metrics.0.name: no metric named 'noun-g1'" in str(error)
@@ -337,7 +337,7 @@ def test_a_device_that_is_not_there_is_a_mistake_and_fails_no_trial(tmp_path):
 
 def test_a_file_of_another_command_names_that_command(tmp_path):
     path = write(tmp_path, "data: [box@t-colours]\nmetrics: [noun-f1]\n")
-    error = call(commands.run, path, "--data", "box@t-colours", fails=ConfigError)
+    error = call(run_command.run, path, "--data", "box@t-colours", fails=ConfigError)
     assert str(error).splitlines() == [
         f"{path}:1: this is no pipeline: its keys are those of a file for toolkit ablate",
         f"  write: toolkit ablate {path}",

@@ -8,7 +8,7 @@ import pytest
 from ablation_fakes import BASE, write
 from click.testing import CliRunner
 
-from regionkit.plugins.ablation import commands
+from regionkit.plugins.ablation import commands, run_command
 from regionkit.registry.commands.tables import markdown_table
 
 GRID = """\
@@ -116,7 +116,7 @@ def test_run_says_when_nothing_was_kept(tmp_path, kept):
     path = tmp_path / "pipe.yaml"
     path.write_text(BASE.replace("base:\n", "").replace("  ", ""))
     arguments = [str(path), "--data", "box@t-colours", "--limit", "1", *(["--out", str(tmp_path / "o")] * kept)]
-    shown = CliRunner().invoke(commands.run, arguments).stdout
+    shown = CliRunner().invoke(run_command.run, arguments).stdout
     assert shown.endswith("\nnothing was kept; add --out DIR\n") is not kept
     assert ("Reports: " in shown) is kept
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from regionkit.core import statistics
 from regionkit.core.results import DATABASE, ResultStore
 from regionkit.core.statistics import compare, group_values, holm, over_seeds
-from regionkit.plugins.ablation import commands
+from regionkit.plugins.ablation import commands, run_command
 from regionkit.plugins.ablation.analysis.analyse import analyse, analysis_json, without_times
 from regionkit.plugins.ablation.analysis.text import markdown_parts, terminal_lines
 from regionkit.plugins.ablation.planning import plan_ablation
@@ -330,7 +330,7 @@ def test_a_run_of_one_pipeline_is_analysed_too(tmp_path):
     path, out = tmp_path / "pipe.yaml", tmp_path / "out"
     path.write_text(BASE.replace("base:\n", "").replace("  ", ""))
     arguments = [str(path), "--data", "box@t-colours", "--seed", "1", "--limit", "2", "--metrics", "noun-f1"]
-    result = CliRunner().invoke(commands.run, [*arguments, "--out", str(out)])
+    result = CliRunner().invoke(run_command.run, [*arguments, "--out", str(out)])
     assert result.exit_code == 0, result.output
     told = json.loads((out / "analysis.json").read_text())
     wanted = f"toolkit run {path} --data box@t-colours --metrics noun-f1 --seed 1 --limit 2 --out {out}"
@@ -339,7 +339,7 @@ def test_a_run_of_one_pipeline_is_analysed_too(tmp_path):
     with ResultStore(out / DATABASE) as store:
         assert store.notes(told["trials"][0]["id"]) == tuple(told["trials"][0]["notes"])
         assert store.notes("nobody") == ()
-    CliRunner().invoke(commands.run, [*arguments, "--set", "bridge.amount=0.5", "--out", str(out)])
+    CliRunner().invoke(run_command.run, [*arguments, "--set", "bridge.amount=0.5", "--out", str(out)])
     told = json.loads((out / "analysis.json").read_text())
     assert told["command"] == f"toolkit ablate resolved.yaml --out {out}", "options have no words of their own"
     assert "amount: 0.5" in told["provenance"]["resolved"]

@@ -209,6 +209,10 @@ def test_a_dry_run_prints_every_option_and_the_published_rows(tmp_path):
     asked = call("colours", "--dry-run", "--data", "image@t-colours").stdout
     assert "image@t-colours/test: cider-d 69.2" in asked
     assert "27.9" not in asked
+    four = call("colours", "--dry-run", "--data", "box@t-colours", "--set", "data.scenes=4").stdout
+    assert "box@t-colours/test(scenes=4): cider-d 12.0" in four
+    assert "27.9" not in four
+    assert "no published row is of colours on these data" in call("colours", "--dry-run", "--task", "box").stdout
     plain = json.loads(call("colours", "--dry-run", "--json").stdout)
     assert plain["pipeline"]["bridge"]["amount"] == 0.0
     assert plain["absent"] == []

@@ -18,7 +18,7 @@ from regionkit.core.perturbing import Perturbation, perturb
 from regionkit.core.regions import Mask
 from regionkit.core.results import MetricRow, ResultStore, SampleRow, TrialResult
 from regionkit.core.statistics import Evidence, intervals
-from regionkit.plugins.ablation import commands
+from regionkit.plugins.ablation import commands, run_command
 from regionkit.plugins.ablation.planning import plan_ablation
 from regionkit.plugins.ablation.robustness import area_under, robustness_curves, robustness_text, shares
 from regionkit.plugins.ablation.run_options import RunOptions
@@ -285,7 +285,7 @@ def test_the_command_line_asks_for_perturbations(tmp_path):
     parts = BASE.replace("base:\n", "").replace("\n  ", "\n").replace("version: 1", "version: 1\nsummary: x")
     pipeline.write_text(parts.replace("  backbone", "backbone"))
     asked = ["--data", "point@t-colours", "--metrics", "noun-f1", "--robustness", "shift-points=0.2, 0.6", "--json"]
-    result = CliRunner().invoke(commands.run, [str(pipeline), *asked])
+    result = CliRunner().invoke(run_command.run, [str(pipeline), *asked])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert [trial["data"] for trial in found["trials"]] == [
@@ -296,7 +296,7 @@ def test_the_command_line_asks_for_perturbations(tmp_path):
     ((series,),) = [curve["series"] for curve in found["robustness"]]
     assert series["values"][0] == 1.0 > series["kept"]
     assert math.isclose(series["area"], area_under([0, 0.2, 0.6], series["values"]))
-    wrong = CliRunner().invoke(commands.run, [str(pipeline), *asked[:4], "--robustness", "shift=0.2"])
+    wrong = CliRunner().invoke(run_command.run, [str(pipeline), *asked[:4], "--robustness", "shift=0.2"])
     assert str(wrong.exception).startswith("--robustness: robustness.shift: no perturbation 'shift'")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from pathlib import Path
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from regionkit.core.errors import ConfigError
 from regionkit.core.spec import PARTS
 from regionkit.registry.cli import root
-from regionkit.registry.document import read_pipeline
+from regionkit.registry.document import Document, read_pipeline
 from regionkit.registry.plan import plan_pipeline
 from regionkit.registry.published.matching import options_of
 from regionkit.registry.published.status import Statuses
@@ -54,6 +55,12 @@ def tables() -> dict[str, Table]:
     found, problems = read_tables()
     assert not problems
     return {table.number: table for table in found if table.paper == "patchioner"}
+
+
+@functools.cache
+def pipeline(name: str) -> Document:
+    """Read a preset; many tests look at all of them."""
+    return read_pipeline(name)
 
 
 def all_rows() -> list[Row]:
@@ -119,7 +126,7 @@ def test_weightings_and_resolutions_are_those_of_the_rows_words():
     rows = [row for number in ("6", "7", "8", "9") for row in tables()[number].rows]
     assert len(words) == len(rows) == 60
     for (label, patches, backbone, reads, weighting, *_), row in zip(words, rows, strict=True):
-        parts = options_of(read_pipeline(row.presets[""]).data)
+        parts = options_of(pipeline(row.presets[""]).data)
         assert parts is not None, row.presets
         model, encoder = parts["backbone"], parts["region_encoder"]
         assert model["resolution"] == int(re.search(r"@ ?(\d+)", label)[1])
@@ -178,14 +185,14 @@ def test_every_preset_is_a_row_or_what_rows_build_on():
 def test_no_two_presets_are_the_same_pipeline():
     """A row that is another one's pipeline has no second file."""
     names = [name for name in get_registry().presets if name.startswith("patchioner-")]
-    told = Counter(str(options_of(read_pipeline(name).data)) for name in names)
+    told = Counter(str(options_of(pipeline(name).data)) for name in names)
     assert max(told.values()) == 1
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "plugins/patchioner/presets").glob("*.yaml")))
 def test_parts_of_every_preset_fit_together(name):
     """Without weights, and nothing but weights is missing: untrained, the whole of it plans."""
-    data = read_pipeline(name).data
+    data = pipeline(name).data
     plain = {kind: dict(data[kind]) for kind in PARTS}
     parts = options_of(data)
     assert parts is not None
@@ -236,7 +243,7 @@ def nothing_here(monkeypatch, tmp_path):
 
 def test_every_preset_tells_of_each_missing_file_where_it_is_had_its_licence_and_its_size(nothing_here):
     for name in (name for name in get_registry().presets if name.startswith("patchioner-")):
-        document = read_pipeline(name)
+        document = pipeline(name)
         absent = absent_weights(document.data)
         assert absent, name
         problem = problem_of(absent, name, document.line(""))

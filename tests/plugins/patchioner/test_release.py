@@ -414,7 +414,7 @@ EXPECTED = {
     },
     "patchioner-talk2dino-none": ("dinov2-talk2dino", 518, "none", {}),
     "patchioner-talk2dino-noise": ("dinov2-talk2dino", 518, "noise", {"std": 0.08, "compat": "reference"}),
-    "patchioner-talk2dino-learned": ("dinov2-talk2dino", 518, "noise", {"std": 0.08, "compat": "reference"}),
+    "patchioner-talk2dino-learned": ("dinov2-talk2dino", 518, "noise", {"std": 0.08, "compat": "paper"}),
     **{f"patchioner-talk2dino-{name}": KNOWN for name in ("viecap", "meacap")},
     **{f"patchioner-talk2dino-{name}-attention": KNOWN for name in ("viecap", "meacap")},
     "patchioner-talk2dino-diffusion": DIFFUSED,

@@ -22,6 +22,8 @@ from regionkit.core.testing import GridBackbone, Pooled, Relabel, SampleData, Wo
 from regionkit.core.weights import read_header
 from regionkit.plugins.training.captioning import Captioning
 from regionkit.plugins.training.captioning_config import CaptioningConfig
+from regionkit.plugins.training.recipe_file import plan_variants
+from regionkit.plugins.training.runs import build_recipe
 from regionkit.registry.assembly import build
 from regionkit.registry.cli import root
 from regionkit.registry.weights.index import get_index
@@ -253,3 +255,19 @@ def test_the_share_of_right_captions_is_counted():
     right = sum("a red dog on the grass" in sample.references for sample in SampleData().samples("mask", "test"))
     assert right == 1
     assert figures == {"mask/test: said as a reference": pytest.approx(1 / 6)}
+
+
+def test_shares_of_a_batch_together_are_the_batch(here):
+    (plan,) = plan_variants(here / "tiny.yaml")
+    made = build_recipe(plan, torch.device("cpu"))
+    made.module.eval()
+    batch = made.batch(2)
+    shares = [made.share(2, rank, 3) for rank in range(3)]
+    assert sorted(text for share in shares for text in share.texts) == sorted(batch.texts)
+    for share in shares:  # each has the pictures that its regions lie in, and no others
+        assert sorted(set(share.regions.image)) == list(range(len(share.images)))
+    whole, _ = made.loss(batch)
+    weights = [made.weight(share) for share in shares]
+    assert sum(weights) == made.weight(batch)
+    joined = sum(weight * made.loss(share)[0] for weight, share in zip(weights, shares, strict=True)) / sum(weights)
+    torch.testing.assert_close(joined, whole, atol=1e-5, rtol=0)

@@ -216,6 +216,7 @@ def test_without_that_sign_the_end_token_of_the_tokenizer_ends(tmp_path):
     decoder = CapDec.build(config, BuildContext(reads=SPACE, parts={"corpus": Sentences()}))
     assert decoder._end == decoder.tokenizer.end
     assert decoder._stop == ""
+    assert decoder.artifact().header.config["stop"] == "~"  # its weights bring it
 
 
 def taught(decoder: CapDec, texts, steps=40):

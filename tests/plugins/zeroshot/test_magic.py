@@ -120,11 +120,13 @@ def test_the_guide_tells_regions_apart(decoder):
 def test_a_batch_is_a_loop_of_singles(options, decoder):
     inputs = regions(17, seed=3)  # more than are searched together
     together = decoder.generate(inputs, options=options)
-    alone = [decoder.generate(one(inputs, row), options=options)[0] for row in range(17)]
+    rows = range(17) if options == GenerateOptions() else range(0, 17, 4)
+    alone = {row: decoder.generate(one(inputs, row), options=options)[0] for row in rows}
     sliced = decoder.generate(inputs, options=dataclasses.replace(options, batch_size=7))
-    assert [caption.tokens for caption in alone] == [caption.tokens for caption in together]
+    for row, caption in alone.items():
+        assert caption.tokens == together[row].tokens
+        assert caption.score == pytest.approx(together[row].score, abs=1e-4)
     assert [caption.tokens for caption in sliced] == [caption.tokens for caption in together]
-    assert [caption.score for caption in alone] == pytest.approx([caption.score for caption in together], abs=1e-4)
     assert all(options.min_tokens <= len(caption.tokens) <= options.max_tokens for caption in together)
     assert len({caption.tokens for caption in together}) >= 8
     assert decoder.generate(inputs, options=options) == together

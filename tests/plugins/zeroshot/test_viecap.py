@@ -211,6 +211,28 @@ def test_the_reference_fills_up_with_exclamation_marks(gpt2: str) -> None:
     torch.testing.assert_close(embeddings[0, 2 + len(short) :], pad[: len(long) - len(short)])
 
 
+def test_the_reference_searches_as_the_release_does(gpt2: str) -> None:
+    decoder, options = build(gpt2, compat="reference", threshold=1.0), GenerateOptions(max_tokens=4, beams=3)
+    found = decoder.generate(varied(decoder), options=options)
+    embeddings, valid = decoder.spliced(varied(decoder))
+    assert bool(valid.all())
+    for caption, before in zip(found, embeddings, strict=True):
+        beams: list[tuple[float, list[int]]] = [(0.0, [])]  # every beam anew, without a cache
+        for _ in range(options.max_tokens):
+            longer: list[tuple[float, list[int]]] = []
+            for total, ids in beams:
+                if ids and ids[-1] == decoder._end:
+                    longer.append((total, ids))
+                    continue
+                words = decoder.model.get_input_embeddings()(torch.tensor(ids, dtype=torch.long))
+                with torch.inference_mode():
+                    whole = torch.cat([before, words])[None]
+                    likely = decoder.model(inputs_embeds=whole).logits[0, -1].log_softmax(-1).tolist()
+                longer += [(total + value, [*ids, at]) for at, value in enumerate(likely)]
+            beams = sorted(longer, key=lambda beam: -beam[0] / len(beam[1]))[:3]
+        assert list(caption.tokens) == [token for token in beams[0][1] if token != decoder._end]
+
+
 def test_the_reference_calls_the_perplexity_of_a_caption_its_score(gpt2: str) -> None:
     decoder = build(gpt2, compat="reference")
     for caption in decoder.generate(varied(decoder), options=GenerateOptions(max_tokens=6)):
