@@ -67,6 +67,10 @@ def _plugin_check(function: Callable[[str], None]) -> Callable[[str], None]:
     return function
 
 
+#: How messages begin where a preset lacks nothing but weights, or a bank, that whoever uses it has to bring.
+_NOT_HERE = ("no weights of ", "no weight file named ", "no bank ")
+
+
 @_plugin_check
 def imports_lightly(plugin: str) -> None:
     """Importing the plugin imports neither torch nor numpy, prints and writes nothing, and leaves the environment."""
@@ -95,7 +99,7 @@ def presets_plan(plugin: str) -> None:
         try:
             plan_pipeline(document.data, document.line)
         except ConfigError as error:
-            faults = [one.message for one in error.problems if not one.message.startswith("no weights of ")]
+            faults = [one.message for one in error.problems if not one.message.startswith(_NOT_HERE)]
             demand(not faults, f"preset '{path.stem}': {'; '.join(faults)}")
             waiting.append(path.stem)
     if waiting:

@@ -14,7 +14,7 @@ import torch
 from regionkit.core.contracts import Backbone, BuildContext, Decoder, GapBridge
 from regionkit.core.errors import DataError, FeatureError, ImageError, MissingExtra, RegionkitError
 from regionkit.core.features import RegionTokens
-from regionkit.core.spec import ComponentSpec, Port
+from regionkit.core.spec import ComponentSpec, Port, Space
 from regionkit.core.testing import (
     BlockBackbone,
     Drawn,
@@ -232,7 +232,11 @@ class _Maker:
         if fitted and isinstance(component, (Decoder, GapBridge)):
             texts = Sentences().texts()
             with torch.no_grad():
-                component.fit(ports.backbone.encode_text(texts), texts)
+                vectors = ports.backbone.encode_text(texts)
+                width = Space.parse(ports.reads.space).dim if self.spec.memory and ports.reads else vectors.shape[1]
+                if vectors.shape[1] != width:  # trained weights read a space of their own, which no stand-in writes
+                    vectors = torch.randn(len(texts), width, generator=torch.Generator().manual_seed(0))
+                component.fit(vectors, texts)
         return component
 
     def _cannot(self, reason: str) -> CannotBuild:
