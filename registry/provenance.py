@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from regionkit.core.spec import ComponentSpec
 from regionkit.registry.discovery.owners import installed_version
 from regionkit.registry.registry import get_registry
-from regionkit.registry.weights.choice import memory_of
+from regionkit.registry.weights.bank_choice import memory_of
 from regionkit.registry.weights.index import content_hash
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from regionkit.core.spec import Port
 from regionkit.core.weights import WeightFile
 from regionkit.registry.ports import Spaces, ends, mismatch, of_weights, resolve, settled, spaces_of, spelled
 from regionkit.registry.schema import Part
-from regionkit.registry.weights.choice import Wanted, choose_bank, memory_of
+from regionkit.registry.weights.bank_choice import choose_bank, memory_of
+from regionkit.registry.weights.choice import Wanted
 from regionkit.registry.weights.shared_choices import Choices
 
 

@@ -230,3 +230,20 @@ def test_a_folder_with_a_bad_picture_captions_the_others(tmp_path, scene):
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
     stopped = toolkit("caption", ".", "--box", "0,0,90,90", "--on-error", "stop")
     refused(stopped, "b.png is not a picture")
+
+
+def test_beams_by_the_hundred_thousand_are_a_slip_and_not_a_search(scene):
+    result = toolkit("caption", scene, "--beams", "100000")
+    refused(result, "Invalid value for '--beams': 100000 is not in the range 1<=x<=1000.")
+
+
+def test_a_bundle_says_which_files_of_its_pipeline_it_does_not_hold(tmp_path):
+    (tmp_path / "x.yaml").write_text(
+        "version: 1\nbase: mini\nbridge: {name: noise, std: 0.08}\ndecoder: {name: meacap, parser: 'file:parser'}\n"
+    )
+    result = toolkit("weights", "bundle", "x.yaml", "--out", "bundle")
+    assert result.exit_code == 0, result.output
+    words = "decoder.parser: file:parser is not in the bundle: take it along, and put it where the pipeline is run\n"
+    assert words in result.output
+    (tmp_path / "x.yaml").write_text("version: 1\nbase: mini\n")
+    assert "not in the bundle" not in toolkit("weights", "bundle", "x.yaml", "--out", "other").output

@@ -45,6 +45,8 @@ def options_of(spec: ComponentSpec, state: State) -> dict[str, Any]:
         options["weights"] = "none"
     if spec.kind == "decoder" and "positions" in option_types(spec):
         options["positions"] = 512  # room for all patches of a picture
+    if spec.memory:
+        options["bank"] = "none"  # it is fitted to a few sentences
     return {"name": spec.name, **options}
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from regionkit.core.batch_sizes import batches_that_fit, named
 from regionkit.core.contracts import BuildContext, Decoder, WeightArtifact, iter_batches
-from regionkit.core.errors import FeatureError, WeightsError
+from regionkit.core.errors import WeightsError
 from regionkit.core.explaining import END_SHOWN, TokenScore, scored_tokens
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews
 from regionkit.core.language.adapters import AdapterOptions, add_adapters, switch_adapters, without_adapters
@@ -31,7 +31,7 @@ from regionkit.core.language.models import (
     stored_tensors,
 )
 from regionkit.core.language.readout import check_read_out, evaluating, read_out
-from regionkit.core.language.rows import check_pairs, inside, rows_of
+from regionkit.core.language.rows import check_pairs, inside, no_loss, readable, rows_of
 from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.core.spec import Space
 from regionkit.core.stored import drawn_from
@@ -231,7 +231,7 @@ class LanguageDecoder(nn.Module, Decoder):
         ids, lengths = self._targets(texts, self.config.max_length)
         counted = inside(ids, lengths)
         if not bool(counted.any()):
-            return self._nothing(tokens)
+            return no_loss(tokens.tokens, *self.parameters())
         return cross_entropy(self._logits(tokens, ids, lengths, prompt).float()[counted], ids[counted])
 
     def loss_terms(self, texts: Sequence[str]) -> int:
@@ -367,14 +367,6 @@ class LanguageDecoder(nn.Module, Decoder):
             rows.append([*self.tokenizer.encode_literally(text), *([] if ended else [self._end])][:limit])
         return self._padded(rows)
 
-    def _nothing(self, tokens: RegionTokens) -> Tensor:
-        """Return a loss of 0 whose gradients are 0 wherever those of a loss could be."""
-        found = tokens.tokens.flatten()[:0].sum()  # of no elements, so that not even NaN gets in
-        for weight in self.parameters():
-            if weight.requires_grad:
-                found = found + weight.flatten()[:0].sum()
-        return found.float()
-
     def _check_reading_out(self) -> None:
         """Compare what :meth:`logits` makes of a last hidden state with what the model itself says there."""
         with evaluating(self), torch.no_grad():
@@ -399,20 +391,7 @@ class LanguageDecoder(nn.Module, Decoder):
 
     def _tokens(self, inputs: RegionTokens | RegionViews) -> RegionTokens:
         """Check what is read, blank its padding, and bring it to the model's device and type."""
-        if isinstance(inputs, RegionViews):
-            raise FeatureError(
-                f"{self._who()} reads vectors and got pictures",
-                "choose a region encoder that writes tokens, such as patch-pool or crop",
-            )
-        weight = self._weight
-        if inputs.tokens.shape[2] != self.width:
-            raise FeatureError(
-                f"{self._who()} reads {self.space} and got vectors of width {inputs.tokens.shape[2]} in {inputs.space}",
-                "put a bridge before it that makes them as wide: toolkit compat shows which fit",
-            )
-        mask = inputs.mask.to(weight.device)
-        tokens = inputs.tokens.to(device=weight.device, dtype=weight.dtype).masked_fill(~mask.unsqueeze(-1), 0.0)
-        clean = RegionTokens(tokens, mask, inputs.space)
+        clean = readable(inputs, self.space, self._weight, self._who())
         if not self.training:
             clean.check_finite(f"what {self._who()} reads: the bridge or region encoder before it")
         return clean

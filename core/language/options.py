@@ -16,6 +16,11 @@ LORA_TARGETS = r".*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 T5_LORA_TARGETS = r".*\.(q|k|v|o|wi|wi_0|wi_1|wo)"
 
 
+def names_file(option: str) -> bool:
+    """Say whether an option names a file or a folder, as ``file:PATH``."""
+    return option.startswith(FILE) and option != FILE
+
+
 @dataclass(frozen=True)
 class LanguageOptions:
     r"""What a decoder on a language model of transformers can be told.
@@ -59,7 +64,7 @@ class LanguageOptions:
             raise ValueError(f"lora: {self.lora} must be 0 (no adapters) or a rank")
         if not (math.isfinite(self.lora_alpha) and self.lora_alpha > 0):
             raise ValueError(f"lora_alpha: {self.lora_alpha} must be more than 0")
-        if self.tokenizer != "words" and not (self.tokenizer.startswith(FILE) and self.tokenizer != FILE):
+        if self.tokenizer != "words" and not names_file(self.tokenizer):
             raise ValueError(f"tokenizer: '{self.tokenizer}' must be words, or file:FOLDER")
         try:
             re.compile(self.lora_targets)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from regionkit.core.errors import RegionkitError
+from regionkit.core.errors import FeatureError, RegionkitError
 from regionkit.core.features import RegionTokens, RegionViews
+from regionkit.core.spec import Space
 
 
 def compact(embeddings: Tensor, valid: Tensor, *, left: bool = False) -> tuple[Tensor, Tensor]:
@@ -64,3 +65,36 @@ def check_pairs(inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> Non
     """
     if len(inputs) != len(texts):
         raise ValueError(f"{len(inputs)} regions and {len(texts)} texts: give one text a region")
+
+
+def readable(inputs: RegionTokens | RegionViews, space: str, weight: Tensor, who: str) -> RegionTokens:
+    """Return what a decoder reads on the device and in the type of its model, zeros where there is padding.
+
+    Args:
+        inputs: What reaches it.
+        space: What it reads, ``name[dim]``.
+        weight: A tensor of its model.
+        who: Whose model it is, for messages: ``decoder 'NAME'``.
+
+    Raises:
+        FeatureError: Inputs are pictures, or vectors of another width.
+    """
+    if isinstance(inputs, RegionViews):
+        raise FeatureError(
+            f"{who} reads vectors and got pictures",
+            "choose a region encoder that writes tokens, such as patch-pool or crop",
+        )
+    if inputs.tokens.shape[2] != Space.parse(space).dim:
+        raise FeatureError(
+            f"{who} reads {space} and got vectors of width {inputs.tokens.shape[2]} in {inputs.space}",
+            "put a bridge before it that makes them as wide: toolkit compat shows which fit",
+        )
+    mask = inputs.mask.to(weight.device)
+    tokens = inputs.tokens.to(device=weight.device, dtype=weight.dtype).masked_fill(~mask.unsqueeze(-1), 0.0)
+    return RegionTokens(tokens, mask, inputs.space)
+
+
+def no_loss(*parts: Tensor) -> Tensor:
+    """Return a loss of 0 whose gradients are 0 on all parts of which gradients are wanted."""
+    found = [part.flatten()[:0].sum() for part in parts if part.requires_grad]  # of no elements: not even NaN gets in
+    return torch.stack([one.float() for one in found]).sum() if found else torch.zeros((), device=parts[0].device)

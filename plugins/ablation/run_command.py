@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from regionkit.plugins.ablation.trials import AblationPlan
     from regionkit.registry.document import Document
     from regionkit.registry.published.matching import Match
+
+_NO_DATA = "name what to run on: --task image,box, or --data TASK@NAME"
 
 
 @click.command()
@@ -57,6 +60,8 @@ def run(context: click.Context, /, pipeline: str, out: Path | None, dry_run: boo
     from regionkit.registry.document import Document, check_reader, read_pipeline
     from regionkit.registry.published.matching import published_for
 
+    if not (dry_run or options["data"] or options["tasks"]):
+        _refuse_without_data(pipeline, options["overrides"])
     words, where = _asked(context, options, needed=not dry_run)
     asked = laid_over(options["overrides"], words, _words(options["metrics"] or ""))
     base = read_pipeline(pipeline, asked.pipeline)
@@ -114,6 +119,28 @@ def _planned(document: Document, base: Document, name: str, match: Match) -> Abl
         raise ConfigError([*others, problem_of(absent, name, base.line(""), recipes_of(match))]) from None
 
 
+def _refuse_without_data(name: str, overrides: Sequence[str]) -> NoReturn:
+    """Say that there is nothing to run on, and of what lacks its weights that it lacks these, too.
+
+    Raises:
+        click.UsageError: There are no data, and all else is here.
+        ConfigError: There are no data, nor weights.
+    """
+    from regionkit.core.errors import ConfigError, Problem
+    from regionkit.plugins.ablation.dry_run import recipes_of
+    from regionkit.plugins.ablation.overrides import laid_over
+    from regionkit.registry.document import read_pipeline
+    from regionkit.registry.published.matching import published_for
+    from regionkit.registry.weights.absent import absent_weights, problem_of
+
+    base = read_pipeline(name, laid_over(overrides, [], []).pipeline)
+    absent = absent_weights(base.data)
+    if not absent:
+        raise click.UsageError(_NO_DATA)
+    recipes = recipes_of(published_for(base.data, name))
+    raise ConfigError([Problem("", "", _NO_DATA, ()), problem_of(absent, name, base.line(""), recipes)])
+
+
 def _asked(context: click.Context, options: dict[str, Any], *, needed: bool) -> tuple[list[str], str]:
     """Return the data sets of ``--data`` and ``--task``, and which of the two flags mistakes are told of.
 
@@ -123,7 +150,7 @@ def _asked(context: click.Context, options: dict[str, Any], *, needed: bool) -> 
     data = [word for entry in options["data"] for word in _words(entry)]
     tasks = [word for entry in options["tasks"] for word in _words(entry)]
     if not data and not tasks and needed:
-        raise click.UsageError("name what to run on: --task image,box, or --data TASK@NAME")
+        raise click.UsageError(_NO_DATA)
     named = context.get_parameter_source("on") is click.core.ParameterSource.COMMANDLINE
     if named and all("@" in task for task in tasks):
         raise click.UsageError("--on is the data set of --task, and no task there lacks one")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -22,11 +21,10 @@ from regionkit.core.explaining import TokenScore
 from regionkit.core.features import RegionTokens, RegionViews
 from regionkit.core.language.causal import CAUSAL, CausalDecoder
 from regionkit.core.language.generation import Request, Written
-from regionkit.core.language.models import load_tensors, new_model, read_folder, sizes_of
-from regionkit.core.language.options import CAUSAL_SIZES, FILE
+from regionkit.core.language.options import CAUSAL_SIZES
 from regionkit.core.language.rows import check_length
-from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.plugins.zeroshot.guidance import Encode
+from regionkit.plugins.zeroshot.starting import StartedDecoder
 
 #: The component whose name weight files of these decoders have: they share one format.
 OWNER = "magic"
@@ -37,7 +35,7 @@ _TOGETHER = 16
 Finished = tuple[list[int], bool]
 
 
-class CaptionLm(CausalDecoder):
+class CaptionLm(StartedDecoder, CausalDecoder):
     """Writes captions with a language model of captions, which a text tower guides towards the region's vector.
 
     ``score``, ``token_scores`` and a caption's own score are the log-likelihood of the text under the language model
@@ -79,22 +77,6 @@ class CaptionLm(CausalDecoder):
     def filled(cls, config: Any) -> Any:
         """Say the sizes that follow from others."""
         return dataclasses.replace(config, kv_heads=config.kv_heads or config.heads)
-
-    @classmethod
-    def untrained(cls, config: Any, context: BuildContext) -> tuple[Any, Any, LanguageTokenizer]:
-        """Return options, model and tokenizer to train from: of the folder in ``start``, or fresh; raises as there.
-
-        Raises:
-            WeightsError: The folder is missing, damaged, or of another kind of model.
-        """
-        if not config.start:
-            return super().untrained(config, context)
-        folder = Path(config.start.removeprefix(FILE)).expanduser()
-        found = read_folder(folder, cls.naming, cls._who())
-        config = cls.filled(dataclasses.replace(config, **sizes_of(cls.naming, found.config)))
-        model = new_model(cls.naming, found.config, str(folder))
-        load_tensors(model, found.tensors, folder)
-        return config, model, found.tokenizer
 
     @classmethod
     def checked_space(cls, space: str, model: Any, source: str) -> str:

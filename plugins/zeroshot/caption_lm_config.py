@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from regionkit.core.language.options import FILE, CausalOptions
+from regionkit.core.language.options import CausalOptions
+from regionkit.plugins.zeroshot.start_config import check_start
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class CaptionLmOptions(CausalOptions):
 
     Attributes:
         start: For a decoder that starts untrained: ``file:FOLDER``, a pretrained language model as the Hugging Face hub
-            has it, which it starts from, sizes and tokenizer included; empty for one of fresh weights.
+            has it, here or in a folder of $REGIONKIT_WEIGHTS. It brings its sizes, dropout rates and tokenizer; empty
+            for one of fresh weights.
         prompt: Words that stand before every caption; they are no part of it.
         end: The token that ends a caption; empty, or one that the tokenizer does not know, for the tokenizer's own.
         compat: ``paper``, or ``reference`` for what the released code does otherwise; each decoder says what that is.
@@ -28,8 +30,7 @@ class CaptionLmOptions(CausalOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.start and not is_file_reference(self.start):
-            raise ValueError(f"start: '{self.start}' must be file:FOLDER, a language model to start from")
+        check_start(self, self.start)
 
     def check_share(self, *names: str) -> None:
         """Check that options lie between 0 and 1.
@@ -51,8 +52,3 @@ class CaptionLmOptions(CausalOptions):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0 or (above and value == 0):
                 raise ValueError(f"{name}: {value} must be {'more than 0' if above else '0 or more'}")
-
-
-def is_file_reference(text: str) -> bool:
-    """Say whether an option names a path with ``file:``."""
-    return text.startswith(FILE) and text != FILE

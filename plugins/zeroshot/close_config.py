@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regionkit.core.language.options import FILE, SEQ2SEQ_SIZES, Seq2SeqOptions
+from regionkit.core.language.options import SEQ2SEQ_SIZES, Seq2SeqOptions
+from regionkit.plugins.zeroshot.start_config import check_start
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,7 @@ class CloseConfig(Seq2SeqOptions):
         self.check_positive("tokens")
         if self.constants < 0:
             raise ValueError(f"constants: {self.constants} must be 0 (none) or more")
-        if self.start and not (self.start.startswith(FILE) and self.start != FILE):
-            raise ValueError(f"start: '{self.start}' must be file:FOLDER, a T5 to start from")
-        for name in ("tokenizer", "dropout"):
-            if self.start and getattr(self, name) != getattr(CloseConfig, name):
-                raise ValueError(f"{name}: {getattr(self, name)} was asked for, the model in start brings its own")
+        check_start(self, self.start)
 
 
 #: Options that a weight file decides; they are stored in its header.

@@ -38,6 +38,8 @@ ENTRIES = "entries."
 _COMMA = ", "
 #: A full stop that ends a caption, and the same with a space before it, which is a token of its own in byte pairs.
 _STOP, _SPACED = ".", " ."
+#: Logarithm of the largest perplexity: JSON holds no infinity.
+_MOST = 700.0
 
 
 def entity_prompt(template: str, entities: Sequence[str]) -> str:
@@ -168,9 +170,11 @@ class EntityDecoder(PrefixDecoder):
         return torch.cat(parts[order], dim=1), torch.cat(masks[order], dim=1)
 
     def learned(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ids (r, s), their number (r,), and which of them count; with ``compat: reference`` id 0 never does."""
-        ids, lengths, counted = super().learned(texts)
-        return ids, lengths, counted & (ids != 0) if self.config.compat == "reference" else counted
+        """Return ids (r, s), their number (r,), and which count; the reference learns texts as written, save id 0."""
+        if self.config.compat == "paper":
+            return super().learned(texts)
+        ids, lengths = self._padded([self.tokenizer.encode_literally(text)[: self.config.max_length] for text in texts])
+        return ids, lengths, inside(ids, lengths) & (ids != 0)
 
     def _write(self, tokens: RegionTokens, prompt: str | None, request: Request) -> Written:
         if self.config.compat == "paper" or request.options.beams == 1:
@@ -178,8 +182,9 @@ class EntityDecoder(PrefixDecoder):
         embeddings, valid = self.spliced(tokens, prompt)
         longest = int(valid.sum(dim=1).max()) + request.options.max_tokens
         check_length(longest, self.config.positions, "the soft tokens, the words and the caption", self._who())
-        found = [search(self.model, row[kept], request) for row, kept in zip(embeddings, valid, strict=True)]
-        counted = [len(ids) + int(ended) for ids, ended in found]
+        spaced = self.tokenizer.encode(_SPACED)[-1] if self._stop else None
+        found = [search(self.model, row[kept], request, spaced) for row, kept in zip(embeddings, valid, strict=True)]
+        counted = [len(ids) + int(ended and ids[-1:] != [spaced]) for ids, ended in found]
         return Written([ids for ids, _ in found], [ended for _, ended in found], counted, None)
 
     @property
@@ -209,14 +214,17 @@ class EntityDecoder(PrefixDecoder):
     def perplexity(self, caption: Caption) -> float:
         """Return how little a caption surprises the language model alone, without its picture; less is better.
 
-        The released code reports it as the caption's confidence. Of fewer than two tokens it is infinite.
+        The released code reports it as the caption's confidence. Fewer than two tokens, of which that code makes NaN,
+        have the perplexity of a guess among all ids.
         """
-        stop = _STOP if caption.finished and self._stop else ""
+        spaced = self.tokenizer.decode_all(list(caption.tokens)).endswith(_SPACED)
+        stop = (_SPACED if spaced else _STOP) if caption.finished and self._stop else ""
         ids = self._padded([self.tokenizer.encode_literally(caption.text + stop)])[0]
         if ids.shape[1] < 2:
-            return float("inf")
+            return float(self.tokenizer.size)
         logits = self.model(input_ids=ids, use_cache=False).logits[0, :-1].float()
-        return float(cross_entropy(logits, ids[0, 1:]).exp())
+        loss = cross_entropy(logits, ids[0, 1:]).double()
+        return float(loss.clamp(max=_MOST).exp())
 
 
 class _Beside:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from regionkit.core.language.options import FILE
+from regionkit.core.language.options import names_file
 from regionkit.core.spec import Port, Ports
 from regionkit.plugins.zeroshot.prefix_config import PrefixOptions
 
@@ -39,8 +39,8 @@ class EntityOptions(PrefixOptions):
             release takes that of Visual Genome.
         compat: ``reference`` reproduces the released code: words of different lengths are filled up with ``!``, which
             the model reads, so that a caption depends on its batch mates; the score is the perplexity of the caption
-            without its picture; beams are compared by their mean log-probability a token at every step; the loss leaves
-            id 0 out.
+            without its picture; beams are compared by their mean log-probability a token at every step; captions are
+            learned as they are written, without a full stop where they have none, and the loss leaves id 0 out.
     """
 
     mapper: Literal["linear", "mlp", "transformer"] = "transformer"
@@ -63,14 +63,10 @@ class EntityOptions(PrefixOptions):
         if self.prompt and PLACE not in self.prompt:
             raise ValueError(f"prompt: '{self.prompt}' must say with {PLACE} where the entities stand")
         names = ("auto", *SHIPPED, *NAMED)
-        if self.vocabulary not in names and not _is_file(self.vocabulary):
+        if self.vocabulary not in names and not names_file(self.vocabulary):
             raise ValueError(f"vocabulary: '{self.vocabulary}' must be one of {', '.join(names)}, or file:PATH")
-        if self.objects and not _is_file(self.objects):
+        if self.objects and not names_file(self.objects):
             raise ValueError(f"objects: '{self.objects}' must be file:PATH, a vocabulary")
-
-
-def _is_file(value: str) -> bool:
-    return value.startswith(FILE) and value != FILE
 
 
 def entity_ports(config: EntityOptions) -> Ports:

@@ -64,6 +64,12 @@ class RetrievalMapper(TransformerMapper):
         return states[:, self.clip_length :]
 
 
+def make_retrieval_mapper(config: IfcapConfig, dim: int) -> RetrievalMapper:
+    """Make the mapper that options ask for, for vectors of a width."""
+    length = config.clip_length or config.prefix
+    return RetrievalMapper(dim, config.hidden, config.prefix, length, config.mapper_layers, config.mapper_heads)
+
+
 def frequent_entities(said: Sequence[str], config: IfcapConfig) -> list[str]:
     """Return the words that are said often enough, by number and then by word, both descending.
 
@@ -99,10 +105,7 @@ class Ifcap(EntityDecoder):
 
     def __init__(self, config: Any, space: str, model: Any, tokenizer: LanguageTokenizer) -> None:
         super().__init__(config, space, model, tokenizer)
-        length = config.clip_length or config.prefix
-        self.mapper = RetrievalMapper(
-            self.width, config.hidden, config.prefix, length, config.mapper_layers, config.mapper_heads
-        )
+        self.mapper = make_retrieval_mapper(config, self.width)
         self.memory = TextMemory(space, self._who(), distinct=config.distinct)
         self._given: Tensor | None = None
         self._found: tuple[Tensor, Tensor] | None = None
@@ -150,7 +153,8 @@ class Ifcap(EntityDecoder):
         features = self._given
         if features is None:
             features = self.memory.embeddings[self._retrieved(vectors)[:, : self.config.retrieved]]
-        mapped: Tensor = self.mapper(normalize(vectors, dim=-1) if self.config.normalise else vectors, features)
+        unit = normalize(vectors, dim=-1) if self.config.normalise else vectors
+        mapped: Tensor = self.mapper(unit, features.to(vectors))  # the bank stays float32 where the weights do not
         return mapped
 
     def loss(self, inputs: RegionTokens | RegionViews, texts: Sequence[str], prompt: str | None = None) -> Tensor:
@@ -186,7 +190,7 @@ class Ifcap(EntityDecoder):
 
     def _retrieved(self, vectors: Tensor) -> Tensor:
         """Return rows of the bank (r, k), the nearest first; the last answer is kept, since each is asked for twice."""
-        if self._found is None or not torch.equal(self._found[0], vectors):
+        if self._found is None or not _same(self._found[0], vectors):
             count = max(self.config.retrieved, self.config.captions)
             self._found = (vectors.detach().clone(), self.memory.nearest(vectors.detach(), count)[1])
         return self._found[1]
@@ -199,3 +203,8 @@ class Ifcap(EntityDecoder):
             yield
         finally:
             self._given = None
+
+
+def _same(known: Tensor, vectors: Tensor) -> bool:
+    """Say whether vectors are those known; of another type, or elsewhere, since the decoder was moved, they are not."""
+    return (known.device, known.dtype) == (vectors.device, vectors.dtype) and torch.equal(known, vectors)

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from regionkit.core.contracts import WeightArtifact
-from regionkit.core.weights import check_fit
-from regionkit.plugins.zeroshot.ifcap import RetrievalMapper
+from regionkit.plugins.zeroshot.gpt2_layout import BLOCK, read_prefix_decoder
+from regionkit.plugins.zeroshot.ifcap import make_retrieval_mapper
 from regionkit.plugins.zeroshot.ifcap_config import IfcapConfig
-from regionkit.plugins.zeroshot.viecap_layout import read_decoder
+from regionkit.plugins.zeroshot.viecap_layout import VIECAP
 
-_BLOCK = (
-    r"norm[12]\.(?:weight|bias)|attn\.to_(?:queries|keys_values)\.weight|attn\.project\.(?:weight|bias)|"
-    r"mlp\.fc[12]\.(?:weight|bias)"
-)
 #: What the release has beside ViECap's tensors.
 LAYOUT: Mapping[str, str] = {
     r"mapping_network\.(rt_linear\.(?:weight|bias))": r"mapper.\1",
-    rf"mapping_network\.(crossatt\.transformer\.layers\.0\.(?:{_BLOCK}))": r"mapper.\1",
+    rf"mapping_network\.(crossatt\.transformer\.layers\.0\.{BLOCK})": r"mapper.\1",
 }
-_MAPPER = "mapper."
-_MORE = (f"{_MAPPER}rt_linear.", f"{_MAPPER}crossatt.")
 
 
 def read_ifcap(files: Mapping[str, Path], config: IfcapConfig) -> WeightArtifact:
@@ -40,17 +30,4 @@ def read_ifcap(files: Mapping[str, Path], config: IfcapConfig) -> WeightArtifact
     Raises:
         WeightsError: A file is missing or damaged, a tensor is unknown or missing, or the sizes contradict one another.
     """
-    tensors, header = read_decoder(files, config, "ifcap", LAYOUT, _MORE)
-    sizes = dict(header.config)
-    with torch.device("meta"):
-        mapper = RetrievalMapper(
-            tensors["mapper.linear.weight"].shape[1],
-            sizes["hidden"],
-            sizes["prefix"],
-            sizes["clip_length"],
-            sizes["mapper_layers"],
-            sizes["mapper_heads"],
-        )
-    own: dict[str, Tensor] = {name[len(_MAPPER) :]: tensors[name] for name in tensors if name.startswith(_MAPPER)}
-    check_fit(mapper, own, files["model"])
-    return WeightArtifact(tensors, dataclasses.replace(header, name="ifcap"))
+    return WeightArtifact(*read_prefix_decoder(files, config, "ifcap", (VIECAP,), LAYOUT, make_retrieval_mapper))

@@ -8,41 +8,22 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from regionkit.core.contracts import BuildContext
-from regionkit.core.language.decoder import LanguageDecoder
-from regionkit.core.language.models import load_tensors, sizes_of, stored_tensors
-from regionkit.core.language.tokenizers import LanguageTokenizer
-from regionkit.core.stored import with_stored
+from regionkit.core.language.models import load_tensors, stored_tensors
 from regionkit.core.weights import check_fit
-from regionkit.plugins.zeroshot.prefix_start import start_model
+from regionkit.plugins.zeroshot.starting import StartedDecoder
 
 #: What tensors of the language model are called in a weight file of ours; the mapper's begin with ``mapper.``.
 _MODEL = "model."
 
 
-class MappedDecoder(LanguageDecoder):
-    """What such decoders have in common: where they start from, and how their weights are stored.
+class MappedDecoder(StartedDecoder):
+    """What such decoders have in common: how their weights are stored.
 
     Attributes:
         mapper: Made by the constructor: vectors (r, d) to soft tokens (r, t, hidden).
     """
 
     mapper: nn.Module
-
-    @classmethod
-    def untrained(cls, config: Any, context: BuildContext) -> tuple[Any, Any, LanguageTokenizer]:
-        """Return options, model and tokenizer to train from: of the folder in ``start``, or fresh; raises as there.
-
-        Raises:
-            WeightsError: The folder is missing, damaged, of another kind of model, or of other sizes than asked for.
-        """
-        if not config.start:
-            return super().untrained(config, context)
-        found, model = start_model(config.start, cls.naming, cls._who())
-        names = ("model", *cls.naming.fields)
-        sizes = sizes_of(cls.naming, found.config)
-        config = with_stored(config, sizes, names, kind="decoder", source=config.start, words_ask=False)
-        return cls.filled(config), model, found.tokenizer
 
     @classmethod
     def checked_space(cls, space: str, model: Any, source: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regionkit.core.language.options import FILE
+from regionkit.core.language.options import names_file
 from regionkit.plugins.zeroshot.entities_config import EntityOptions
 
 
@@ -32,5 +32,5 @@ class MeacapConfig(EntityOptions):
         self.check_positive("captions")
         for name, word in (("parser", "rules"), ("similarity", "words")):
             value = getattr(self, name)
-            if value != word and not (value.startswith(FILE) and value != FILE):
+            if value != word and not names_file(value):
                 raise ValueError(f"{name}: '{value}' must be {word}, or file:FOLDER")

@@ -1,4 +1,4 @@
-"""Folders of models that a decoder works with beside its own, as the Hugging Face hub has them."""
+"""Folders of models that a decoder reads, as the Hugging Face hub has them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def model_folder(value: str, option: str, released: str, who: str) -> Path:
     Args:
         value: What was asked for.
         option: Its option, for messages.
-        released: The repository of the hub that the release has there.
+        released: A repository of the hub that has such a model: that of the release, or ``ORG/NAME``.
         who: Whose it is, for messages: ``decoder 'NAME'``.
 
     Raises:
@@ -34,5 +34,5 @@ def model_folder(value: str, option: str, released: str, who: str) -> Path:
     raise WeightsError(
         f"{who}: {option}: {value}: there is no such folder",
         f"looked for: {' and '.join(str(place.absolute()) for place in places)}",
-        f"fetch the whole repository: hf download {released} --local-dir FOLDER",
+        f"fetch the whole repository from the Hugging Face hub: hf download {released} --local-dir FOLDER",
     )

@@ -13,9 +13,8 @@ from regionkit.core.features import GenerateOptions
 from regionkit.core.language.generation import Request, write
 from regionkit.core.language.models import Naming
 from regionkit.core.language.options import FILE
-from regionkit.plugins.zeroshot.model_folders import model_folder
-from regionkit.plugins.zeroshot.prefix_start import start_model
 from regionkit.plugins.zeroshot.scene_graph import Graph, Node, caption_graph, facts_of
+from regionkit.plugins.zeroshot.starting import start_model
 from regionkit.plugins.zeroshot.text_entities import EntityFinder
 
 #: What the parser of Li et al. (FACTUAL, arXiv 2305.17497) is asked.
@@ -87,8 +86,7 @@ class TrainedParser:
     """
 
     def __init__(self, folder: str, who: str) -> None:
-        place = model_folder(folder, "parser", _RELEASED, who)
-        found, model = start_model(f"{FILE}{place}", _T5, who)
+        found, model = start_model(folder, "parser", _RELEASED, _T5, who)
         if found.config.model_type not in ("t5", "mt5"):
             raise WeightsError(
                 f"{who}: parser: {folder}: a parser of scene graphs is a T5, and this is a {found.config.model_type}",

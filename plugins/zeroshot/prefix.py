@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from regionkit.core.features import RegionTokens, RegionViews
 from regionkit.core.language.causal import CAUSAL, CausalDecoder
-from regionkit.core.language.rows import check_pairs, inside
+from regionkit.core.language.rows import check_pairs, inside, no_loss
 from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.plugins.zeroshot.mapped import MappedDecoder
 from regionkit.plugins.zeroshot.mappers import make_mapper
@@ -86,7 +86,7 @@ class PrefixDecoder(MappedDecoder, CausalDecoder):
         tokens = self._tokens(inputs)
         ids, lengths, counted = self.learned(texts)
         if not bool(counted.any()):
-            return self._nothing(tokens)
+            return no_loss(tokens.tokens, *self.parameters())
         logits = self._logits_behind(*self.joined(tokens, self.training_words(tokens, texts, prompt)), ids, lengths)
         smoothing = self.config.label_smoothing
         return cross_entropy(logits.float()[counted], ids[counted], label_smoothing=smoothing)

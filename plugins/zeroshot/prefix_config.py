@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from regionkit.core.language.options import CAUSAL_SIZES, FILE, CausalOptions
+from regionkit.core.language.options import CAUSAL_SIZES, CausalOptions
+from regionkit.plugins.zeroshot.start_config import check_start
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,7 @@ class PrefixOptions(CausalOptions):
             raise ValueError(f"clip_length: {self.clip_length} must be 0 (as many as prefix) or more")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing: {self.label_smoothing} must be at least 0 and less than 1")
-        if self.start and not (self.start.startswith(FILE) and self.start != FILE):
-            raise ValueError(f"start: '{self.start}' must be file:FOLDER, a language model to start from")
-        for name in ("tokenizer", "dropout"):
-            if self.start and getattr(self, name) != getattr(type(self), name):
-                raise ValueError(f"{name}: {getattr(self, name)} was asked for, the model in start brings its own")
+        check_start(self, self.start)
         if self.frozen and self.lora:
             raise ValueError(f"frozen: adapters of rank {self.lora} are to be trained: leave out frozen, or lora")
 

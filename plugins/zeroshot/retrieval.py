@@ -5,7 +5,8 @@ MeaCap (arXiv 2403.03715) and IFCap (arXiv 2409.18046) read retrieved captions w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,13 @@ class TextMemory(nn.Module):
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move with the decoder, and stay float32: in bfloat16 other captions would be the nearest."""
+        whole = (self.embeddings, self.norms)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.embeddings, self.norms = (tensor.to(self.norms.device) for tensor in whole)
+        return self
 
     def load(self, file: WeightFile) -> None:
         """Take the bank of a weight file.
@@ -161,7 +169,7 @@ class TextMemory(nn.Module):
             for query, row in left_out:
                 if part.start <= row < part.stop:
                     cosines[query, row - part.start] -= _LAST
-            values, numbers = cosines.topk(min(count, cosines.shape[1]), dim=1)
+            values, numbers = _first(cosines, min(count, cosines.shape[1]))
             best, rows = torch.cat([best, values], dim=1), torch.cat([rows, numbers + part.start], dim=1)
             order = rows.argsort(dim=1)  # so that equal cosines stay in the order of their rows
             best, rows = best.gather(1, order), rows.gather(1, order)
@@ -169,3 +177,13 @@ class TextMemory(nn.Module):
             rows = rows.gather(1, order)
             best, rows = best[:, :count], rows[:, :count]
         return best, rows
+
+
+def _first(cosines: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the largest ``count`` of each row (r, n) and their columns; of equal ones the first, as topk does not."""
+    values, columns = cosines.topk(count, dim=1)
+    tied = (cosines >= values[:, -1:]).sum(dim=1) > count
+    if bool(tied.any()):
+        whole, order = cosines[tied].sort(dim=1, descending=True, stable=True)
+        values[tied], columns[tied] = whole[:, :count], order[:, :count]
+    return values, columns

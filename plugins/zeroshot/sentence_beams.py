@@ -17,16 +17,17 @@ from regionkit.core.language.generation import Request
 _FILL = 0
 
 
-def search(model: Any, before: Tensor, request: Request) -> tuple[list[int], bool]:
+def search(model: Any, before: Tensor, request: Request, also: int | None = None) -> tuple[list[int], bool]:
     """Write one text behind embeddings.
 
     Args:
         model: A causal language model of transformers.
         before: (t, d), without padding.
-        request: What is to be written; its end token alone ends a text.
+        request: What is to be written; of it the end token alone ends a text.
+        also: A token that ends a text as well.
 
     Returns:
-        The ids of the best beam without the end token, and whether it ended.
+        The ids of the best beam without the end token, but with ``also``, and whether it ended.
     """
     options, count = request.options, request.options.beams
     output = model(inputs_embeds=before.unsqueeze(0), use_cache=True)
@@ -35,7 +36,8 @@ def search(model: Any, before: Tensor, request: Request) -> tuple[list[int], boo
     first = _likely(output.logits, request, 0)[0]
     sums, chosen = first.topk(count)
     written, lengths = chosen.unsqueeze(1), torch.ones_like(sums)
-    ended = chosen == request.end
+    ends = torch.tensor([request.end, request.end if also is None else also], device=chosen.device)
+    ended = torch.isin(chosen, ends)
     for step in range(1, options.max_tokens):
         if bool(ended.all()):
             break
@@ -50,11 +52,11 @@ def search(model: Any, before: Tensor, request: Request) -> tuple[list[int], boo
         lengths, ended = lengths[source], ended[source]
         sums = best * lengths**options.length_penalty
         written = torch.cat([written[source], chosen.unsqueeze(1)], dim=1)
-        ended = ended | (chosen == request.end)
+        ended = ended | torch.isin(chosen, ends)
         cache.reorder_cache(source)
     winner = int((sums / lengths**options.length_penalty).argmax())
     ids = written[winner, : int(lengths[winner])].tolist()
-    return (ids[:-1], True) if bool(ended[winner]) else (ids, False)
+    return ids[:-1] if ids[-1] == request.end else ids, bool(ended[winner])
 
 
 def _likely(logits: Tensor, request: Request, step: int) -> Tensor:

@@ -18,6 +18,7 @@ from regionkit.core.errors import FeatureError
 from regionkit.core.features import RegionTokens
 from regionkit.core.spec import Space
 from regionkit.plugins.zeroshot.entities import EntityDecoder
+from regionkit.plugins.zeroshot.entities_config import PLACE
 from regionkit.plugins.zeroshot.viecap_config import ViecapConfig
 
 #: Sentences whose vectors make that of a word, with ``ensemble``.
@@ -36,20 +37,23 @@ _WORDS = 128
 _ENSEMBLE = "ensemble"
 
 
-def embed_vocabulary(encode: Callable[[Sequence[str]], Tensor], words: Sequence[str], *, ensemble: bool) -> Tensor:
+def embed_vocabulary(
+    encode: Callable[[Sequence[str]], Tensor], words: Sequence[str], templates: Sequence[str]
+) -> Tensor:
     """Return the vectors (n, d) of n words, float32 on the CPU.
 
-    With ``ensemble``, each is the unit mean of the unit vectors of seven sentences; otherwise that of one sentence, as
-    it is.
+    Each is the unit mean of the unit vectors of the word's sentences; without templates that of one sentence, as it is.
     """
     parts = []
     for part in iter_batches(len(words), _WORDS):
         some = words[part]
-        if not ensemble:
+        if not templates:
             parts.append(encode([f"A photo of {_article(word)} {word}." for word in some]).float().cpu())
             continue
-        units = normalize(encode([one.replace("{}", word) for word in some for one in TEMPLATES]).float().cpu(), dim=-1)
-        parts.append(normalize(units.view(len(some), len(TEMPLATES), -1).mean(dim=1), dim=-1))
+        units = normalize(
+            encode([one.replace(PLACE, word) for word in some for one in templates]).float().cpu(), dim=-1
+        )
+        parts.append(normalize(units.view(len(some), len(templates), -1).mean(dim=1), dim=-1))
     return torch.cat(parts)
 
 
@@ -88,10 +92,8 @@ class Viecap(EntityDecoder):
             WeightsError, RegionkitError: As elsewhere.
         """
         decoder = super().build(config, context)
-        if (
-            context.weights is not None
-            and context.weights.header.extra.get(_ENSEMBLE, config.ensemble) != config.ensemble
-        ):
+        made = context.weights.header.extra if context.weights is not None else {}
+        if made.get(_ENSEMBLE, config.ensemble) != config.ensemble:
             decoder._stored = None
         backbone = context.backbone
         if backbone is None:
@@ -128,7 +130,7 @@ class Viecap(EntityDecoder):
                     "vectors, a checkpoint of this decoder with the role 'vocabulary'",
                 )
             else:
-                vectors = embed_vocabulary(self._encode, self.vocabulary, ensemble=self.config.ensemble)
+                vectors = embed_vocabulary(self._encode, self.vocabulary, TEMPLATES if self.config.ensemble else ())
                 self._entries = (self.vocabulary, vectors)
         return self._entries
 

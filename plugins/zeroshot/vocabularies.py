@@ -85,7 +85,9 @@ def _read(path: Path) -> Any:
         from regionkit.core.unpickling import plain, read_pickle  # torch's types
 
         return plain(read_pickle(path), path)
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark before the first word
+    if "\0" in text:
+        raise ValueError("it holds a character 0; if it is UTF-16, convert it: iconv -f utf-16 -t utf-8")
     if path.suffix == ".json":
         return json.loads(text)
     if path.suffix == ".csv":

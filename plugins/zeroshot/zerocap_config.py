@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from regionkit.plugins.zeroshot.caption_lm_config import CaptionLmOptions, is_file_reference
+from regionkit.core.language.options import names_file
+from regionkit.plugins.zeroshot.caption_lm_config import CaptionLmOptions
 
 
 @dataclass(frozen=True)
@@ -70,5 +71,5 @@ class ZeroCapConfig(CaptionLmOptions):
         self.check_share("fusion")
         self.check_finite("clip_scale", "ce_scale", "step", "norm_power")
         self.check_finite("temperature", "end_factor", "start_penalty", "repetition", "forbidden_factor", above=True)
-        if self.forbidden and not is_file_reference(self.forbidden):
+        if self.forbidden and not names_file(self.forbidden):
             raise ValueError(f"forbidden: '{self.forbidden}' must be file:PATH, a file of token ids")

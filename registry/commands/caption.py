@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     Opened = tuple[Image.Image, list[Region]]
     Captioned = tuple[Image.Image, list[Region], list[Caption]]
 
+#: More is a slip of the keyboard: every beam holds a sequence of its own, and memory would end first.
+MOST_BEAMS = 1000
 #: Options that say how captions are generated, by their names in GenerateOptions.
 _GENERATION = ("max_tokens", "beams", "temperature", "top_p", "seed")
 
@@ -42,7 +44,7 @@ _GENERATION = ("max_tokens", "beams", "temperature", "top_p", "seed")
 )
 @click.option("--batch", type=click.IntRange(1), help="Pictures opened together. [default: 8, on a GPU 64]")
 @click.option("--max-tokens", type=click.IntRange(1), help="Longest caption in tokens, its end included. [default: 30]")
-@click.option("--beams", type=click.IntRange(1), help="Search with so many beams, for decoders that can.")
+@click.option("--beams", type=click.IntRange(1, MOST_BEAMS), help="Search with so many beams, for decoders that can.")
 @click.option(
     "--temperature", type=click.FloatRange(0), help="Sample, for decoders that can; 0 takes the likeliest token."
 )

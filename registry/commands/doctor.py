@@ -156,7 +156,7 @@ def _plugins() -> list[Finding]:
 
 
 def _weights() -> list[Finding]:
-    from regionkit.registry.weights.bundles import status_in_bundle
+    from regionkit.registry.weights.bundle_manifest import status_in_bundle
     from regionkit.registry.weights.index import get_index, with_recipe
 
     index = get_index()

@@ -31,7 +31,7 @@ weights.add_command(pull)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def list_weights(kind: str | None, as_json: bool) -> None:
     """List all weight files; damaged ones are listed with what is wrong and the recipe that makes them again."""
-    from regionkit.registry.weights.bundles import status_in_bundle
+    from regionkit.registry.weights.bundle_manifest import status_in_bundle
     from regionkit.registry.weights.index import get_index
 
     index = get_index()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,7 +27,8 @@ def bundle(source: str, out: Path, weights: str | None, overrides: tuple[str, ..
     """
     from regionkit.registry.document import check_reader, read_pipeline
     from regionkit.registry.plan import plan_pipeline
-    from regionkit.registry.weights.bundles import PIPELINE, make_bundle
+    from regionkit.registry.weights.bundle_manifest import PIPELINE
+    from regionkit.registry.weights.bundles import make_bundle
 
     document = read_pipeline(source, [*overrides, *([f"weights={weights}"] if weights else [])])
     check_reader(document, "")
@@ -39,8 +42,21 @@ def bundle(source: str, out: Path, weights: str | None, overrides: tuple[str, ..
         click.echo(f"{entry.file}: {entry.bytes / 1e6:.1f} MB, licence {entry.license}, from {entry.source}")
     total = sum(entry.bytes for entry in entries)
     click.echo(f"wrote {out}: {len(entries)} weight {'file' if len(entries) == 1 else 'files'}, {total / 1e6:.1f} MB")
+    for option, value in _left_out(document.data):
+        click.echo(f"{option}: {value} is not in the bundle: take it along, and put it where the pipeline is run")
     place = shlex.quote(str(out))
     if out.suffix == ".zip":
         click.echo(f"on the other machine: toolkit weights pull file:{place} --out DIR")
         place = "DIR"
     click.echo(f"use it with: toolkit caption PICTURE --preset {place}/{PIPELINE}")
+
+
+def _left_out(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the options of a pipeline that name other files than weights and banks: a bundle holds none of these."""
+    from regionkit.core.spec import PARTS
+
+    for kind in PARTS:
+        part = data.get(kind)
+        for option, value in part.items() if isinstance(part, Mapping) else ():
+            if option not in ("weights", "bank") and isinstance(value, str) and value.startswith("file:"):
+                yield f"{kind}.{option}", value

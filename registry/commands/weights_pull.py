@@ -17,6 +17,7 @@ from regionkit.core.errors import RegionkitError, RunFailed, UnknownName, Weight
 from regionkit.registry.commands.tables import text_table
 
 if TYPE_CHECKING:
+    from regionkit.registry.weights.absent import Absent
     from regionkit.registry.weights.fetching import Need
 
 
@@ -44,15 +45,16 @@ def pull(what: str, out: Path | None, yes: bool, as_json: bool) -> None:
     if is_archive(path):
         _unpack(path, out, as_json)
         return
-    needs, rest = _needs(what, out)
-    _pull(what, needs, rest, out, fetches=yes, as_json=as_json)
+    needs, others, rest = _needs(what, out)
+    _pull(what, needs, others, rest, out, fetches=yes, as_json=as_json)
 
 
-def _needs(what: str, out: Path | None) -> tuple[list[Need], Callable[[], list[Need]] | None]:
-    """Say what is needed, whatever WHAT is, and how to ask for the rest where that shows only when this is here."""
+def _needs(what: str, out: Path | None) -> tuple[list[Need], list[Absent], Callable[[], list[Need]] | None]:
+    """Say what is needed, whatever WHAT is, what of it nobody fetches, and how to ask for what shows later."""
     from regionkit.registry.document import check_reader, read_pipeline
     from regionkit.registry.registry import get_registry
     from regionkit.registry.schema import fill
+    from regionkit.registry.weights.absent import as_needed
     from regionkit.registry.weights.conversion import find_component
     from regionkit.registry.weights.fetching import needs_of_component, needs_of_reference
     from regionkit.registry.weights.pipeline_needs import is_awaited, needs_of_parts, needs_of_repository
@@ -60,15 +62,16 @@ def _needs(what: str, out: Path | None) -> tuple[list[Need], Callable[[], list[N
 
     out = None if is_offline() else out  # without a network the cache has to do
     if is_reference(what):
-        return needs_of_reference(what, out), None
+        return needs_of_reference(what, out), [], None
     registry = get_registry()
     if what in registry.presets or what.endswith((".yaml", ".yml")):
         document = read_pipeline(what)
         check_reader(document, "")
         whole = needs_of_repository(document.data, out)
         if is_awaited(document.data, out):
-            return whole, partial(needs_of_parts, document.data, out, fetched=True)
-        return [*whole, *needs_of_parts(document.data, out)], None
+            return whole, [], partial(needs_of_parts, document.data, out, fetched=True)
+        needs, others = as_needed(document.data, needs_of_parts(document.data, out))
+        return [*whole, *needs], others, None
     spec = find_component(what)
     if spec is None:
         raise UnknownName(
@@ -84,12 +87,13 @@ def _needs(what: str, out: Path | None) -> tuple[list[Need], Callable[[], list[N
         )
     part = fill(spec.kind, spec.name)
     assert part is not None  # without a list to take them, mistakes are raised
-    return needs_of_component(part, out), None
+    return needs_of_component(part, out), [], None
 
 
 def _pull(
     what: str,
     needs: list[Need],
+    others: Sequence[Absent],
     rest: Callable[[], list[Need]] | None,
     out: Path | None,
     *,
@@ -105,14 +109,20 @@ def _pull(
         turn = turn.and_then(_turn(rest(), out, offline=offline, fetches=fetches, as_json=as_json))
     missing = turn.missing
     if as_json:
-        click.echo(json.dumps({"what": what, "files": turn.records(), "missing": len(missing)}, indent=2))
-        if missing:
+        told = {
+            "what": what,
+            "files": turn.records(),
+            "others": [*map(str, others)],
+            "missing": len(missing) + len(others),
+        }
+        click.echo(json.dumps(told, indent=2))
+        if missing or others:
             raise click.exceptions.Exit(1)
         return
     if turn.failed:
-        raise _failed(what, missing, turn.failed, out)
-    if missing:
-        raise _incomplete(what, missing, out, offline)
+        raise _failed(what, missing, others, turn.failed, out)
+    if missing or others:
+        raise _incomplete(what, missing, others, out, offline)
     click.echo("everything is here" if not turn.fetched else _use(what, out))
 
 
@@ -145,7 +155,7 @@ def _turn(needs: Sequence[Need], out: Path | None, *, offline: bool, fetches: bo
     told, failed = (list(needs), {}) if offline else _with_remote(needs)
     turn = _Turn(told, failed=failed)
     if not as_json:
-        click.echo(text_table(("", "PART", "ROLE", "FILE", "MB", "LICENCE", "SOURCE"), [_row(need) for need in told]))
+        click.echo(text_table(("", "PART", "ROLE", "FILE", "SIZE", "LICENCE", "SOURCE"), [_row(need) for need in told]))
     wanted = [need for need in told if need.status == "to fetch" and _key(need) not in failed]
     if not wanted or offline or not (fetches or (not as_json and _agreed(wanted, failed))):
         return turn
@@ -179,14 +189,20 @@ def _with_remote(needs: Sequence[Need]) -> tuple[list[Need], dict[_Key, WeightsE
     return told, failed
 
 
-def _failed(what: str, missing: Sequence[Need], failed: Mapping[_Key, WeightsError], out: Path | None) -> RunFailed:
+def _failed(
+    what: str,
+    missing: Sequence[Need],
+    absent: Sequence[Absent],
+    failed: Mapping[_Key, WeightsError],
+    out: Path | None,
+) -> RunFailed:
     """Say all that could not be fetched and why, each hint once, and what is missing beside it."""
     errors = _once(failed.values())
     rest = [need for need in missing if _key(need) not in failed]
-    if len(errors) == 1 and not rest:
+    if len(errors) == 1 and not rest and not absent:
         return RunFailed(errors[0].message, *errors[0].hints)
     things = "1 thing" if len(failed) == 1 else f"{len(failed)} things"
-    others = _incomplete(what, rest, out, offline=False) if rest else None
+    others = _incomplete(what, rest, absent, out, offline=False) if rest or absent else None
     return RunFailed(
         f"{things} could not be fetched{f', and {others.message}' if others else ''}",
         *(error.message for error in errors),
@@ -212,7 +228,9 @@ def _agreed(wanted: Sequence[Need], failed: Mapping[_Key, WeightsError]) -> bool
     return click.confirm(f"fetch {count} files, {size:.1f} MB?", err=True)
 
 
-def _incomplete(what: str, missing: Sequence[Need], out: Path | None, offline: bool) -> RunFailed:
+def _incomplete(
+    what: str, missing: Sequence[Need], others: Sequence[Absent], out: Path | None, offline: bool
+) -> RunFailed:
     """Say what is still missing and how it is had."""
     from regionkit.registry.weights.fetching import by_hand
     from regionkit.registry.weights.folders import default_folder
@@ -220,7 +238,8 @@ def _incomplete(what: str, missing: Sequence[Need], out: Path | None, offline: b
     folder = out or default_folder()
     hands = list(by_hand([need for need in missing if not need.from_hub], folder))
     hub = [need for need in missing if need.from_hub]
-    things = "1 thing is" if len(missing) == 1 else f"{len(missing)} things are"
+    count = len(missing) + len(others)
+    things = "1 thing is" if count == 1 else f"{count} things are"
     lines = [f"{need.part}, {need.role}: {need.source}" for need in hub]
     if hub and offline:
         place = shlex.quote(str(folder))
@@ -229,7 +248,15 @@ def _incomplete(what: str, missing: Sequence[Need], out: Path | None, offline: b
         lines.append(f"fetch it with: toolkit weights pull {what} --yes")
     if hands:
         hands.append(f"then use it with --weights file:{folder}, or: export REGIONKIT_WEIGHTS={folder.resolve()}")
-    return RunFailed(f"{things} missing{', and --offline fetches nothing' if offline and hub else ''}", *lines, *hands)
+    made = list(map(str, others))
+    if any(one.made.startswith("toolkit train") for one in others):
+        made.append(f"which recipe that is: toolkit run {what} --dry-run")
+    return RunFailed(
+        f"{things} missing{', and --offline fetches nothing' if offline and hub else ''}",
+        *lines,
+        *hands,
+        *made,
+    )
 
 
 def _use(what: str, out: Path | None) -> str:
@@ -247,7 +274,7 @@ def _use(what: str, out: Path | None) -> str:
 
 
 def _row(need: Need) -> tuple[str, ...]:
-    size = f"{need.size / 1e6:.1f}" if need.size else "?"
+    size = f"{need.size / 1e6:.1f} MB" if need.size else need.told or "not known"
     return need.status, need.part, need.role, _file(need), size, need.license or "?", need.source or "this installation"
 
 
@@ -270,6 +297,7 @@ def _record(need: Need, fetched: bool, error: WeightsError | None) -> dict[str, 
         "source": need.source,
         "license": need.license,
         "bytes": need.size,
+        "size": need.told,
         "sha256": need.sha256 or (need.remote[0].sha256 if len(need.remote) == 1 else ""),
         "error": error.message if error is not None else "",
     }
@@ -278,7 +306,8 @@ def _record(need: Need, fetched: bool, error: WeightsError | None) -> dict[str, 
 def _unpack(archive: Path, out: Path | None, as_json: bool) -> None:
     """Unpack a bundle, check it, and say how it is used."""
     from regionkit.core.archives import ENDINGS
-    from regionkit.registry.weights.bundles import MANIFEST, PIPELINE, unpack_bundle
+    from regionkit.registry.weights.bundle_manifest import MANIFEST, PIPELINE
+    from regionkit.registry.weights.bundles import unpack_bundle
     from regionkit.registry.weights.folders import default_folder, is_searched
     from regionkit.registry.weights.index import get_index
 

@@ -12,8 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from regionkit.core.contracts import Backbone, BuildContext, Decoder, GapBridge
-from regionkit.core.errors import DataError, FeatureError, ImageError, MissingExtra, RegionkitError
-from regionkit.core.features import RegionTokens
+from regionkit.core.errors import DataError, ImageError, MissingExtra, RegionkitError
 from regionkit.core.spec import ComponentSpec, Port, Space
 from regionkit.core.testing import (
     BlockBackbone,
@@ -29,13 +28,11 @@ from regionkit.core.testing import (
     Subject,
     WordDecoder,
     crash,
-    example_referring,
-    example_tokens,
-    picture,
 )
 from regionkit.core.testing.subject import example_pictures
 from regionkit.core.weights import WeightFile, read_header
 from regionkit.registry.assembly import build_part
+from regionkit.registry.conformance.inputs import tokens_for, views, with_samples
 from regionkit.registry.packages import missing_package
 from regionkit.registry.ports import Spaces, ends, is_own, resolve, settled
 from regionkit.registry.registry import Registry, get_registry, user_weight_folders
@@ -160,8 +157,11 @@ class _Maker:
 
     def _part(self, options: Mapping[str, Any] | None) -> Part:
         if options is None:
-            tiny = None if self.weights or not self.spec.tiny else read_value(self.spec.tiny, self.spec.name)
-            options = tiny or {}
+            options = read_value(self.spec.tiny, self.spec.name) if self.spec.tiny else {}
+            if self.weights:  # they bring sizes of their own; what costs time besides stays small
+                options = {
+                    name: options[name] for name in options if name not in (*self.weights.header.config, "weights")
+                }
         chosen = dict(options)
         if self.weights is None and "weights" in option_types(self.spec):
             chosen.setdefault("weights", "none")
@@ -183,12 +183,12 @@ class _Maker:
             component = self.make(0, _Ports(GridBackbone(), None, None))
             plain = _Ports(GridBackbone(), None, None)
             found = Subject(kind, component, lambda seed: self.make(seed, plain), accepts=self.spec.accepts)
-            return _with_samples(found) if kind == "metric" else found
+            return with_samples(found) if kind == "metric" else found
         ports = self.ports()
         component = self.make(0, ports)
         inputs = None
         if ports.reads is not None and kind in ("bridge", "decoder"):
-            inputs = _views() if ports.reads.form == "views" else _tokens(kind, component, ports.reads)
+            inputs = views() if ports.reads.form == "views" else tokens_for(kind, component, ports.reads)
         return Subject(
             kind,
             component,
@@ -297,41 +297,6 @@ def _pictures(backbone: Backbone) -> Any:
         except (RegionkitError, Skip):
             continue
     return drawn
-
-
-def _tokens(kind: str, component: Any, reads: Port) -> RegionTokens:
-    """Return what a bridge or decoder reads, padded; for one that merges neighbours a whole square of four tokens."""
-    tokens = example_tokens(reads.space, tokens=3 if reads.many else 1, unit=kind == "decoder")
-    if kind != "bridge" or not reads.many:
-        return tokens
-    try:
-        with torch.no_grad():
-            component.bridge(tokens)
-    except FeatureError:
-        whole = example_tokens(reads.space, tokens=4)
-        return replace(whole, mask=torch.ones_like(whole.mask))
-    except Exception:  # the checks tell it
-        return tokens
-    return tokens
-
-
-def _views() -> Any:
-    from regionkit.core.features import RegionViews
-
-    return RegionViews(tuple(picture((40, 32), seed) for seed in range(5)))
-
-
-def _with_samples(subject: Subject) -> Subject:
-    """Give a metric samples that carry what it needs; of what only its own plugin knows, there are none."""
-    needs = set(subject.component.needs)
-    samples = tuple(example_referring()) if "candidates" in needs else subject.samples
-    lacking = sorted(need.replace("|", " or ") for need in needs if not samples[0].carries(need))
-    if lacking:
-        raise Skip(
-            f"it needs {', '.join(lacking)}, which the samples of the kit lack: check it with samples of its own, "
-            "regionkit.core.testing.check_metric(make, samples)"
-        )
-    return replace(subject, samples=samples)
 
 
 def _recipe(spec: ComponentSpec, part: Part) -> Subject:

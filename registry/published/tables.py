@@ -162,8 +162,12 @@ def read_table(path: Path) -> Table:
     Raises:
         ConfigError: All that is wrong with it.
     """
-    data, lines = read_yaml(read_text(path), str(path))
+    data, lines = _parsed(read_text(path), str(path))
     return _Reader(path, data, lines).read()
+
+
+#: Parsing is most of the time that tables take, and where plugins are added the others' files are the same.
+_parsed = functools.lru_cache(maxsize=64)(read_yaml)
 
 
 class _Reader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from regionkit.registry.weights.references import is_reference
 
 #: What is said where nobody knows how large a file is.
 UNKNOWN_SIZE = "size not known"
+#: What a bank beside a decoder's weights is called.
+_MEMORY = "memory"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,27 @@ def absent_weights(data: Mapping[str, Any]) -> list[Absent]:
     return sorted(everything, key=lambda one: order.get(one.part, -1))
 
 
+def as_needed(data: Mapping[str, Any], needs: Sequence[Need]) -> tuple[list[Need], list[Absent]]:
+    """Return what of a pipeline's needs it takes, and what is absent beside them and cannot be fetched.
+
+    Weights that the pipeline names, and that are made here, take the place of the released ones of their part; a
+    memory that its decoder does not do without, as no bank is here, is no option.
+
+    Args:
+        data: The pipeline.
+        needs: What the releases of its parts are.
+
+    Raises:
+        ConfigError: A part or an option of the pipeline is wrong.
+    """
+    absent = absent_weights(data)
+    others = [one for one in absent if one.made or one.place]
+    made = {one.part for one in others if one.made and one.what != _MEMORY}
+    lacking = {(one.part, one.what) for one in absent if one not in others}
+    kept = [need for need in needs if need.part not in made]
+    return [replace(need, optional=False) if (need.part, need.role) in lacking else need for need in kept], others
+
+
 def problem_of(
     absent: Sequence[Absent], name: str, where: str = "", recipes: Sequence[str] = (), *, dry: bool = False
 ) -> Problem:
@@ -93,7 +116,8 @@ def problem_of(
     trained = any(one.made.startswith("toolkit train") for one in absent)
     released = any(not one.made and not one.place for one in absent)
     get = f"get them with: toolkit weights pull {name}" if released else ""
-    made = f"recipes that make them: {', '.join(recipes)}" if recipes and trained else ""
+    of_them = "them" if trained else "what was not released for this row"
+    made = f"recipes that make {of_them}: {', '.join(recipes)}" if recipes else ""
     show = "" if dry else f"what it would do: toolkit run {name} --dry-run"
     hints = (*map(str, absent), *filter(None, (get, made, show)))
     return Problem(where, "", f"{name} cannot run: {count} not here", hints)
@@ -132,7 +156,7 @@ def _memories(part: Part, trace: Trace, own: Spaces) -> Iterator[Absent]:
         return
     released = [need for need in needs_of_component(part) if need.role.startswith("memory")]
     if not released:
-        yield Absent(f"{part.kind} {part.name}", "memory", made="toolkit bank build")
+        yield Absent(f"{part.kind} {part.name}", _MEMORY, made="toolkit bank build")
     yield from (_told(need) for need in released if need.path is None)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from regionkit.core.errors import PortError, WeightsError, did_you_mean
+from regionkit.core.errors import PortError, WeightsError
 from regionkit.core.spec import PARTS, Space
 from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader
 from regionkit.registry.ports import spaces_of
 from regionkit.registry.registry import get_registry
-from regionkit.registry.schema import Part, fill, with_defaults
+from regionkit.registry.schema import Part, with_defaults
 from regionkit.registry.values import plain
 from regionkit.registry.weights.index import WeightIndex, get_index, open_file, sound
 from regionkit.registry.weights.official import (
@@ -66,7 +66,7 @@ class Wanted:
         return ", ".join(word for word in words if word)
 
 
-def _owner(part: Part) -> tuple[str, str]:
+def owner_of(part: Part) -> tuple[str, str]:
     """Return kind and name of the component whose weight files a part reads: its own, or those of another one."""
     kind, _, name = part.spec.takes.partition("/")
     return (kind, name) if name else (part.kind, part.name)
@@ -92,10 +92,10 @@ def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
     reference = reference_of(part)
     if reference in ("", "none"):
         return None
-    matches = _find(part, wanted) if reference == "auto" else _named(part, reference, wanted)
+    matches = find_weights(part, wanted) if reference == "auto" else _named(part, reference, wanted)
     if not matches:
         installed = find_installed(part)
-        if installed is None or not _suits(part, installed, wanted):
+        if installed is None or not suits(part, installed, wanted):
             raise missing(part, wanted, installed)
         return installed
     if len(matches) > 1:
@@ -130,7 +130,7 @@ def settle_backbone(part: Part) -> tuple[Part, WeightFile | None]:
     return part, file
 
 
-def _find(part: Part, wanted: Wanted) -> list[WeightFile]:
+def find_weights(part: Part, wanted: Wanted) -> list[WeightFile]:
     """Return what fits in the folder that the pipeline names, else in the index.
 
     What the user installed is trusted where it does not say its space, if nothing that does will do.
@@ -145,7 +145,7 @@ def _find(part: Part, wanted: Wanted) -> list[WeightFile]:
 
 def _indexed(index: WeightIndex, part: Part, wanted: Wanted, *, trust: bool, held: bool = True) -> list[WeightFile]:
     """Return the files of an index that fit; ``held`` says whether they are held to the options that were written."""
-    question = (*_owner(part), None, wanted.corruption or None, wanted.corpus or None)
+    question = (*owner_of(part), None, wanted.corruption or None, wanted.corpus or None)
 
     def fits(header: WeightHeader | None) -> bool:
         if header is None or not wanted.takes(header, trust=trust):
@@ -168,7 +168,7 @@ def contradictions(part: Part, header: WeightHeader) -> list[str]:
     ]
 
 
-def _suits(part: Part, file: WeightFile, wanted: Wanted) -> bool:
+def suits(part: Part, file: WeightFile, wanted: Wanted) -> bool:
     """Say whether official weights that the toolkit found may be taken unasked."""
     return wanted.takes(file.header, trust=True) and not contradictions(part, file.header)
 
@@ -203,7 +203,7 @@ def _in_folder(part: Part, folder: Path, wanted: Wanted, *, outright: bool) -> l
         _check_named(part, official, wanted)
     if official is not None and (outright or not contradictions(part, official.header)):
         return [official]
-    others = index.find(*_owner(part))
+    others = index.find(*owner_of(part))
     contradicted = _contradicted(part, wanted, [official] if official is not None else others, trust=True)
     if contradicted:
         raise WeightsError(
@@ -249,10 +249,16 @@ def _named(part: Part, reference: str, wanted: Wanted) -> list[WeightFile]:
 
 def _check_named(part: Part, file: WeightFile, wanted: Wanted) -> None:
     header = file.header
-    if (header.kind, header.name) != _owner(part):
+    if (header.kind, header.name) != owner_of(part):
         raise WeightsError(
             f"{file.path} holds weights of {header.kind} '{header.name}', not of {part.kind} '{part.name}'",
             _exist(part),
+        )
+    if not wanted.takes(header, trust=True) and "corpus" in part.spec.needs:
+        raise WeightsError(
+            f"the bank '{file.label}' lies in {header.space}, and {wanted.space} is needed here",
+            _exist(part),
+            "make one with this backbone: toolkit bank build --backbone NAME --corpus NAME --out FILE.safetensors",
         )
     if not wanted.takes(header, trust=True):
         raise WeightsError(
@@ -286,7 +292,7 @@ def missing(part: Part, wanted: Wanted, installed: WeightFile | None = None) -> 
 
 def _other_options(part: Part, wanted: Wanted) -> list[str]:
     """Say which weights would do, had they not been trained with other options than those that were written."""
-    files = get_index().find(*_owner(part), None, wanted.corruption or None)
+    files = get_index().find(*owner_of(part), None, wanted.corruption or None)
     return [_all_the_same(part, file, file.label) for file in _contradicted(part, wanted, files, trust=False)]
 
 
@@ -321,7 +327,7 @@ def _official_hints(part: Part, wanted: Wanted, installed: WeightFile | None) ->
 
 def _exist(part: Part) -> str:
     """List what the weights of this component that exist were trained for."""
-    headers = [file.header for file in get_index().find(*_owner(part))]
+    headers = [file.header for file in get_index().find(*owner_of(part))]
     listed = _few(sorted({_described(header) for header in headers}))
     return f"there are weights for: {listed}" if listed else ""
 
@@ -341,7 +347,7 @@ def _described(header: WeightHeader) -> str:
 def _recipes(part: Part) -> tuple[str, ...]:
     """Say how weights of this component are made: as the others were, else with a recipe that trains its kind."""
     index = get_index()
-    files = index.find(*_owner(part))
+    files = index.find(*owner_of(part))
     made = sorted({file.header.recipe for file in files if file.header.recipe})
     if made:
         return (f"the others were made with: {_few(made, 2)}",)
@@ -350,92 +356,8 @@ def _recipes(part: Part) -> tuple[str, ...]:
     registry = get_registry()
     # Weights that were released are not made by whatever recipe trains that kind of part alone.
     home = registry.owner(part.spec) if part.spec.checkpoints else None
-    suits = [spec for spec in registry.specs("recipe") if len(spec.trains) > 1 or home in (None, registry.owner(spec))]
-    names = [spec.name for spec in suits if part.kind in (spec.roles[role] for role in spec.trains)]
+    fitting = [
+        spec for spec in registry.specs("recipe") if len(spec.trains) > 1 or home in (None, registry.owner(spec))
+    ]
+    names = [spec.name for spec in fitting if part.kind in (spec.roles[role] for role in spec.trains)]
     return (f"train them: toolkit train FILE, with recipe: {' or '.join(names)}",) if names else ()
-
-
-@dataclass(frozen=True, slots=True)
-class BankChoice:
-    """Where a bridge's bank comes from: a weight file, or a corpus that it is fitted to on the spot."""
-
-    file: WeightFile | None = None
-    corpus: str = ""
-
-
-def memory_of(part: Part) -> Part:
-    """Return the part whose banks a decoder holds beside its weights, as its option ``bank`` asks for one."""
-    kind, _, name = part.spec.memory.partition("/")
-    asked = str(getattr(part.config, "bank", "auto"))
-    named = asked == "none" or is_reference(asked)
-    bank = fill(kind, {"name": name, **({"weights": asked} if named else {"bank": asked})})
-    assert bank is not None  # without a list to take them, mistakes are raised
-    return replace(bank, folder=part.folder)
-
-
-def choose_bank(
-    part: Part, space: str, decoder: WeightFile | None, corpus: str = "", holder: Part | None = None
-) -> BankChoice:
-    """Choose the bank of a bridge, or of a decoder, that is fitted to a corpus.
-
-    ``bank: NAME`` takes the indexed bank of that name, else the corpus component of that name. ``auto`` takes the only
-    bank for the space, among several the one of the decoder's corpus, and without any the corpus of the decoder. For a
-    decoder that retrieves, those of the bridge.
-
-    Args:
-        part: The bridge.
-        space: Its text space, ``name[dim]``.
-        decoder: The weights chosen for the decoder; for a decoder, those of the bridge.
-        corpus: For a decoder, what the bridge is fitted to on the spot.
-        holder: The decoder that holds the bank beside its weights, where ``part`` is what :func:`memory_of` made of it.
-
-    Raises:
-        WeightsError: There is no such bank, or none that follows from the rest.
-    """
-    if reference_of(part) != "auto":
-        return BankChoice(choose_weights(part, Wanted(space)))
-    name = str(getattr(part.config, "bank", "auto"))
-    own = corpus or (decoder.header.corpus if decoder else "")
-    banks = _find(part, Wanted(space, corpus="" if name == "auto" else name))
-    if name == "auto" and len(banks) > 1:
-        banks = [file for file in banks if own and file.header.corpus == own] or banks
-    if len(banks) == 1:
-        return BankChoice(banks[0])
-    if not banks and name == "auto":
-        installed = find_installed(part)
-        if installed is not None and _suits(part, installed, Wanted(space)):
-            return BankChoice(installed)
-    wanted = own if name == "auto" else name
-    if not banks and wanted in get_registry().names("corpus") and _fillable(wanted):
-        return BankChoice(corpus=wanted)
-    corpora = [known for known in get_registry().names("corpus") if _fillable(known)]
-    raise _no_bank(part, space, name, banks, corpora, holder or part)
-
-
-def _fillable(corpus: str) -> bool:
-    """Say whether a corpus can be had by its name alone."""
-    return fill("corpus", corpus, problems=[]) is not None
-
-
-def _no_bank(
-    part: Part, space: str, name: str, banks: Iterable[WeightFile], corpora: list[str], holder: Part
-) -> WeightsError:
-    who = f"{holder.kind} '{holder.name}'"
-    known = sorted({file.header.corpus for file in get_index().find(*_owner(part), space)})
-    shown = [f"banks for {space}: {', '.join(known)}"] if known else [f"there is no bank for {space}"]
-    shown += [f"corpora to fit one to: {', '.join(corpora)}"] if corpora else []
-    if name != "auto":
-        files = [file.label for file in banks]
-        several = len(files) > 1
-        close = "" if several else did_you_mean(name, [*known, *corpora])
-        shown = [] if several else shown
-        message = f"{'several files hold' if several else 'no'} bank '{name}' of {who} in {space}"
-        option = "weights" if holder is part else "bank"
-        return WeightsError(
-            message, close, *shown, f"say which file: {holder.kind}.{option}: {' or '.join(files)}" if several else ""
-        )
-    return WeightsError(
-        f"{who} needs a bank, and which one does not follow from the rest",
-        *shown,
-        f"say which: {holder.kind}.bank: NAME",
-    )

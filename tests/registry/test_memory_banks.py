@@ -124,3 +124,19 @@ def test_only_a_decoder_has_a_memory():
     )
     with pytest.raises(ValueError, match="only a decoder holds a memory beside its weights"):
         check_component(spec)
+
+
+def test_a_bank_of_another_space_is_called_a_bank_and_says_how_one_is_made(recall):
+    path = recall.weights("elsewhere.safetensors", **{**BANK, "space": "toy-b/text[4]"}, corpus="others")
+    with pytest.raises(ConfigError) as caught:
+        plan(f"file:{path}")
+    message = str(caught.value)
+    assert "the bank 'elsewhere' lies in toy-b/text[4], and toy-a/text[4] is needed here" in message
+    assert "make one with this backbone: toolkit bank build --backbone NAME --corpus NAME --out FILE" in message
+    assert "toolkit train" not in message
+
+
+def test_a_bridge_that_was_given_a_file_as_its_bank_says_which_option_names_files(recall):
+    with pytest.raises(ConfigError) as caught:
+        plan(bridge={"name": "toy-bank", "bank": "file:elsewhere.safetensors"})
+    assert "name a file with bridge.weights: file:elsewhere.safetensors" in str(caught.value)

@@ -66,9 +66,9 @@ def test_a_component_is_listed_then_fetched_into_the_cache_and_then_loads(releas
     result = released.run("weights", "pull", "tower", "--yes")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[:3] == [
-        "          PART            ROLE    FILE                          MB   LICENCE  SOURCE",
-        "to fetch  backbone tower  vision  model.safetensors and 2 more  0.0  MIT      hub://toys/tower",
-        "to fetch  backbone tower  merges  merges.txt                    0.0  MIT      hub://toys/tower/merges.txt",
+        "          PART            ROLE    FILE                          SIZE    LICENCE  SOURCE",
+        "to fetch  backbone tower  vision  model.safetensors and 2 more  0.0 MB  MIT      hub://toys/tower",
+        "to fetch  backbone tower  merges  merges.txt                    0.0 MB  MIT      hub://toys/tower/merges.txt",
     ]
     assert result.stdout.endswith("pipelines find the weights by themselves\n")
     snapshot = released.folder / "hub" / "models--toys--tower" / "snapshots" / COMMIT

@@ -20,7 +20,7 @@ from regionkit.registry.discovery.local_plugins import FLAG
 from regionkit.registry.discovery.owners import installed_version
 from regionkit.registry.document import VERSION, Document
 from regionkit.registry.provenance import component_record
-from regionkit.registry.weights.choice import memory_of
+from regionkit.registry.weights.bank_choice import memory_of
 from regionkit.registry.yaml_text import read_value
 
 #: Distributions whose versions results depend on.

@@ -11,7 +11,7 @@ from regionkit.plugins.patchioner.backbones.clip_vit import ClipViT
 
 
 class Clip(ClipViT[ClipConfig]):
-    """CLIP B/16 or B/32; patches, class token and sentences as they leave the projections, not normalised.
+    """CLIP B/16, B/32 or L/14; patches, class token and sentences as they leave the projections, not normalised.
 
     Args:
         config: Options and sizes.

@@ -11,13 +11,17 @@ from regionkit.plugins.patchioner.backbones.square_config import ClipText
 
 #: Patch sizes of the models that ``clip`` knows by name. ``vit-t16`` is none that was released: towers of one's own
 #: training carry this name, so that they are never taken for OpenAI's.
-CLIP_PATCHES = {"vit-b16": 16, "vit-b32": 32, "vit-t16": 16}
+CLIP_PATCHES = {"vit-b16": 16, "vit-b32": 32, "vit-l14": 14, "vit-t16": 16}
 #: What 0 stands for in the options of CLIP's towers; the released models have these sizes.
 CLIP_SIZES = {
     "width": 768,
     "layers": 12,
     "dim": 512,
     **TEXT_SIZES,
+}
+#: The same of the models that have others.
+CLIP_MODELS: Mapping[str, Mapping[str, int]] = {
+    "vit-l14": {**CLIP_SIZES, "width": 1024, "layers": 24, "dim": 768, "text_width": 768},
 }
 
 
@@ -50,15 +54,15 @@ class ClipConfig(ClipTowers):
     Sizes of 0 are those of the named model; weights bring theirs.
 
     Attributes:
-        model: ``vit-b16`` or ``vit-b32`` as OpenAI released them, or ``vit-t16``, a smaller one of one's own training
-            (recipe ``contrast``); it names the spaces.
+        model: ``vit-b16``, ``vit-b32`` or ``vit-l14`` as OpenAI released them, or ``vit-t16``, a smaller one of one's
+            own training (recipe ``contrast``); it names the spaces.
         resolution: Side of the preprocessed picture in pixels, a multiple of the patch; the paper takes 224 and, for
             B/16, 592. Learned positions are resampled to it.
         width: Of the vision tower.
         heads: Of a block of the vision tower; 0 for as many as are 64 wide, which is what all released models have.
     """
 
-    model: Literal["vit-b16", "vit-b32", "vit-t16"] = "vit-b16"
+    model: Literal["vit-b16", "vit-b32", "vit-l14", "vit-t16"] = "vit-b16"
     resolution: int = 224
     batch: int = 16
     heads: int = 0
@@ -66,6 +70,11 @@ class ClipConfig(ClipTowers):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_heads(self, self.heads)
+
+    def size(self, name: str) -> int:
+        """Return a size of the architecture: the option, or what the named model has."""
+        value: int = getattr(self, name)
+        return value or CLIP_MODELS.get(self.model, self.SIZES)[name]
 
     @property
     def patch(self) -> int:

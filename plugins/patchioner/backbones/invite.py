@@ -53,7 +53,7 @@ def values_of(block: Any, tokens: Tensor) -> Tensor:
 
 
 class Invite(Clip):
-    """CLIP B/16 or B/32 whose last blocks mix no tokens; sentences are CLIP's own.
+    """CLIP B/16, B/32 or L/14 whose last blocks mix no tokens; sentences are CLIP's own.
 
     Args:
         config: Options and sizes.

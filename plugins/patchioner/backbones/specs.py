@@ -21,39 +21,59 @@ MERGES = Checkpoint(
     shared=True,
     size="0.5 MB, 1.4 MB as bpe_simple_vocab_16e6.txt.gz",
 )
-#: Sizes of CLIP's and of its vision tower, in float32, by the side of a patch.
-_CLIP_SIZES = {16: "599 MB for 149.6 million weights in float32", 32: "605 MB for 151.3 million weights in float32"}
-_TOWER_SIZES = {16: "345 MB for 86.2 million weights in float32", 32: "351 MB for 87.8 million weights in float32"}
+#: Sizes of CLIP's and of its vision tower, in float32.
+_CLIP_SIZES = {
+    "vit-b16": "599 MB for 149.6 million weights in float32",
+    "vit-b32": "605 MB for 151.3 million weights in float32",
+    "vit-l14": "1.71 GB for 427.6 million weights in float32",
+}
+_TOWER_SIZES = {
+    "vit-b16": "345 MB for 86.2 million weights in float32",
+    "vit-b32": "351 MB for 87.8 million weights in float32",
+    "vit-l14": "1.22 GB for 304.0 million weights in float32",
+}
+#: How files call them. Those of L/14 are named in full: another model of that shape, for 336 pixels, begins alike.
+_CLIP_NAMES = {
+    "vit-b16": ("ViT-B-16*", "clip-vit-base-patch16*"),
+    "vit-b32": ("ViT-B-32*", "clip-vit-base-patch32*"),
+    "vit-l14": ("ViT-L-14.*", "clip-vit-large-patch14"),
+}
+_TIMM_NAMES = {
+    "vit-b16": "vit_base_patch16_clip_224",
+    "vit-b32": "vit_base_patch32_clip_224",
+    "vit-l14": "vit_large_patch14_clip_224",
+}
 
 
-def _clip_checkpoint(patch: int) -> Checkpoint:
+def _clip_checkpoint(model: str) -> Checkpoint:
     """Describe a whole CLIP model, as OpenAI or transformers have it."""
+    names = _CLIP_NAMES[model]
     return Checkpoint(
         role="model",
-        files=(f"ViT-B-{patch}*", f"clip-vit-base-patch{patch}*", *_CLIP_FOLDER),
-        source=f"hub://openai/clip-vit-base-patch{patch}",
+        files=(*names, *_CLIP_FOLDER),
+        source=f"hub://openai/{names[1].removesuffix('*')}",
         license="MIT",
-        when=f"model=vit-b{patch}",
-        size=_CLIP_SIZES[patch],
+        when=f"model={model}",
+        size=_CLIP_SIZES[model],
     )
 
 
-def _timm_checkpoint(patch: int) -> Checkpoint:
+def _timm_checkpoint(model: str) -> Checkpoint:
     """Describe timm's file of a vision tower; the text tower comes from the whole model."""
     return Checkpoint(
         role="vision",
-        files=(f"vit_base_patch{patch}_clip_224*",),
-        source=f"hub://timm/vit_base_patch{patch}_clip_224.openai",
+        files=(f"{_TIMM_NAMES[model]}*",),
+        source=f"hub://timm/{_TIMM_NAMES[model]}.openai",
         license="MIT",
         optional=True,
-        when=f"model=vit-b{patch}",
-        size=_TOWER_SIZES[patch],
+        when=f"model={model}",
+        size=_TOWER_SIZES[model],
     )
 
 
 def _clip_b16(role: str) -> Checkpoint:
     """Describe CLIP B/16 as a part of another model."""
-    return replace(_clip_checkpoint(16), role=role, when="")
+    return replace(_clip_checkpoint("vit-b16"), role=role, when="")
 
 
 def _dinov2_b14(role: str, when: str = "") -> Checkpoint:
@@ -73,8 +93,8 @@ _TINY_CLIP = (
     "{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, text_width: 64, text_layers: 2, vocabulary: 514}"
 )
 _CLIP_FILES = (
-    *(_clip_checkpoint(patch) for patch in (16, 32)),
-    *(_timm_checkpoint(patch) for patch in (16, 32)),
+    *(_clip_checkpoint(model) for model in _CLIP_NAMES),
+    *(_timm_checkpoint(model) for model in _CLIP_NAMES),
     MERGES,
 )
 CLIP = ComponentSpec(
@@ -82,7 +102,7 @@ CLIP = ComponentSpec(
     name="clip",
     target=f"{_HERE}.clip:Clip",
     config=f"{_HERE}.clip_config:ClipConfig",
-    summary="CLIP B/16 or B/32, every patch projected into the space of pictures",
+    summary="CLIP B/16, B/32 or L/14, every patch projected into the space of pictures",
     paper="clip",
     ports=_PORTS,
     weights="index",
@@ -249,7 +269,7 @@ INVITE = ComponentSpec(
     name="invite",
     target=f"{_HERE}.invite:Invite",
     config=f"{_HERE}.invite_config:InviteConfig",
-    summary="CLIP B/16 or B/32 in whose last blocks every token attends to itself alone",
+    summary="CLIP B/16, B/32 or L/14 in whose last blocks every token attends to itself alone",
     paper="invite",
     ports=_PORTS,
     weights="index",
@@ -270,7 +290,7 @@ PROXYCLIP = ComponentSpec(
     reader=f"{_HERE}.proxyclip_layout:read_proxyclip",
     checkpoints=(
         _clip_b16("model"),
-        replace(_timm_checkpoint(16), when=""),
+        replace(_timm_checkpoint("vit-b16"), when=""),
         Checkpoint(
             role="vfm",
             files=("dino_vitbase8_pretrain*", "vit_base_patch8_224.dino*"),

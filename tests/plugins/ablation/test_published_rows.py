@@ -271,3 +271,52 @@ def test_weights_that_nobody_released_name_the_recipes_that_make_them(monkeypatc
     learned = call("patchioner-talk2dino-learned", "--dry-run").stdout
     assert "region_encoder learned-pool, weights: not released, made with toolkit train FILE\n" in learned
     assert "recipes that make them: examples/recipes/learned-talk2dino.yaml\n" in learned
+
+
+def test_a_run_without_data_and_weights_tells_of_both(monkeypatch, tmp_path):
+    monkeypatch.setenv("REGIONKIT_WEIGHTS", str(tmp_path))
+    result = call("patchioner-talk2dino")
+    assert result.exit_code == 2
+    assert "error: name what to run on: --task image,box, or --data TASK@NAME\n" in result.stderr
+    assert ABSENT in result.stderr
+    assert "Usage" in call("mini").stderr
+
+
+def test_a_row_of_which_something_was_not_released_names_its_recipe_beside_the_releases(monkeypatch, tmp_path):
+    monkeypatch.setenv("REGIONKIT_WEIGHTS", str(tmp_path))
+    result = call("patchioner-siglip2")
+    recipe = "recipes that make what was not released for this row: examples/recipes/decap-talk2dino.yaml\n"
+    assert recipe in result.stderr
+    assert "not released for this row" not in call("patchioner-talk2dino").stderr
+
+
+def pulled(name):
+    result = CliRunner().invoke(root, ["weights", "pull", name, "--offline"])
+    assert result.exit_code == 1, result.output
+    return result
+
+
+def test_pulling_lists_what_a_run_lists(monkeypatch, tmp_path):
+    """Sizes, a memory that the preset does not do without, files that its options name, and no releases of others."""
+    monkeypatch.setenv("REGIONKIT_WEIGHTS", str(tmp_path))
+    result = pulled("patchioner-talk2dino-meacap")
+    assert "346 MB for 86.6 million weights in float32" in result.stdout
+    assert "?" not in result.stdout
+    assert "by hand   decoder meacap             memory_captions " in result.stdout
+    for words in (
+        "error: 10 things are missing, and --offline fetches nothing\n",
+        "  decoder meacap, memory_captions: download memory_captions.json from ",
+        "  decoder meacap, parser: no flan-t5-base-VG-factual-sg; say where it is: --set decoder.parser=file:PATH\n",
+    ):
+        assert words in result.stderr
+    count = "patchioner-talk2dino-meacap cannot run: 10 files of its weights are not here\n"
+    assert count in call("patchioner-talk2dino-meacap").stderr
+    own = pulled("patchioner-talk2dino-relaion-5.6m-memory")
+    assert "decoder decap" not in own.stdout
+    assert "bridge memory" not in own.stdout
+    for words in (
+        "  decoder decap, weights 'decap-talk2dino-relaion-5.6m': not released, made with toolkit train FILE\n",
+        "  bridge memory, bank 'relaion-500k': not released, made with toolkit bank build --name relaion-500k\n",
+        "  which recipe that is: toolkit run patchioner-talk2dino-relaion-5.6m-memory --dry-run",
+    ):
+        assert words in own.stderr

@@ -285,11 +285,9 @@ def test_a_file_that_is_on_no_hub_is_named_with_its_address_and_its_licence(name
 @pytest.mark.parametrize(
     ("name", "whole"),
     [
-        *(pytest.param(name, False, id=f"{name}-of-the-backbone") for name in CASES),
-        *(
-            pytest.param(name, True, id=f"{name}-of-the-pipeline", marks=() if name in FEW else pytest.mark.slow)
-            for name in CASES
-        ),
+        pytest.param(name, whole, id=f"{name}-of-the-{part}", marks=() if name in FEW else pytest.mark.slow)
+        for whole, part in ((False, "backbone"), (True, "pipeline"))
+        for name in CASES
     ],
 )
 def test_a_repository_that_a_pipeline_names_is_pulled_and_then_loads_without_a_network(name, whole, hub, tmp_path):
@@ -320,7 +318,7 @@ def test_a_repository_that_a_pipeline_names_is_pulled_and_then_loads_without_a_n
     [
         pytest.param("clip", "main", id="clip"),
         pytest.param("invite", COMMIT, id="invite-at-a-commit"),
-        pytest.param("siglip2", "main", id="siglip2"),
+        pytest.param("siglip2", "main", id="siglip2", marks=pytest.mark.slow),
     ],
 )
 def test_a_repository_that_is_the_model_itself_loads_as_it_is(name, revision, hub, tmp_path):

@@ -37,6 +37,7 @@ from regionkit.plugins.patchioner.backbones.clip_config import ClipConfig
 from regionkit.plugins.patchioner.backbones.clip_layout import read_clip
 from regionkit.plugins.patchioner.backbones.preprocessing import CLIP_PIXELS
 from regionkit.plugins.patchioner.backbones.square_config import ports_of
+from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
 param = pytest.param
 CONFIG = ClipConfig(resolution=SIDE * 16)
@@ -110,6 +111,43 @@ def test_header_says_space_and_architecture(tmp_path):
     assert backbone.encode([picture()]).patches.shape == (1, 7, 7, DIM)
     assert ports_of(backbone.config).writes.space == backbone.space
     assert ports_of(backbone.config).text == backbone.text_space == f"clip-vit-b32/text[{DIM}]"
+
+
+@pytest.mark.parametrize("layout", ["openai", "hf"])
+def test_large_models_are_read_too(layout, tmp_path):
+    config = ClipConfig(model="vit-l14", resolution=4 * 14)
+    files = write_clip(tmp_path, layout, clip_model(patch=14))
+    backbone = Clip.build(config, context_of(read_clip(files, config), files))
+    assert (backbone.space, backbone.text_space) == (f"clip-vit-l14/image[{DIM}]", f"clip-vit-l14/text[{DIM}]")
+    picture_of = torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+    found = backbone.read(picture_of, (backbone.frame((56, 56)),))
+    with torch.inference_mode():
+        whole = clip_model(patch=14)
+        vision = whole.vision_model(picture_of).last_hidden_state
+        wanted = whole.visual_projection(whole.vision_model.post_layernorm(vision))
+    torch.testing.assert_close(found.patches.flatten(1, 2), wanted[:, 1:], rtol=0, atol=1e-5)
+    with pytest.raises(WeightsError, match=r"patches of 14 pixels, vit-b16 has 16\n  write backbone.model: vit-l14"):
+        read_clip(files, CONFIG)
+
+
+def test_sizes_follow_the_name():
+    large = ClipConfig(model="vit-l14")
+    assert [large.size(name) for name in ("width", "layers", "dim", "text_width", "text_layers")] == [
+        1024,
+        24,
+        768,
+        768,
+        12,
+    ]
+    assert (large.patch, large.block_space) == (14, "clip-vit-l14/blocks[1024]")
+    assert ports_of(large).writes.space == "clip-vit-l14/image[768]"
+    assert ports_of(large).text == "clip-vit-l14/text[768]"
+    assert ClipConfig(model="vit-l14", width=128, dim=32).spaces()[0] == "clip-vit-l14/image[32]"
+    with torch.device("meta"):
+        towers = Clip.vision_tower(large), Clip.sentence_tower(large, ClipTokenizer())
+    assert sum(weight.numel() for tower in towers for weight in tower.parameters()) == 427_616_512
+    assert (towers[0].blocks[0].attn.num_heads, towers[1].config.num_attention_heads) == (16, 12)
+    assert ClipConfig(model="vit-b32").size("width") == 768
 
 
 @pytest.mark.parametrize(

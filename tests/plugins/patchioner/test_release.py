@@ -432,6 +432,7 @@ EXPECTED = {
     **{f"patchioner-ifcap{end}": ("clip", 224, "noise", _ENTITIES) for end in ("", "-crop")},
     **{f"patchioner-diffusion-bridge{end}": ("clip", 224, "diffusion", {}) for end in ("", "-crop")},
     **{f"patchioner-{name}": ("clip", 224, "none", {}) for name in ("zerocap", "magic")},
+    "patchioner-close": ("clip", 224, "noise", {"std": 0.12}),
     "patchioner-clip-b16": ("clip", 224, "memory", _MEMORY),
     "patchioner-clip-b32": ("clip", 224, "memory", _MEMORY),
     "patchioner-clip-b16-592": ("clip", 592, "memory", _MEMORY),
@@ -446,7 +447,7 @@ EXPECTED = {
     "patchioner-siglip2": ("siglip2", 512, "memory", {"normalise_bank": True, "normalise_output": True}),
 }
 #: Parts that have no other reading, and those of presets that no release has.
-_WITHOUT_COMPAT = ("crop", "whole", "learned-pool", "prefix-lm")
+_WITHOUT_COMPAT = ("crop", "whole", "learned-pool", "prefix-lm", "close")
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
@@ -463,7 +464,10 @@ def test_presets_pin_what_the_release_does(name):
         assert preset[kind].get("compat") == "reference" or preset[kind]["name"] in _WITHOUT_COMPAT, kind
     if backbone == "clip":
         small = ("b32", "ifcap", "diffusion-bridge", "zerocap", "magic")
-        assert preset["backbone"]["model"] == ("vit-b32" if any(word in name for word in small) else "vit-b16")
+        model = (
+            "vit-l14" if name.endswith("-close") else "vit-b32" if any(word in name for word in small) else "vit-b16"
+        )
+        assert preset["backbone"]["model"] == model
     own = {"alphaclip": "alpha-mask", "regionclip": "whole" if name.endswith("whole") else "crop"}
     ours = "crop" if name.endswith("-crop") else "learned-pool" if name.endswith("-learned") else "patch-pool"
     assert encoder == own.get(backbone, ours)

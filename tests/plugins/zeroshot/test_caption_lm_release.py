@@ -108,7 +108,7 @@ def test_a_folder_is_where_training_starts_from(tmp_path):
     assert torch.equal(decoder.model.transformer.wte.weight, tensors_of("gpt2")["wte.weight"])
     made = decoder.artifact()
     assert (made.header.name, made.header.config["hidden"], made.header.config["end"]) == ("magic", WIDTH, "")
-    with pytest.raises(WeightsError, match="is no folder"):
+    with pytest.raises(WeightsError, match="there is no such folder"):
         Magic.build(MagicConfig(weights="none", start=f"file:{tmp_path / 'none'}"), BuildContext(backbone=Tower()))
 
 

@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+from guided_toys import one
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from transformers import T5ForConditionalGeneration
@@ -32,10 +33,6 @@ def build(seed=0, weights=None, **options) -> Close:
 
 def inputs(count=5, seed=0) -> RegionTokens:
     return example_tokens(SPACE, count, 1, seed=seed)
-
-
-def row(given: RegionTokens, index: int) -> RegionTokens:
-    return RegionTokens(given.tokens[index : index + 1], given.mask[index : index + 1], given.space)
 
 
 def write(decoder, path) -> WeightFile:
@@ -70,7 +67,7 @@ def test_four_tokens_of_the_unit_vector_and_then_the_prompt_with_its_end_token(p
     decoder = build(constants=2)
     with torch.no_grad():
         decoder.mapper.constant_tokens.normal_(generator=torch.Generator().manual_seed(3))
-    given = row(inputs(), 0)
+    given = one(inputs(), 0)
     vector = given.tokens[0, 0].double()
     layer = decoder.mapper.lin
     mapped = layer.weight.double() @ (vector / vector.norm()) + layer.bias.double()
@@ -145,7 +142,7 @@ def test_batch_of_sixteen_is_sixteen_singles_and_scores_are_those_of_the_texts(o
     sliced = trained.generate(given, options=dataclasses.replace(options, batch_size=7))
     assert [one.tokens for one in sliced] == [one.tokens for one in together]
     if not options.temperature:  # samples belong to the number of the region in the call
-        alone = [trained.generate(row(given, index), options=options)[0] for index in range(16)]
+        alone = [trained.generate(one(given, index), options=options)[0] for index in range(16)]
         assert [one.tokens for one in alone] == [one.tokens for one in together]
         assert [one.score for one in alone] == pytest.approx([one.score for one in together], abs=1e-5)
     assert len({len(one.tokens) for one in together}) >= 3

@@ -158,3 +158,28 @@ def test_without_nltk_or_its_models_it_says_what_to_install(monkeypatch: pytest.
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtra, match="training_entities: nouns needs the package 'nltk'"):
         EntityFinder("nouns", COCO).find("a dog")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        param("words.txt", "dog\nowl\n", id="lines"),
+        param("words.csv", "DisplayName,n\ndog,1\nowl,2\n", id="table"),
+        param("words.json", '["dog", "owl"]', id="json"),
+    ],
+)
+def test_a_mark_of_byte_order_before_the_first_word_is_no_part_of_it(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert read_vocabulary(f"file:{path}") == ("dog", "owl")
+
+
+def test_words_of_two_bytes_a_character_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_bytes("dog\nowl\n".encode("utf-16-le"))
+    with pytest.raises(DataError) as caught:
+        read_vocabulary(f"file:{path}")
+    assert caught.value.message == (
+        f"{path}: the vocabulary cannot be read: it holds a character 0; if it is UTF-16, convert it: "
+        "iconv -f utf-16 -t utf-8"
+    )

@@ -7,8 +7,10 @@ import random
 import numpy as np
 import pytest
 import torch
+from guided_toys import one
 from torch import Tensor
 
+from regionkit.core.compute import in_precision
 from regionkit.core.contracts import BuildContext
 from regionkit.core.errors import WeightsError
 from regionkit.core.features import GenerateOptions, RegionTokens
@@ -49,10 +51,6 @@ def build(seed: int = 0, *, fit: bool = True, weights: WeightFile | None = None,
 
 def inputs(count: int = 5, seed: int = 0) -> RegionTokens:
     return example_tokens(SPACE, count, 1, seed=seed)
-
-
-def row(given: RegionTokens, index: int) -> RegionTokens:
-    return RegionTokens(given.tokens[index : index + 1], given.mask[index : index + 1], given.space)
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +238,7 @@ def test_loss_depends_on_the_seed_in_training_alone():
 def test_batch_of_sixteen_is_sixteen_singles_and_scores_are_those_of_the_texts(options, trained):
     given = RegionTokens.single(embedded(captions())[:16], SPACE)
     together = trained.generate(given, options=options)
-    alone = [trained.generate(row(given, index), options=options)[0] for index in range(16)]
+    alone = [trained.generate(one(given, index), options=options)[0] for index in range(16)]
     assert [one.tokens for one in alone] == [one.tokens for one in together]
     assert [one.score for one in alone] == pytest.approx([one.score for one in together], abs=1e-4)
     assert len({one.text for one in together}) >= 4
@@ -302,3 +300,15 @@ def test_bad_values_are_refused_by_the_options(options, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         IfcapConfig(**{**SIZES, **options})
     assert str(caught.value).startswith(message)
+
+
+def test_it_computes_in_bfloat16_and_can_be_fitted_again_then():
+    decoder, given = build(), inputs()
+    said = decoder.entities(given)
+    in_precision(decoder, "bfloat16")
+    assert decoder.soft(given.vectors().bfloat16()).dtype == torch.bfloat16
+    assert decoder.entities(given) == said  # vectors of another type than the last ones
+    decoder.fit(embedded(captions()), captions())
+    assert len(decoder.generate(given, options=GenerateOptions(max_tokens=3))) == len(given)
+    decoder.train().loss(given, captions()[: len(given)]).backward()
+    assert decoder.mapper.rt_linear.weight.grad.isfinite().all()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from clipcap_release import block_shapes
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -38,21 +39,6 @@ def tokenizer() -> str:
     return json.dumps(told).replace("</s>", "<|endoftext|>")
 
 
-def block(place: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a block, written down from the release."""
-    return {
-        **{f"{place}.{norm}.{end}": (HIDDEN,) for norm in ("norm1", "norm2") for end in ("weight", "bias")},
-        f"{place}.attn.to_queries.weight": (HIDDEN, HIDDEN),
-        f"{place}.attn.to_keys_values.weight": (2 * HIDDEN, HIDDEN),
-        f"{place}.attn.project.weight": (HIDDEN, HIDDEN),
-        f"{place}.attn.project.bias": (HIDDEN,),
-        f"{place}.mlp.fc1.weight": (2 * HIDDEN, HIDDEN),
-        f"{place}.mlp.fc1.bias": (2 * HIDDEN,),
-        f"{place}.mlp.fc2.weight": (HIDDEN, 2 * HIDDEN),
-        f"{place}.mlp.fc2.bias": (HIDDEN,),
-    }
-
-
 def state(dim: int = 24) -> dict[str, Tensor]:
     """A state as the training script saves it."""
     generator = torch.Generator().manual_seed(0)
@@ -63,10 +49,10 @@ def state(dim: int = 24) -> dict[str, Tensor]:
         f"{net}.rt_linear.weight": (HIDDEN, dim),
         f"{net}.rt_linear.bias": (HIDDEN,),
         f"{net}.prefix_const": (PREFIX, HIDDEN),
-        **block(f"{net}.crossatt.transformer.layers.0"),
+        **block_shapes(f"{net}.crossatt.transformer.layers.0", HIDDEN),
     }
     for layer in range(LAYERS):
-        shapes |= block(f"{net}.transformer.layers.{layer}")
+        shapes |= block_shapes(f"{net}.transformer.layers.{layer}", HIDDEN)
     found = {name: 0.3 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -116,16 +102,18 @@ def test_every_tensor_is_read_and_in_its_place(prefix, tmp_path):
         ),
         pytest.param(
             {"mapping_network.rt_linear.weight": None},
-            r"the weights do not fit RetrievalMapper\n  missing: rt_linear\.weight",
+            r"the weights do not fit RetrievalMapper\n  missing: mapping_network\.rt_linear\.weight",
             id="no-retrieval",
         ),
         pytest.param(
             {"mapping_network.rt_linear.weight": torch.zeros(HIDDEN, 7)},
-            r"shape: rt_linear\.weight is \(32, 7\), the model has \(32, 24\)",
+            r"shape: mapping_network\.rt_linear\.weight is \(32, 7\), the model has \(32, 24\)",
             id="another-width",
         ),
         pytest.param(
-            {"gpt.transformer.ln_f.weight": None}, r"missing: transformer\.ln_f\.weight", id="part-of-gpt2-is-missing"
+            {"gpt.transformer.ln_f.weight": None},
+            r"missing: gpt\.transformer\.ln_f\.weight",
+            id="part-of-gpt2-is-missing",
         ),
     ],
 )
@@ -137,7 +125,10 @@ def test_another_checkpoint_is_refused(change, message, tmp_path):
 
 def test_a_decoder_without_retrieval_is_none(tmp_path):
     plain = {name: tensor for name, tensor in state().items() if "rt_linear" not in name and "crossatt" not in name}
-    with pytest.raises(WeightsError, match=r"missing: rt_linear\.weight, rt_linear\.bias, crossatt\.transformer"):
+    with pytest.raises(
+        WeightsError,
+        match=r"missing: mapping_network\.rt_linear\.weight, mapping_network\.rt_linear\.bias, mapping_network",
+    ):
         read_ifcap(write(tmp_path, plain), OPTIONS)
 
 

@@ -19,14 +19,6 @@ param = pytest.param
 K = 5
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def decoder() -> Magic:
     return trained(build(Magic, MagicConfig, k=K))

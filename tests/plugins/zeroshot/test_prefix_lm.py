@@ -6,6 +6,7 @@ import random
 import pytest
 import torch
 from causal_folders import FAMILIES, write_folder
+from guided_toys import one
 from torch.nn.functional import cross_entropy, normalize
 from transformers import AutoModelForCausalLM
 
@@ -27,11 +28,13 @@ def regions(count: int = COUNT) -> RegionTokens:
     return example_tokens(SPACE, count, seed=1)
 
 
-def row(inputs: RegionTokens, index: int) -> RegionTokens:
-    return RegionTokens(inputs.tokens[index : index + 1], inputs.mask[index : index + 1], inputs.space)
+#: Learned positions; rotated ones, with norms of queries and shared heads of keys, as the other two have them.
+FEW = ("gpt2", "gemma3_text")
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(
+    scope="module", params=[param(name, marks=() if name in FEW else pytest.mark.slow) for name in FAMILIES]
+)
 def trained(request, tmp_path_factory):
     """A decoder that writes captions of many lengths, and its language model as transformers itself loads it."""
     folder = write_folder(tmp_path_factory.mktemp("lm") / request.param, request.param)
@@ -55,7 +58,7 @@ def test_a_batch_of_sixteen_is_sixteen_single_calls(trained):
     options = GenerateOptions(max_tokens=LIMIT)
     together = decoder.generate(regions(), options=options)
     split = decoder.generate(regions(), options=dataclasses.replace(options, batch_size=5))
-    alone = [decoder.generate(row(regions(), index), options=options)[0] for index in range(COUNT)]
+    alone = [decoder.generate(one(regions(), index), options=options)[0] for index in range(COUNT)]
     for captions in (split, alone):
         assert [one.tokens for one in captions] == [one.tokens for one in together]
         assert [one.finished for one in captions] == [one.finished for one in together]

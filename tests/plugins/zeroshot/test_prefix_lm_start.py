@@ -127,7 +127,7 @@ def test_the_folder_is_looked_for_here_and_among_the_weights(tmp_path, monkeypat
     assert caught.value.message == "decoder 'prefix-lm': start: file:gpt2: there is no such folder"
     assert caught.value.hints == (
         f"looked for: {tmp_path / 'here' / 'gpt2'}",
-        "fetch the whole repository of the model from the Hugging Face hub: hf download ORG/NAME --local-dir FOLDER",
+        "fetch the whole repository from the Hugging Face hub: hf download ORG/NAME --local-dir FOLDER",
     )
     monkeypatch.setenv("REGIONKIT_WEIGHTS", str(tmp_path / "weights"))
     assert started(Path("gpt2")).config.hidden == 32

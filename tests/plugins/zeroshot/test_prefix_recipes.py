@@ -8,8 +8,11 @@ from causal_folders import write_folder
 from click.testing import CliRunner
 
 from regionkit.core.contracts import BuildContext
+from regionkit.core.testing import Sentences
 from regionkit.core.testing.fakes import picture
-from regionkit.core.weights import read_header
+from regionkit.core.weights import read_header, write_weights
+from regionkit.plugins.zeroshot.prefix_lm import PrefixLm
+from regionkit.plugins.zeroshot.prefix_lm_config import PrefixLmConfig
 from regionkit.registry import load
 from regionkit.registry.assembly import build, build_part
 from regionkit.registry.cli import root
@@ -89,6 +92,21 @@ def test_from_a_folder_of_the_hub_to_a_caption(tmp_path):
     result = CliRunner().invoke(root, [*words, "--set", chosen], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)
+
+
+def test_weights_bring_the_habits_that_they_were_trained_with(tmp_path):
+    """Whether vectors are normed, and the words before a caption, follow the weights; what is written wins."""
+    config = PrefixLmConfig(
+        weights="none", hidden=32, layers=1, heads=2, intermediate=32, positions=64, normalise=False, prompt="a dog"
+    )
+    context = BuildContext(reads="mini-dense/text[128]", parts={"corpus": Sentences()})
+    made = PrefixLm.build(config, context).artifact()
+    write_weights(tmp_path / "own.safetensors", made.tensors, made.header)
+    named = f"decoder={{name: prefix-lm, weights: 'file:{tmp_path}/own.safetensors'}}"
+    habits = load("mini", overrides=(named, "bridge=none"), device="cpu").decoder.config
+    assert (habits.normalise, habits.prompt, habits.hidden) == (False, "a dog", 32)
+    written = load("mini", overrides=(named, "bridge=none", "decoder.normalise=true"), device="cpu").decoder.config
+    assert (written.normalise, written.prompt) == (True, "a dog")
 
 
 @pytest.mark.parametrize(

@@ -73,10 +73,28 @@ def test_a_query_does_not_see_the_others(monkeypatch):
     assert memory.nearest(queries[:0], 4)[1].shape == (0, 4)
 
 
-def test_equal_rows_come_in_their_order():
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_equal_rows_come_in_their_order(count):
     memory = TextMemory(SPACE, WHO)
     memory.fit(torch.cat([torch.ones(3, 6), rows(1), torch.ones(2, 6)]), list("abcdef"))
-    assert memory.nearest(torch.ones(1, 6), 6)[1].tolist() == [[0, 1, 2, 4, 5, 3]]
+    assert memory.nearest(torch.ones(1, 6), count)[1].tolist() == [[0, 1, 2, 4, 5, 3][:count]]
+
+
+def test_the_first_of_many_equal_rows_are_taken():
+    memory = TextMemory(SPACE, WHO)
+    memory.fit(torch.cat([-torch.ones(2, 6), torch.ones(40, 6)]), [str(row) for row in range(42)])
+    assert memory.nearest(torch.cat([torch.ones(1, 6), rows(1)]), 3)[1][0].tolist() == [2, 3, 4]
+
+
+def test_a_decoder_in_bfloat16_retrieves_what_it_would_in_float32():
+    memory, queries = filled(), rows(9, seed=1)
+    wanted = memory.nearest(queries, 40)
+    decoder = nn.ModuleList([memory, nn.Linear(6, 6)]).to(torch.bfloat16)
+    assert decoder[1].weight.dtype == torch.bfloat16
+    assert memory.embeddings.dtype == memory.norms.dtype == torch.float32
+    found = memory.nearest(queries, 40)
+    assert torch.equal(found[0], wanted[0])
+    assert torch.equal(found[1], wanted[1])
 
 
 def test_embeddings_stay_as_they_are_and_out_of_what_is_saved():

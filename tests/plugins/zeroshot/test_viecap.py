@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from torch.nn.functional import normalize
 
 from regionkit.core.contracts import BuildContext
 from regionkit.core.errors import FeatureError, RegionkitError
-from regionkit.core.features import GenerateOptions, RegionTokens
+from regionkit.core.features import Caption, GenerateOptions, RegionTokens
+from regionkit.core.language.generation import Request
 from regionkit.core.testing import GridBackbone, Sentences
 from regionkit.core.weights import WeightFile, write_weights
 from regionkit.plugins.zeroshot.entities import entity_prompt
 from regionkit.plugins.zeroshot.mappers import TransformerMapper
+from regionkit.plugins.zeroshot.sentence_beams import search
 from regionkit.plugins.zeroshot.viecap import (
     TEMPLATES,
     Viecap,
@@ -120,11 +123,11 @@ def test_entities_follow_the_formula(seed: int, top_k: int, threshold: float) ->
 
 def test_vectors_of_words_are_means_over_the_templates() -> None:
     encode = GridBackbone().encode_text
-    found = embed_vocabulary(encode, ["dog", "hot dog"], ensemble=True)
+    found = embed_vocabulary(encode, ["dog", "hot dog"], TEMPLATES)
     for row, word in zip(found, ["dog", "hot dog"], strict=True):
         mean = torch.stack([normalize(encode([one.format(word)])[0], dim=0) for one in TEMPLATES]).mean(0)
         torch.testing.assert_close(row, mean / mean.norm())
-    plain = embed_vocabulary(encode, ["dog", "owl"], ensemble=False)
+    plain = embed_vocabulary(encode, ["dog", "owl"], ())
     torch.testing.assert_close(plain, encode(["A photo of a dog.", "A photo of an owl."]))
 
 
@@ -211,44 +214,77 @@ def test_the_reference_fills_up_with_exclamation_marks(gpt2: str) -> None:
     torch.testing.assert_close(embeddings[0, 2 + len(short) :], pad[: len(long) - len(short)])
 
 
+def released_beams(decoder: Viecap, before: torch.Tensor, options: GenerateOptions, ends: set[int]) -> list[int]:
+    """The ids of the best beam, every beam made anew, without a cache."""
+    beams: list[tuple[float, list[int]]] = [(0.0, [])]
+    for _ in range(options.max_tokens):
+        longer: list[tuple[float, list[int]]] = []
+        for total, ids in beams:
+            if ids and ids[-1] in ends:
+                longer.append((total, ids))
+                continue
+            words = decoder.model.get_input_embeddings()(torch.tensor(ids, dtype=torch.long))
+            with torch.inference_mode():
+                whole = torch.cat([before, words])[None]
+                likely = decoder.model(inputs_embeds=whole).logits[0, -1].log_softmax(-1).tolist()
+            longer += [(total + value, [*ids, at]) for at, value in enumerate(likely)]
+        beams = sorted(longer, key=lambda beam: -beam[0] / len(beam[1]))[: options.beams]
+    return beams[0][1]
+
+
 def test_the_reference_searches_as_the_release_does(gpt2: str) -> None:
     decoder, options = build(gpt2, compat="reference", threshold=1.0), GenerateOptions(max_tokens=4, beams=3)
     found = decoder.generate(varied(decoder), options=options)
     embeddings, valid = decoder.spliced(varied(decoder))
     assert bool(valid.all())
     for caption, before in zip(found, embeddings, strict=True):
-        beams: list[tuple[float, list[int]]] = [(0.0, [])]  # every beam anew, without a cache
-        for _ in range(options.max_tokens):
-            longer: list[tuple[float, list[int]]] = []
-            for total, ids in beams:
-                if ids and ids[-1] == decoder._end:
-                    longer.append((total, ids))
-                    continue
-                words = decoder.model.get_input_embeddings()(torch.tensor(ids, dtype=torch.long))
-                with torch.inference_mode():
-                    whole = torch.cat([before, words])[None]
-                    likely = decoder.model(inputs_embeds=whole).logits[0, -1].log_softmax(-1).tolist()
-                longer += [(total + value, [*ids, at]) for at, value in enumerate(likely)]
-            beams = sorted(longer, key=lambda beam: -beam[0] / len(beam[1]))[:3]
-        assert list(caption.tokens) == [token for token in beams[0][1] if token != decoder._end]
+        ids = released_beams(decoder, before, options, {decoder._end})
+        assert list(caption.tokens) == [token for token in ids if token != decoder._end]
+
+
+def test_the_released_beams_end_at_a_full_stop_with_a_space_before_it_too(gpt2: str) -> None:
+    decoder, options = build(gpt2, compat="reference", threshold=1.0), GenerateOptions(max_tokens=5, beams=3)
+    embeddings = decoder.spliced(varied(decoder))[0].detach()
+    request = Request(options, decoder.tokenizer, decoder._end)
+    ended = 0
+    for before in embeddings:
+        plain, _ = search(decoder.model, before, request)
+        for spaced in sorted(set(plain)):  # any token can be the second that ends
+            found, finished = search(decoder.model, before, request, spaced)
+            assert found == released_beams(decoder, before, options, {decoder._end, spaced})
+            assert finished == (found[-1] == spaced)
+            ended += finished
+    assert ended
 
 
 def test_the_reference_calls_the_perplexity_of_a_caption_its_score(gpt2: str) -> None:
     decoder = build(gpt2, compat="reference")
     for caption in decoder.generate(varied(decoder), options=GenerateOptions(max_tokens=6)):
         ids = torch.tensor([decoder.tokenizer.encode(caption.text + "." * caption.finished)])
-        wanted = decoder.model(input_ids=ids, labels=ids).loss.exp() if ids.shape[1] > 1 else torch.tensor(torch.inf)
+        short = torch.tensor(float(decoder.tokenizer.size))
+        wanted = decoder.model(input_ids=ids, labels=ids).loss.exp() if ids.shape[1] > 1 else short
         assert caption.score == pytest.approx(float(wanted.detach()), rel=1e-4)
         assert caption.score > 0
 
 
+def test_captions_of_no_word_have_a_score_that_json_can_hold(gpt2: str) -> None:
+    decoder = build(gpt2, compat="reference")
+    for caption in (Caption("", 0.0, (), True), Caption("", 0.0, (), False)):
+        assert decoder.perplexity(caption) == decoder.tokenizer.size
+    with torch.no_grad():
+        decoder.model.get_input_embeddings().weight.mul_(500)  # far beyond what exp of float32 can hold
+    assert math.isfinite(decoder.perplexity(Caption("abcdefgh", 0.0, (), False)))
+
+
 def test_the_reference_does_not_learn_id_0(gpt2: str) -> None:
     paper, reference = build(gpt2), build(gpt2, compat="reference")
-    assert paper.loss_terms(["a!b"]) == reference.loss_terms(["a!b"]) + 1
+    assert paper.loss_terms(["a!b."]) == reference.loss_terms(["a!b."]) + 1
+    assert paper.loss_terms(["a!b"]) == reference.loss_terms(["a!b"]) + 2  # it learns no full stop that is not there
     tokens = regions(paper, ["a dog"])
-    likely = [one.log_probability for one in paper.token_scores(tokens, ["a!b"], prompt="")[0]]
+    likely = [one.log_probability for one in paper.token_scores(tokens, ["a!b."], prompt="")[0]]
     kept = [value for at, value in enumerate(likely) if at != 1]
-    assert float(reference.loss(tokens, ["a!b"], prompt="").detach()) == pytest.approx(-sum(kept) / 3, rel=1e-4)
+    assert float(reference.loss(tokens, ["a!b."], prompt="").detach()) == pytest.approx(-sum(kept) / 3, rel=1e-4)
+    assert float(reference.loss(tokens, ["a!b"], prompt="").detach()) == pytest.approx(-sum(kept[:2]) / 2, rel=1e-4)
 
 
 def test_entities_are_left_out_in_training_alone() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from causal_folders import write_folder
 from click.testing import CliRunner, Result
+from clipcap_release import block_shapes
 from torch import Tensor
 
 from regionkit.core.contracts import BuildContext
@@ -54,19 +55,7 @@ def state(dim: int = DIM, *, masks: bool = False, seed: int = 0) -> dict[str, Te
         }.items():
             shapes |= {f"{here}.{name}.weight": shape, f"{here}.{name}.bias": shape[-1:]}
     for block in range(BLOCKS):
-        here = f"mapping_network.transformer.layers.{block}"
-        for norm in ("norm1", "norm2"):
-            shapes |= {f"{here}.{norm}.{part}": (HIDDEN,) for part in ("weight", "bias")}
-        shapes |= {
-            f"{here}.attn.to_queries.weight": (HIDDEN, HIDDEN),
-            f"{here}.attn.to_keys_values.weight": (2 * HIDDEN, HIDDEN),
-            f"{here}.attn.project.weight": (HIDDEN, HIDDEN),
-            f"{here}.attn.project.bias": (HIDDEN,),
-            f"{here}.mlp.fc1.weight": (2 * HIDDEN, HIDDEN),
-            f"{here}.mlp.fc1.bias": (2 * HIDDEN,),
-            f"{here}.mlp.fc2.weight": (HIDDEN, 2 * HIDDEN),
-            f"{here}.mlp.fc2.bias": (HIDDEN,),
-        }
+        shapes |= block_shapes(f"mapping_network.transformer.layers.{block}", HIDDEN)
     generator = torch.Generator().manual_seed(seed)
     found = {name: 0.2 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     found["gpt.lm_head.weight"] = found["gpt.transformer.wte.weight"]

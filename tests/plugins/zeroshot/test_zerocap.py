@@ -22,14 +22,6 @@ param = pytest.param
 SMALL = {"prompt": "image of a", "end": "", "length": 5, "beams": 2, "iterations": 2, "candidates": 6, "step": 1.0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def decoder() -> ZeroCap:
     return trained(build(ZeroCap, ZeroCapConfig, **SMALL))
