@@ -224,7 +224,8 @@ class ComponentSpec:
         takes: ``KIND/NAME`` of the component whose weight files it reads where these are not its own: a decoder that
             retrieves reads the banks of a bridge.
         memory: For a decoder, ``KIND/NAME`` of the component whose banks of texts it holds beside its own weights. Its
-            option ``bank`` says which one: the name of a corpus, a reference, ``auto`` or ``none``.
+            option ``bank`` says which one: the name of a corpus, a reference, ``auto`` or ``none``. Weights whose
+            header says ``memory`` in its ``extra`` bring one, and no other is asked for.
         also: For a backbone, ``KIND/NAME`` of one whose network it has too and reads in another way: weight files of it
             that are named outright are taken as its own.
         trains: The parts of a recipe whose weights it makes. Where it trains several, its option ``freeze`` may name

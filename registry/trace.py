@@ -228,10 +228,12 @@ class _Tracer:
 
     def _memory(self, part: Part) -> None:
         """Choose the bank that a decoder holds beside its weights: by itself that of its corpus, or the bridge's."""
-        if not part.spec.memory:
+        own = self.trace.weights.get(part.kind)
+        # A release may come with its memory; its header says so.
+        brings = own is not None and bool(own.header.extra.get("memory")) and "bank" not in part.given
+        if not part.spec.memory or brings:
             return
         bank = memory_of(part)
-        own = self.trace.weights.get(part.kind)
         trained = own if own is not None and own.header.corpus else self.trace.weights.get("bridge")
         try:
             space = self.trace.ports[part.kind][0]

@@ -73,6 +73,7 @@ def read_meacap(files: Mapping[str, Path], config: MeacapConfig) -> WeightArtifa
     dim = tensors["mapper.linear.weight"].shape[1]
     vectors = read_vectors(files["memory_embeddings"], dim, len(captions), f"{len(captions)} captions")
     memory = {MEMORY + name: one for name, one in bank_tensors(vectors, captions).items()}
+    header = dataclasses.replace(header, extra={**header.extra, "memory": True})  # no bank is asked for beside it
     return WeightArtifact({**tensors, **memory}, header)
 
 

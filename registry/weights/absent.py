@@ -149,7 +149,9 @@ def _to_make(part: Part, trace: Trace, own: Spaces) -> Absent | None:
 
 def _memories(part: Part, trace: Trace, own: Spaces) -> Iterator[Absent]:
     """Yield the memory that a part holds beside its weights, where it has none; each file of one that was released."""
-    if not part.spec.memory or part.kind in trace.banks or getattr(part.config, "bank", "auto") == "none":
+    file = trace.weights.get(part.kind)
+    brings = file is not None and bool(file.header.extra.get("memory"))
+    if not part.spec.memory or brings or part.kind in trace.banks or getattr(part.config, "bank", "auto") == "none":
         return
     kind, _, name = part.spec.memory.partition("/")
     if get_index().find(kind, name, space=own.text):

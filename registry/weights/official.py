@@ -113,7 +113,14 @@ def missing_installed(part: Part) -> list[Checkpoint]:
 
 
 def _installed(spec: ComponentSpec) -> dict[str, Path]:
-    return _elsewhere(spec, [entry for entry in spec.checkpoints if not entry.optional])
+    """Return what a component needs, and what it does without where that lies beside files that are its alone."""
+    found = _elsewhere(spec, [entry for entry in spec.checkpoints if not entry.optional])
+    places = {found[entry.role].parent for entry in _telling(spec) if entry.role in found}
+    optional = {entry.role for entry in spec.checkpoints if entry.optional}
+    for place in sorted(places):
+        beside = files_in(spec, place)
+        found |= {role: path for role, path in beside.items() if role in optional and role not in found}
+    return found
 
 
 def _telling(spec: ComponentSpec) -> list[Checkpoint]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import random
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden import golden_file
 from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
@@ -21,7 +23,8 @@ from regionkit.plugins.patchioner.decap import Decap
 from regionkit.plugins.patchioner.decap_config import DecapConfig
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer, WordTokenizer, split_words, tokenizer_from
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "patchioner" / "decap_greedy.safetensors"
+#: The end token of CLIP's tokenizer, as the released decoder has it.
+END = 49407
 SPACE = "tiny/text[8]"
 WORDS = [f"word{number}" for number in range(12)]
 TINY = DecapConfig(hidden=16, layers=2, heads=2, positions=32)
@@ -79,16 +82,23 @@ def trained() -> Decap:
 # ---------------------------------------------------------------- golden vectors
 
 
+def before_end(row: list[int]) -> list[int]:
+    return row[: row.index(END)] if END in row else row
+
+
 @pytest.fixture(scope="module")
 def golden() -> dict[str, torch.Tensor]:
-    return load_file(GOLDEN)
+    return load_file(golden_file("decap_greedy.safetensors"))
 
 
 @pytest.fixture(scope="module")
 def released(golden: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Decap:
-    config = DecapConfig(hidden=16, layers=2, heads=4, positions=64, compat="reference")
-    decoder = Decap(config, "released[12]", Numbers())  # type: ignore[arg-type]
     weights = {name[2:]: value.float() for name, value in golden.items() if name.startswith("w.")}
+    positions, hidden = weights["decoder.transformer.wpe.weight"].shape
+    layers = sum(name.endswith("ln_1.weight") for name in weights)
+    config = DecapConfig(hidden=hidden, layers=layers, heads=4, positions=positions, compat="reference")
+    dim = weights["clip_project.model.0.weight"].shape[1]
+    decoder = Decap(config, f"released[{dim}]", Numbers())  # type: ignore[arg-type]
     decoder.load_state_dict(weights | {"decoder.lm_head.weight": weights["decoder.transformer.wte.weight"]})
     return decoder.eval()
 
@@ -97,11 +107,12 @@ def test_reference_tokens_and_scores_are_the_released_ones(released: Decap, gold
     with torch.inference_mode():
         generated = released.decode(golden["prefix"], 30)
     assert generated.ids.tolist() == golden["tokens"].tolist()
-    captions = released.generate(RegionTokens.single(golden["prefix"], "released[12]"))
+    captions = released.generate(RegionTokens.single(golden["prefix"], released.space))
     scores = torch.tensor([caption.score for caption in captions])
-    assert torch.allclose(scores / golden["scores"], torch.ones(6), atol=1e-4)
-    assert [caption.finished for caption in captions] == [False, False, True, False, True, False]
-    assert captions[2].tokens == tuple(golden["tokens"][2, :15].tolist())
+    assert torch.allclose(scores / golden["scores"], torch.ones(len(captions)), atol=1e-4)
+    rows = golden["tokens"].tolist()
+    assert [caption.finished for caption in captions] == [END in row for row in rows]
+    assert [list(caption.tokens) for caption in captions] == [before_end(row) for row in rows]
 
 
 def test_first_logits_are_the_released_ones(released: Decap, golden: dict[str, torch.Tensor]) -> None:
@@ -111,16 +122,17 @@ def test_first_logits_are_the_released_ones(released: Decap, golden: dict[str, t
 
 
 def test_training_loss_is_the_released_one(released: Decap, golden: dict[str, torch.Tensor]) -> None:
-    loss = released.token_loss(golden["prefix"], golden["tokens"][:, :20], torch.full((6,), 20))
+    loss = released.token_loss(golden["prefix"], golden["tokens"][:, :20], torch.full((len(golden["prefix"]),), 20))
     assert loss.item() == pytest.approx(golden["train_loss"].item(), abs=1e-5)
 
 
 def test_paper_tokens_agree_with_reference_up_to_the_end(released: Decap, golden: dict[str, torch.Tensor]) -> None:
-    paper = Decap(DecapConfig(hidden=16, layers=2, heads=4, positions=64), "released[12]", Numbers())  # type: ignore[arg-type]
+    config = dataclasses.replace(released.config, compat="paper")
+    paper = Decap(config, released.space, Numbers())  # type: ignore[arg-type]
     paper.load_state_dict(released.state_dict())
-    captions = paper.eval().generate(RegionTokens.single(golden["prefix"], "released[12]"))
+    captions = paper.eval().generate(RegionTokens.single(golden["prefix"], released.space))
     for caption, row in zip(captions, golden["tokens"].tolist(), strict=True):
-        assert list(caption.tokens) == row[: row.index(49407) if 49407 in row else 30]
+        assert list(caption.tokens) == before_end(row)
 
 
 # ---------------------------------------------------------------- generation

@@ -15,8 +15,8 @@ from regionkit.core.errors import WeightsError
 from regionkit.core.explaining import Neighbour
 from regionkit.core.texts import bank_tensors
 from regionkit.core.weights import WeightFile, WeightHeader, read_header, write_weights
-from regionkit.plugins.patchioner import projection
 from regionkit.plugins.patchioner import memory as module
+from regionkit.plugins.patchioner import projection
 from regionkit.plugins.patchioner.configs import MemoryConfig, precision_notes
 from regionkit.plugins.patchioner.memory import Memory
 

@@ -214,7 +214,9 @@ def _without_a_layer_of_text(folder: Path) -> dict[str, Path]:
             "not every tensor of this checkpoint is accounted for\n  unknown: adapter.weight",
             id="strange-tensor",
         ),
-        param(_without_a_layer_of_text, {}, "missing: Qformer.bert.encoder.layer.1.output.dense.weight", id="half-a-path"),
+        param(
+            _without_a_layer_of_text, {}, "missing: Qformer.bert.encoder.layer.1.output.dense.weight", id="half-a-path"
+        ),
         param(
             lambda folder: _lavis_with(folder, query_tokens=None),
             {},

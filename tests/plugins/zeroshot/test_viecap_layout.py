@@ -25,7 +25,9 @@ from regionkit.plugins.zeroshot.viecap_config import ViecapConfig
 from regionkit.plugins.zeroshot.viecap_layout import read_meacap, read_viecap
 from regionkit.plugins.zeroshot.vocabularies import COCO
 from regionkit.registry.cli import root
+from regionkit.registry.schema import fill
 from regionkit.registry.weights import index as weight_index
+from regionkit.registry.weights.official import find_installed
 
 param = pytest.param
 DIM, HIDDEN, LAYERS, ROWS, POSITIONS, PREFIX, LENGTH, BLOCKS = 24, 32, 3, 300, 64, 5, 4, 2
@@ -220,7 +222,8 @@ def caption(folder: Path, *more: str) -> Result:
     "decoder",
     [
         param("{name: viecap, heads: 4, compat: reference}", id="viecap"),
-        param("{name: meacap, heads: 4, bank: none}", id="meacap"),
+        param("{name: meacap, heads: 4}", id="meacap"),
+        param("{name: meacap, heads: 4, bank: none}", id="meacap-without-a-bank"),
     ],
 )
 def test_released_files_caption_through_the_door_of_a_pipeline(
@@ -235,3 +238,17 @@ def test_released_files_caption_through_the_door_of_a_pipeline(
     )
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("name", [param("viecap", id="viecap"), param("meacap", id="meacap")])
+def test_released_files_are_found_where_weights_lie(
+    name: str, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGIONKIT_WEIGHTS", str(files["model"].parent))
+    part = fill("decoder", {"name": name, "heads": 4})
+    assert part is not None
+    found = find_installed(part)
+    assert found is not None
+    wanted = {"viecap": {"vocabulary"}, "meacap": {"memory_embeddings", "memory_captions"}}[name]
+    assert set(found.files) == {"model", "tokenizer"} | wanted
+    assert bool(found.header.extra.get("memory")) == (name == "meacap")
