@@ -281,7 +281,9 @@ def check_keys(
     for key in data:
         if key not in known:
             inner = f"{path}.{key}" if path else str(key)
-            hint = did_you_mean(str(key), (*known, "version")) or f"keys are: {', '.join(known)}"
+            # Keys of any file are gone by now, composed or checked; misspelt ones come here.
+            common = () if path else ("version", "extends", "base", "plugins")
+            hint = did_you_mean(str(key), (*known, *common)) or f"keys are: {', '.join(known)}"
             problems.append(Problem(where(inner), inner, "unknown key", (hint,)))
 
 

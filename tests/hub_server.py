@@ -155,6 +155,8 @@ def hub_of_this_machine(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterato
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for variable in ("REGIONKIT_OFFLINE", "HF_HUB_OFFLINE"):  # of a machine without a network, such as CI's
+        monkeypatch.delenv(variable, raising=False)
     for variable in ("NO_PROXY", "no_proxy"):  # a proxy of the user's knows nothing of this machine's ports
         monkeypatch.setenv(variable, "127.0.0.1")
     close_session()  # one that was made before keeps the proxies of its time
