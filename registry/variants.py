@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from regionkit.core.errors import RegionkitError
 from regionkit.core.spec import PARTS, ComponentSpec
@@ -11,6 +11,7 @@ from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill_options, nowhere
 from regionkit.registry.trace import trace_parts
 from regionkit.registry.weights.index import get_index
+from regionkit.registry.weights.shared_choices import Choices
 from regionkit.registry.yaml_text import read_value
 
 #: A corruption as headers spell it: ``noise(std=0.08)``.
@@ -31,10 +32,20 @@ def trained_variants(spec: ComponentSpec) -> list[Part]:
     return list(found.values())
 
 
-def fitting_variants(given: Mapping[str, Part], spec: ComponentSpec) -> list[Part]:
-    """Return the trained variants of a bridge that fit with the other parts."""
-    chosen = [{**given, "bridge": variant} for variant in trained_variants(spec)]
-    return [parts["bridge"] for parts in chosen if not trace_parts({k: parts[k] for k in PARTS if k in parts}).faults]
+def fitting_variants(given: Mapping[str, Part], variants: Iterable[Part], choices: Choices | None = None) -> list[Part]:
+    """Return those of the trained variants of a bridge that fit with the other parts.
+
+    Args:
+        given: The other parts by kind.
+        variants: What :func:`trained_variants` found.
+        choices: Choices of weights that were made for other pipelines with the same parts.
+    """
+    chosen = [{**given, "bridge": variant} for variant in variants]
+    return [parts["bridge"] for parts in chosen if not trace_parts(_in_order(parts), choices).faults]
+
+
+def _in_order(parts: Mapping[str, Part]) -> dict[str, Part]:
+    return {kind: parts[kind] for kind in PARTS if kind in parts}
 
 
 def note(variants: list[Part]) -> str:
@@ -48,7 +59,7 @@ def note(variants: list[Part]) -> str:
 def bridge_notes(given: Mapping[str, Part], fitting: list[str]) -> list[str]:
     """Return one line a bridge that fits with certain options alone; ``fitting`` are those that fit as they are."""
     specs = [spec for spec in get_registry().specs("bridge") if spec.name not in fitting]
-    notes = {spec.name: note(fitting_variants(given, spec)) for spec in specs}
+    notes = {spec.name: note(fitting_variants(given, trained_variants(spec))) for spec in specs}
     return [f"{name}: {text}" for name, text in notes.items() if text]
 
 

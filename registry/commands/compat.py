@@ -16,6 +16,7 @@ from regionkit.registry.registry import Registry, get_registry
 if TYPE_CHECKING:
     from regionkit.core.errors import Problem
     from regionkit.registry.schema import Part
+    from regionkit.registry.weights.shared_choices import Choices
 
 #: Which command says what fits with what is no part of a pipeline.
 _RUNS = {
@@ -123,14 +124,25 @@ def _rows(name: str | None, *, untrained: bool = False) -> Iterator[Row]:
     """Try every combination of parts, each with its default options; with a name, those that hold such a part."""
     from itertools import product
 
+    from regionkit.registry.variants import trained_variants
+    from regionkit.registry.weights.shared_choices import Choices
+
     candidates = {kind: _defaults(kind, untrained=untrained) for kind in PARTS}
+    variants = {spec.name: trained_variants(spec) for spec in get_registry().specs("bridge")}
+    choices = Choices()
     for names in product(*(candidates[kind] for kind in PARTS)):
         if name is None or name in names:
-            row = _row(names, {kind: candidates[kind][part] for kind, part in zip(PARTS, names, strict=True)})
+            parts = {kind: candidates[kind][part] for kind, part in zip(PARTS, names, strict=True)}
+            row = _row(names, parts, variants, choices)
             yield replace(row, fits=True, reason="") if untrained and row.banks else row
 
 
-def _row(names: tuple[str, ...], parts: Mapping[str, Part | Problem]) -> Row:
+def _row(
+    names: tuple[str, ...],
+    parts: Mapping[str, Part | Problem],
+    variants: Mapping[str, list[Part]],
+    choices: Choices,
+) -> Row:
     """Judge one combination; a part that could not be filled is there as what is wrong with it."""
     from regionkit.registry.schema import Part
     from regionkit.registry.trace import trace_parts
@@ -138,13 +150,13 @@ def _row(names: tuple[str, ...], parts: Mapping[str, Part | Problem]) -> Row:
 
     good = {kind: part for kind, part in parts.items() if isinstance(part, Part)}
     broken = next((f"{kind}: {part.message}" for kind, part in parts.items() if not isinstance(part, Part)), "")
-    trace = trace_parts(good)
+    trace = trace_parts(good, choices)
     reason = broken or (trace.faults[0].error.message if trace.faults else "")
     weights = {kind: file.label for kind, file in trace.weights.items() if file and not reason}
     backbone, encoder, bridge, decoder = names
     text = ""
     if reason and set(PARTS) - set(good) <= {"bridge"}:
-        text = note(fitting_variants(good, get_registry().find("bridge", bridge)))
+        text = note(fitting_variants(good, variants[bridge], choices))
     unnamed = all(fault.option == "bank" for fault in trace.faults) and not broken
     banks = tuple(dict.fromkeys(fault.kind for fault in trace.faults)) if unnamed else ()
     return Row(backbone, encoder, bridge, decoder, not reason, reason, weights, text, banks)

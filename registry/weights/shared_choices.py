@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Self, TypeVar, cast
+
+from regionkit.core.errors import RegionkitError
 from regionkit.core.weights import WeightFile
 from regionkit.registry.schema import Part
 from regionkit.registry.weights.choice import Wanted, choose_weights, settle_backbone
+
+Chosen = TypeVar("Chosen")
 
 
 class Choices:
@@ -15,18 +22,40 @@ class Choices:
 
     def __init__(self) -> None:
         # Parts are held beside what was chosen, so that the place in memory that names one stays its own.
-        self._weights: dict[tuple[int, Wanted], tuple[Part, WeightFile | None]] = {}
-        self._backbones: dict[int, tuple[Part, tuple[Part, WeightFile | None]]] = {}
+        self._weights: dict[tuple[int, Wanted], tuple[Part, _Answer[WeightFile | None]]] = {}
+        self._backbones: dict[int, tuple[Part, _Answer[tuple[Part, WeightFile | None]]]] = {}
 
     def weights(self, part: Part, wanted: Wanted) -> WeightFile | None:
         """Return what :func:`choose_weights` does, and raise what it raises."""
         key = (id(part), wanted)
         if key not in self._weights:
-            self._weights[key] = (part, choose_weights(part, wanted))
-        return self._weights[key][1]
+            self._weights[key] = (part, _Answer.of(lambda: choose_weights(part, wanted)))
+        return self._weights[key][1].given()
 
     def backbone(self, part: Part) -> tuple[Part, WeightFile | None]:
         """Return what :func:`settle_backbone` does, and raise what it raises."""
         if id(part) not in self._backbones:
-            self._backbones[id(part)] = (part, settle_backbone(part))
-        return self._backbones[id(part)][1]
+            self._backbones[id(part)] = (part, _Answer.of(lambda: settle_backbone(part)))
+        return self._backbones[id(part)][1].given()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer(Generic[Chosen]):
+    """What a choice gave, or why there is none: that is looked for as long, and asked for as often."""
+
+    value: Chosen | None = None
+    error: RegionkitError | None = None
+
+    @classmethod
+    def of(cls, choose: Callable[[], Chosen]) -> Self:
+        """Choose now."""
+        try:
+            return cls(choose())
+        except RegionkitError as error:
+            return cls(error=error)
+
+    def given(self) -> Chosen:
+        """Return the value, or raise the error."""
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+        return cast(Chosen, self.value)
