@@ -108,6 +108,7 @@ def statuses(output):
     return {(row["component"], row["check"]): (row["status"], row["message"]) for row in json.loads(output)}
 
 
+@pytest.mark.slow
 def test_a_project_is_checked_without_being_installed(check, tmp_path):
     result = check(write_project(tmp_path / "project", {"good-texts": "Good"}))
     assert result.exit_code == 0, result.output

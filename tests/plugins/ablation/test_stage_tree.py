@@ -331,6 +331,7 @@ def test_models_are_let_go_with_their_last_trial(tmp_path):
     assert runner.models.held == []
 
 
+@pytest.mark.slow
 def test_models_that_do_not_fit_beside_each_other_take_turns():
     plan = plan_pipeline(read_pipeline("mini").data)
     models = Models("cpu", limit=0)

@@ -236,6 +236,7 @@ def test_hostile_headers_and_packed_nothing_end_quickly() -> None:
         corpus("bomb.tar.gz").texts()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_texts() -> None:
     members = [(f"{number}.txt", f"sentence number {number} of many".encode()) for number in range(6000)]
     Path("0.tar").write_bytes(packed(members))
