@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from regionkit.core.spec import Checkpoint, ComponentSpec, Port
+from regionkit.plugins.zeroshot.released_files import GPT2_TOKENIZER
 
 _HERE = "regionkit.plugins.zeroshot"
 
@@ -24,14 +25,7 @@ CAPDEC = ComponentSpec(
             "https://github.com/mongeoroo/diffusion-bridge",
             license="see its repository",
         ),
-        Checkpoint(
-            role="tokenizer",
-            files=("tokenizer.json",),
-            source="https://huggingface.co/openai-community/gpt2",
-            license="MIT",
-            size="1.4 MB",
-            shared=True,
-        ),
+        GPT2_TOKENIZER,
     ),
     tiny="{weights: none, hidden: 32, layers: 2, heads: 4, intermediate: 48, positions: 128, prefix: 4, "
     "clip_length: 3, mapper_layers: 1, mapper_heads: 4}",

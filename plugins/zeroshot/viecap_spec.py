@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from regionkit.core.spec import Checkpoint, ComponentSpec
+from regionkit.plugins.zeroshot.released_files import (
+    GPT2_TOKENIZER,
+    PATCHIONER_RELEASE,
+    TINY_TRANSFORMER,
+    VIECAP_MODEL,
+    VIECAP_RELEASE,
+)
 
 _HERE = "regionkit.plugins.zeroshot"
-_VIECAP = "https://github.com/FeiElysia/ViECap"
-_PATCHIONER = "https://github.com/Ruggero1912/Patch-ioner"
 
 VIECAP = ComponentSpec(
     kind="decoder",
@@ -19,29 +24,15 @@ VIECAP = ComponentSpec(
     weights="index",
     reader=f"{_HERE}.viecap_layout:read_viecap",
     checkpoints=(
-        Checkpoint(
-            role="model",
-            files=("coco_prefix-*.pt", "flickr30k_prefix-*.pt", "*_prefix_latest.pt"),
-            source=f"{_VIECAP}, its checkpoints; or {_PATCHIONER}, the release of its decoders",
-            license="see its repository",
-            size="about 670 MB for 168 million weights in float32",
-        ),
-        Checkpoint(
-            role="tokenizer",
-            files=("tokenizer.json",),
-            source="https://huggingface.co/openai-community/gpt2",
-            license="MIT",
-            size="1.4 MB",
-            shared=True,
-        ),
+        VIECAP_MODEL,
+        GPT2_TOKENIZER,
         Checkpoint(
             role="vocabulary",
             files=("*_embeddings_*with_ensemble.pickle", "*_embedding_*with_ensemble.pickle", "*_embeddings_*.pickle"),
-            source=f"{_PATCHIONER}, or {_VIECAP}, the vectors of its vocabularies",
+            source=f"{PATCHIONER_RELEASE}, or {VIECAP_RELEASE}, the vectors of its vocabularies",
             license="see its repository",
             optional=True,
         ),
     ),
-    tiny="{weights: none, hidden: 32, layers: 2, heads: 4, intermediate: 48, positions: 128, mapper_layers: 1, "
-    "mapper_heads: 4, prefix: 2}",
+    tiny=TINY_TRANSFORMER,
 )
