@@ -32,6 +32,9 @@ REGION_KINDS: tuple[str, ...] = ("point", "box", "box-set", "mask", "trace", "pa
 #: Region kinds that live in a single image.
 STILL_REGIONS: tuple[str, ...] = REGION_KINDS[:-1]
 
+#: The word by which an option asks for the released file among ``ComponentSpec.option_files``.
+RELEASED = "released"
+
 _SPACE = re.compile(r"(?P<name>[^\[\]]+)\[(?P<dim>\d+)\]")
 
 
@@ -243,6 +246,9 @@ class ComponentSpec:
         reader: ``module:function`` that turns them into the component's own tensors. It takes the path of each role
             that is there and the filled config, and returns a ``WeightArtifact`` whose header says the space and the
             options that shape the architecture. It accounts for every key of a checkpoint, or refuses it.
+        option_files: Released files and folders that its options name beside the weights, such as a parser that it
+            runs; the role of each is the option. Where that says :data:`RELEASED`, the file is found, fetched and
+            listed as weights are, and the component is built with ``file:PATH`` in its place.
         release: For a data set of files, where they come from and how many samples they hold.
         tiny: Options, as a YAML mapping in braces, under which the conformance kit builds the component in a moment on
             a CPU and without its weights.
@@ -274,6 +280,7 @@ class ComponentSpec:
     weights: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()
     reader: str = ""
+    option_files: tuple[Checkpoint, ...] = ()
     release: DataRelease | None = None
     tiny: str = ""
 

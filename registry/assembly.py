@@ -18,6 +18,7 @@ from regionkit.registry.ports import space_in
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill, with_defaults
 from regionkit.registry.weights.choice import Wanted, choose_weights, settle_backbone
+from regionkit.registry.weights.option_files import locate_options, with_files
 
 if TYPE_CHECKING:
     import torch
@@ -112,20 +113,22 @@ def build_part(part: Part, context: BuildContext) -> Component:
     """Import the code of a component and build it.
 
     What a data set or a metric needs beside itself, such as a judge, is built first, as its options say; what the
-    context holds in such a role stays.
+    context holds in such a role stays. Released files that its options ask for are named to it as ``file:PATH``.
 
     Raises:
         MissingExtra: A package that it needs is not installed.
         RegionkitError: Its plugin's code cannot be imported or is not of the promised kind.
         RunFailed: It does not fit into memory.
+        WeightsError: A released file that an option asks for is not here.
     """
     require_packages(part.spec)
+    config = with_files(part.config, locate_options(part))
     if part.kind in _HELPED and part.spec.needs:
         from regionkit.registry.helpers import Helpers  # which builds parts, too
 
         context = Helpers(part).join(context)
     try:
-        return component_class(part.spec).build(part.config, context)
+        return component_class(part.spec).build(config, context)
     except (MemoryError, RuntimeError) as error:
         from regionkit.core.out_of_memory import first_line, is_out_of_memory  # torch, which has failed already
 

@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from regionkit.core.errors import ConfigError, MissingExtra, Problem, RegionkitError, WeightsError
@@ -27,6 +28,7 @@ from regionkit.registry.schema import (
 )
 from regionkit.registry.trace import Fault, trace_parts
 from regionkit.registry.weights.index import content_hash
+from regionkit.registry.weights.option_files import digest_of
 from regionkit.registry.weights.references import is_reference, locate
 from regionkit.registry.weights.shared_choices import Choices
 
@@ -44,6 +46,7 @@ class PipelinePlan:
         weights: The weight file of every part, None where it has none.
         fit_corpus: For a bridge or a decoder that is fitted on the spot, the name of the corpus.
         banks: The banks of texts that parts hold beside their weights.
+        files: Where the released files are that options name beside the weights, by kind and option.
         corruption: What the bridge does to text embeddings in training, which is what the decoder must have seen.
         unbridged: True where vectors of one space are handed to a decoder of another as they are.
         text: The backbone's space of sentences; empty without a text tower.
@@ -59,6 +62,7 @@ class PipelinePlan:
     text: str = ""
     on_trust: tuple[str, ...] = ()
     banks: Mapping[str, WeightFile] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
 
     def key(self, kind: str) -> str:
         """Return a digest of all that decides what the built part is; equal keys mean that one can be shared."""
@@ -78,6 +82,7 @@ class PipelinePlan:
                 *(kind, self.parts[kind].text, *self.ports[kind]),
                 *(content_hash(file) if file else "", self.fit_corpus.get(kind, ""), keys.get("backbone", "")),
                 *((content_hash(self.banks[kind]),) if kind in self.banks else ()),
+                *(f"{option} {digest_of(path)}" for option, path in sorted(self.files.get(kind, {}).items())),
             )
             keys[kind] = hashlib.sha256("\n".join(content).encode()).hexdigest()[:20]
         return keys
@@ -96,11 +101,16 @@ class PipelinePlan:
             for kind, file in self.weights.items()
         }
         banks = {kind: {"name": file.label, "sha256": content_hash(file)} for kind, file in self.banks.items()}
+        files = {
+            kind: {option: {"name": path.name, "sha256": digest_of(path)} for option, path in found.items()}
+            for kind, found in self.files.items()
+        }
         return {
             **{kind: part.to_dict() for kind, part in self.parts.items()},
             "ports": {kind: list(ports) for kind, ports in self.ports.items()},
             "weights": weights,
             **({"banks": banks} if banks else {}),
+            **({"files": files} if files else {}),
             "fit_corpus": dict(self.fit_corpus),
             "corruption": self.corruption,
             "unbridged": self.unbridged,
@@ -117,6 +127,7 @@ class PipelinePlan:
             file = self.weights[kind]
             source = f", weights {file.label}" if file else ""
             source += f", memory {self.banks[kind].label}" if kind in self.banks else ""
+            source += "".join(f", {option} {path.name}" for option, path in self.files.get(kind, {}).items())
             source += f", fitted to {self.fit_corpus[kind]}" if kind in self.fit_corpus else ""
             lines.append(f"{kind} {part.name}: {flow}{source}")
         return [*lines, *self.notes()]
@@ -189,7 +200,7 @@ def plan_pipeline(
     filled = {kind: known.get(kind) or fill(kind, data.get(kind), where, kind, found) for kind in PARTS}
     folder = _folder(data.get("weights"), where, found)
     given = {kind: part for kind, part in filled.items() if part is not None}
-    parts = {kind: replace(part, folder=folder) if folder else part for kind, part in given.items()}
+    parts = {kind: replace(part, folder=folder) if folder != part.folder else part for kind, part in given.items()}
     found += [_missing_problem(error, kind, where) for kind, error in _missing_packages(parts)]
     found += [_missing_code(part, where) for part in parts.values() if missing_module(part.spec)]
     plan = settle_pipeline(parts, where, found, choices)
@@ -227,6 +238,7 @@ def settle_pipeline(
         trace.text,
         tuple(trace.on_trust),
         trace.banks,
+        trace.files,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from regionkit.core.errors import PortError, RegionkitError, WeightsError
 from regionkit.core.spec import Port
@@ -12,6 +13,7 @@ from regionkit.registry.ports import Spaces, ends, mismatch, of_weights, resolve
 from regionkit.registry.schema import Part
 from regionkit.registry.weights.bank_choice import choose_bank, memory_of
 from regionkit.registry.weights.choice import Wanted
+from regionkit.registry.weights.option_files import asked_for, locate_options
 from regionkit.registry.weights.shared_choices import Choices
 
 
@@ -39,6 +41,7 @@ class Trace:
     ports: dict[str, tuple[str, str]] = field(default_factory=dict)
     weights: dict[str, WeightFile | None] = field(default_factory=dict)
     banks: dict[str, WeightFile] = field(default_factory=dict)
+    files: dict[str, dict[str, Path]] = field(default_factory=dict)
     fit_corpus: dict[str, str] = field(default_factory=dict)
     corruption: str = "none"
     unbridged: bool = False
@@ -94,6 +97,8 @@ class _Tracer:
                 self._bank(self.parts[kind], other)
         if not self.trace.faults and "decoder" in self.parts and "decoder" in self.trace.ports:
             self._memory(self.parts["decoder"])
+        for kind, part in self.parts.items():
+            self._option_files(kind, part)
         return self.trace
 
     def _backbone(self, part: Part) -> None:
@@ -244,6 +249,17 @@ class _Tracer:
         if choice.file is not None:
             self.trace.banks[part.kind] = choice.file
         self._fit(part, choice.corpus)
+
+    def _option_files(self, kind: str, part: Part) -> None:
+        """Find the released files that options name beside the weights."""
+        try:
+            files = locate_options(part)
+        except WeightsError as error:
+            option = next(entry.role for entry in asked_for(part))
+            self.trace.faults.append(Fault(kind, error, option=option))
+            return
+        if files:
+            self.trace.files[kind] = files
 
     def _fit(self, part: Part, corpus: str) -> None:
         """Note that a part is to be fitted to a corpus, which takes a text tower."""

@@ -27,6 +27,8 @@ class PipelinePlanner:
         #: Mistakes of parts that were checked already, by their options and where those stand.
         self._fills: dict[str, tuple[Part | None, list[Problem]]] = {}
         self._choices = Choices()
+        #: The folder in which all parts look for their weights first; parts that are the same have it once for all.
+        self._folder = ""
         #: Mistakes by the place in the file that is to blame, and the places of parts that are right.
         self._faults: dict[str, list[Problem]] = {}
         self._sound: set[str] = set()
@@ -34,10 +36,12 @@ class PipelinePlanner:
     def plan(self, plan: AblationPlan, selections: Sequence[Selection], exclusion: Exclusion) -> list[Combination]:
         """Plan every pipeline. One that cannot be assembled is refused; a value that fits nowhere is a mistake."""
         spec = plan.spec
+        self._folder = spec.folder if isinstance(spec.folder, str) else ""
         good: list[Combination] = []
         used: set[str] = set()
         for chosen in combinations(spec):
             parts, origin = assemble(spec.base, chosen)
+            whole = {**parts, **({"weights": spec.folder} if spec.folder is not None else {})}
             used.update(".".join(place.split(".")[:2]) for place in origin.values())
             labels, names = self._labels(parts, chosen, plan.axes)
             count = sum(not exclusion.takes_out(labels, names, selection) for selection in selections)
@@ -50,7 +54,7 @@ class PipelinePlanner:
                 if problems:
                     raise ConfigError(problems)
                 filled = {kind: part for kind, (part, _) in fills.items() if part is not None}
-                pipeline = plan_pipeline(parts, where=self._where(origin), parts=filled, choices=self._choices)
+                pipeline = plan_pipeline(whole, where=self._where(origin), parts=filled, choices=self._choices)
             except ConfigError as error:
                 plan.refused.append(Refused(labels, names, "", _reason(error.problems), count))
             else:
@@ -77,6 +81,8 @@ class PipelinePlanner:
                 self._faults.setdefault(place, []).append(replace(problem, path=place))
             if not problems:
                 self._sound.update(own.values())
+            if filled is not None and self._folder:
+                filled = replace(filled, folder=self._folder)
             self._fills[key] = (filled, problems)
         return self._fills[key]
 

@@ -17,6 +17,7 @@ from regionkit.plugins.ablation.claims import Claim, parse_claim
 from regionkit.plugins.ablation.data_refs import DataRef, read_data
 from regionkit.plugins.ablation.perturbations import read_perturbations
 from regionkit.plugins.ablation.words import as_list, as_mapping, brief, text
+from regionkit.registry.plan import PIPELINE_KEYS
 from regionkit.registry.schema import Part, fill
 
 #: Keys of an ablation file.
@@ -97,11 +98,12 @@ class Settings:
 class AblationSpec:
     """An ablation file, read.
 
-    ``zips`` holds groups of axes that are walked together; ``data`` each data set as it is, followed by itself under
-    every perturbation of ``robustness``.
+    ``folder`` is what the base pipeline names for the weights of all its parts; ``zips`` holds groups of axes that are
+    walked together; ``data`` each data set as it is, followed by itself under every perturbation of ``robustness``.
     """
 
     base: dict[str, dict[str, Any]] = field(default_factory=dict)
+    folder: Any = None
     data: list[DataRef] = field(default_factory=list)
     metrics: list[tuple[Any, str]] = field(default_factory=list)
     grid: list[Axis] = field(default_factory=list)
@@ -137,6 +139,7 @@ class SpecReader:
         self._check_keys()
         spec = AblationSpec(
             base=self._base(),
+            folder=as_mapping(self.data.get("base") or {}).get("weights"),
             data=self._data(),
             metrics=list(zip(*self._items("metrics"), strict=True)),
             grid=self._axes(self.data.get("grid") or {}, "grid"),
@@ -210,10 +213,9 @@ class SpecReader:
             self.problem("base", f"'{base}' is no pipeline", "name a preset or a file, or write its parts")
             return {}
         for key in base:
-            if key not in (*PARTS, "summary"):
-                self.problem(
-                    f"base.{key}", "unknown part", did_you_mean(str(key), PARTS), f"parts are: {', '.join(PARTS)}"
-                )
+            if key not in PIPELINE_KEYS:
+                close, known = did_you_mean(str(key), PIPELINE_KEYS), f"parts are: {', '.join(PARTS)}"
+                self.problem(f"base.{key}", "unknown part", close, known)
         return {kind: as_mapping(base[kind]) for kind in PARTS if base.get(kind) is not None}
 
     def _items(self, key: str, required: bool = False) -> tuple[list[Any], list[str]]:

@@ -22,6 +22,7 @@ LM_TOKENS = ComponentSpec(
             files=("llm",),
             source="https://huggingface.co/nvidia/DAM-3B, its folder llm; or any causal language model of the hub",
             license="see its repository; NVIDIA's is non-commercial",
+            size="about 5.4 GB for 2.7 billion weights in half precision",
         ),
     ),
     tiny="{weights: none, hidden: 32, layers: 2, heads: 4, intermediate: 48, positions: 128}",

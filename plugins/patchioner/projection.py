@@ -3,7 +3,7 @@
 Shares are counted from a running offset (Milakov and Gimelshein, arXiv 1805.02867), so that nothing of size (m, n) is
 made. Nine tenths of the time and more go into two products a block. Rows of negligible share could be left out of the
 second one: that saves a third where every region lies at a row of the bank, and nothing with the cosines that regions
-have to texts. This and what else was tried stands in docs/benchmarks.md, "What the processor allows".
+have to texts. This and what else was tried stands in docs/benchmarks.md, "What the Xeon allows".
 
 A bank may be kept in half precision. Its rows are rounded where they are kept; sums are made in float32 or better. On a
 CPU each block is widened first: that costs less than a fourth more time than a float32 bank, and no product is rounded.

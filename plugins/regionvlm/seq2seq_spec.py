@@ -22,6 +22,7 @@ SEQ2SEQ_TOKENS = ComponentSpec(
             files=("flan-t5*", "t5-*", "t5_model"),
             source="hub://google/flan-t5-xl",
             license="Apache-2.0",
+            size="11.4 GB for 2.85 billion weights in float32",
         ),
     ),
     tiny="{weights: none, hidden: 32, layers: 2, decoder_layers: 2, heads: 4, ff: 48, positions: 128}",

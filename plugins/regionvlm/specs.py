@@ -16,6 +16,7 @@ _MODEL = Checkpoint(
     ),
     source="the release of RegionVLM; or Salesforce/instructblip-flan-t5-xl on the Hugging Face hub",
     license="see its repository",
+    size="about 16 GB for InstructBLIP's 4.0 billion weights in float32",
 )
 POINT_QFORMER = ComponentSpec(
     kind="region_encoder",
@@ -36,6 +37,7 @@ POINT_QFORMER = ComponentSpec(
             files=("qformer_tokenizer", "vocab.txt", "bert-base-uncased/tokenizer.json"),
             source="hub://google-bert/bert-base-uncased/vocab.txt",
             license="Apache-2.0",
+            size="0.2 MB",
             shared=True,
         ),
         Checkpoint(
@@ -43,6 +45,7 @@ POINT_QFORMER = ComponentSpec(
             files=("bert-base-uncased*",),
             source="hub://google-bert/bert-base-uncased",
             license="Apache-2.0",
+            size="440 MB for 110 million weights in float32",
             optional=True,
             shared=True,
         ),

@@ -12,6 +12,10 @@ _HERE = "regionkit.plugins.vlm"
 _HUB = "hub://HuggingFaceTB/SmolVLM-Base"
 
 
+def _beside_model(role: str, file: str, size: str) -> Checkpoint:
+    return Checkpoint(role=role, files=(file,), source=_HUB, license="Apache-2.0", size=size, shared=True)
+
+
 @hookimpl
 def regionkit_components() -> list[ComponentSpec]:
     """One decoder."""
@@ -32,16 +36,11 @@ def regionkit_components() -> list[ComponentSpec]:
                     files=("model.safetensors", "model.safetensors.index.json"),
                     source=_HUB,
                     license="Apache-2.0",
+                    size="4.5 GB for 2.25 billion weights in half precision",
                 ),
-                Checkpoint(role="config", files=("config.json",), source=_HUB, license="Apache-2.0", shared=True),
-                Checkpoint(role="tokenizer", files=("tokenizer.json",), source=_HUB, license="Apache-2.0", shared=True),
-                Checkpoint(
-                    role="preprocessor",
-                    files=("preprocessor_config.json",),
-                    source=_HUB,
-                    license="Apache-2.0",
-                    shared=True,
-                ),
+                _beside_model("config", "config.json", "below 10 kB"),
+                _beside_model("tokenizer", "tokenizer.json", "a few MB"),
+                _beside_model("preprocessor", "preprocessor_config.json", "below 10 kB"),
             ),
             tiny="{weights: none, hidden: 32, layers: 2, heads: 4, intermediate: 48, positions: 256, picture: 32, "
             "patch: 8, merge: 2, vision_hidden: 16, vision_layers: 1, vision_heads: 2, vision_intermediate: 32, "

@@ -24,6 +24,7 @@ CAPDEC = ComponentSpec(
             source="https://github.com/DavidHuji/CapDec, its pre-trained models; or a decoder made by the training of "
             "https://github.com/mongeoroo/diffusion-bridge",
             license="see its repository",
+            size="about 730 MB for 182 million weights in float32, with the transformer of its release as mapper",
         ),
         GPT2_TOKENIZER,
     ),

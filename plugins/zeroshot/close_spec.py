@@ -30,6 +30,7 @@ CLOSE = ComponentSpec(
             files=("t5-base", "t5-*", "t5_model"),
             source="hub://google-t5/t5-base",
             license="Apache-2.0",
+            size="892 MB for 223 million weights in float32",
             shared=True,
         ),
     ),

@@ -24,6 +24,7 @@ IFCAP = ComponentSpec(
             files=("coco_prefix-00*.pt", "flickr30k_prefix-00*.pt", "*_prefix-00*.pt", "*_latest.pt"),
             source="https://github.com/boreng0817/IFCap, its checkpoints",
             license="see its repository",
+            size="about 700 MB for 175 million weights in float32",
         ),
         GPT2_TOKENIZER,
     ),

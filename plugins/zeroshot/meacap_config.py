@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from regionkit.core.language.options import names_file
+from regionkit.core.spec import RELEASED
 from regionkit.plugins.zeroshot.entities_config import EntityOptions
 
 
@@ -17,9 +18,10 @@ class MeacapConfig(EntityOptions):
         captions: Captions that are retrieved for a region.
         parser: How captions become scene graphs: ``rules`` takes the words of ``vocabulary`` as things and the words
             right before them as attributes; ``file:FOLDER`` is a T5 that was trained for it, as the Hugging Face hub
-            has it. The release has lizhuang144/flan-t5-base-VG-factual-sg.
+            has it; ``released`` is that of the release, lizhuang144/flan-t5-base-VG-factual-sg.
         similarity: Which things are one: ``words``, those of one spelling but for the plural; ``file:FOLDER``, those
-            whose vectors of an encoder of sentences have a cosine above 0.55. The release has all-MiniLM-L6-v2.
+            whose vectors of an encoder of sentences have a cosine above 0.55; ``released`` is that of the release,
+            all-MiniLM-L6-v2.
     """
 
     bank: str = "auto"
@@ -32,5 +34,5 @@ class MeacapConfig(EntityOptions):
         self.check_positive("captions")
         for name, word in (("parser", "rules"), ("similarity", "words")):
             value = getattr(self, name)
-            if value != word and not names_file(value):
-                raise ValueError(f"{name}: '{value}' must be {word}, or file:FOLDER")
+            if value not in (word, RELEASED) and not names_file(value):
+                raise ValueError(f"{name}: '{value}' must be {word}, {RELEASED}, or file:FOLDER")

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from regionkit.core.spec import Checkpoint, ComponentSpec
-from regionkit.plugins.zeroshot.released_files import GPT2_TOKENIZER, PATCHIONER_RELEASE, TINY_TRANSFORMER, VIECAP_MODEL
+from regionkit.plugins.zeroshot.released_files import (
+    GPT2_TOKENIZER,
+    PATCHIONER_RELEASE,
+    SCENE_PARSER,
+    SENTENCE_ENCODER,
+    TINY_TRANSFORMER,
+    VIECAP_MODEL,
+)
 
 _HERE = "regionkit.plugins.zeroshot"
 _MEACAP = "https://github.com/joeyz0z/MeaCap"
@@ -28,6 +35,7 @@ MEACAP = ComponentSpec(
             files=("memory_clip_embeddings.pt",),
             source=f"{_MEACAP}, one of its memories; or {PATCHIONER_RELEASE}",
             license="see its repository",
+            size="about 1.2 GB for 566,747 captions in float32 with CLIP B/16 or B/32, 1.7 GB with Talk2DINO",
             optional=True,
         ),
         Checkpoint(
@@ -35,8 +43,10 @@ MEACAP = ComponentSpec(
             files=("memory_captions.json",),
             source=f"{_MEACAP}, one of its memories; or {PATCHIONER_RELEASE}",
             license="see its repository",
+            size="about 30 MB for 566,747 captions",
             optional=True,
         ),
     ),
+    option_files=(SCENE_PARSER, SENTENCE_ENCODER),
     tiny=TINY_TRANSFORMER,
 )

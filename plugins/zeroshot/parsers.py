@@ -12,7 +12,7 @@ from regionkit.core.errors import WeightsError
 from regionkit.core.features import GenerateOptions
 from regionkit.core.language.generation import Request, write
 from regionkit.core.language.models import Naming
-from regionkit.core.language.options import FILE
+from regionkit.plugins.zeroshot.released_files import SCENE_PARSER
 from regionkit.plugins.zeroshot.scene_graph import Graph, Node, caption_graph, facts_of
 from regionkit.plugins.zeroshot.starting import start_model
 from regionkit.plugins.zeroshot.text_entities import EntityFinder
@@ -27,7 +27,7 @@ _TOGETHER = 32
 _REMEMBERED = 20_000
 _T5 = Naming("seq2seq")
 #: The parser of MeaCap's release.
-_RELEASED = "lizhuang144/flan-t5-base-VG-factual-sg"
+_RELEASED = SCENE_PARSER.source.removeprefix("hub://")
 #: Words that stand before a noun and say nothing of the thing itself.
 _NO_ATTRIBUTE = frozenset(
     {
@@ -124,4 +124,4 @@ class TrainedParser:
 
 def make_parser(option: str, vocabulary: Sequence[str], who: str) -> Parser:
     """Make the parser that an option asks for: ``rules``, or ``file:FOLDER``; raises as :class:`TrainedParser`."""
-    return TrainedParser(option, who) if option.startswith(FILE) else RuleParser(vocabulary)
+    return RuleParser(vocabulary) if option == "rules" else TrainedParser(option, who)

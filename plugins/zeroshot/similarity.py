@@ -10,9 +10,9 @@ from torch.nn.functional import normalize
 
 from regionkit.core.language.encoder_folders import read_sentence_encoder
 from regionkit.core.language.encoders import load_encoder
-from regionkit.core.language.options import FILE
 from regionkit.core.weights import WeightFile, WeightHeader
 from regionkit.plugins.zeroshot.model_folders import model_folder
+from regionkit.plugins.zeroshot.released_files import SENTENCE_ENCODER
 from regionkit.plugins.zeroshot.scene_graph import Similarity
 from regionkit.plugins.zeroshot.text_entities import plurals
 
@@ -35,7 +35,7 @@ class SentenceSimilarity:
     """
 
     def __init__(self, folder: str, who: str) -> None:
-        path = model_folder(folder, "similarity", "sentence-transformers/all-MiniLM-L6-v2", who)
+        path = model_folder(folder, "similarity", SENTENCE_ENCODER.source.removeprefix("hub://"), who)
         tensors, extra = read_sentence_encoder(path, who)
         header = WeightHeader("decoder", who, extra=extra)
         self._encoder = load_encoder(who, WeightFile(path, header, {"model": path}, lambda: tensors))
@@ -53,4 +53,4 @@ class SentenceSimilarity:
 
 def make_similarity(option: str, who: str) -> Similarity:
     """Make what an option asks for: ``words``, or ``file:FOLDER``; raises as :class:`SentenceSimilarity`."""
-    return SentenceSimilarity(option, who) if option.startswith(FILE) else same_words
+    return same_words if option == "words" else SentenceSimilarity(option, who)

@@ -31,6 +31,7 @@ VIECAP = ComponentSpec(
             files=("*_embeddings_*with_ensemble.pickle", "*_embedding_*with_ensemble.pickle", "*_embeddings_*.pickle"),
             source=f"{PATCHIONER_RELEASE}, or {VIECAP_RELEASE}, the vectors of its vocabularies",
             license="see its repository",
+            size="0.1 to 3.8 MB",
             optional=True,
         ),
     ),

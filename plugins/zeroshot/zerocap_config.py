@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from regionkit.core.language.options import names_file
+from regionkit.core.spec import RELEASED
 from regionkit.plugins.zeroshot.caption_lm_config import CaptionLmOptions
 
 
@@ -34,8 +35,8 @@ class ZeroCapConfig(CaptionLmOptions):
         end_from: See ``end_factor``.
         start_penalty: What the logit of the end token is lowered by at the first token.
         repetition: What the logits of the last four tokens are lowered by; 1 leaves them.
-        forbidden: ``file:PATH`` of ids that are hardly ever to be written: numbers in a text file, or the release's
-            ``forbidden_tokens.npy``; empty for none. They belong to one tokenizer.
+        forbidden: ``file:PATH`` of ids that are hardly ever to be written: numbers in a text file, or in one of numpy;
+            ``released`` for the release's ``forbidden_tokens.npy``; empty for none. They belong to one tokenizer.
         forbidden_factor: What their logits are lowered by.
         compat: ``reference`` does as the released code: the new distributions of all beams are divided by one sum, and
             the text of a candidate is spelled for itself, special tokens as they are. ``paper`` divides each by its
@@ -71,5 +72,5 @@ class ZeroCapConfig(CaptionLmOptions):
         self.check_share("fusion")
         self.check_finite("clip_scale", "ce_scale", "step", "norm_power")
         self.check_finite("temperature", "end_factor", "start_penalty", "repetition", "forbidden_factor", above=True)
-        if self.forbidden and not names_file(self.forbidden):
-            raise ValueError(f"forbidden: '{self.forbidden}' must be file:PATH, a file of token ids")
+        if self.forbidden not in ("", RELEASED) and not names_file(self.forbidden):
+            raise ValueError(f"forbidden: '{self.forbidden}' must be {RELEASED}, or file:PATH, a file of token ids")

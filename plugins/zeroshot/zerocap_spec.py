@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from regionkit.core.spec import Checkpoint, ComponentSpec, Port
+from regionkit.plugins.zeroshot.released_files import FORBIDDEN_TOKENS
 
 _HERE = "regionkit.plugins.zeroshot"
 
@@ -26,6 +27,7 @@ ZEROCAP = ComponentSpec(
             size="about 1.5 GB",
         ),
     ),
+    option_files=(FORBIDDEN_TOKENS,),
     tiny="{weights: none, hidden: 32, layers: 2, heads: 4, intermediate: 48, positions: 64, prompt: a, length: 6, "
     "beams: 2, iterations: 1, candidates: 8}",
 )

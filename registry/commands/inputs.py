@@ -162,7 +162,7 @@ def load(options: dict[str, Any]) -> tuple[Pipeline, PipelinePlan]:
     """
     from regionkit.registry.assembly import build_pipeline
     from regionkit.registry.document import read_pipeline
-    from regionkit.registry.plan import plan_pipeline
+    from regionkit.registry.weights.absent import plan_or_tell
     from regionkit.registry.weights.references import is_folder
 
     overrides = list(options["overrides"])
@@ -172,7 +172,7 @@ def load(options: dict[str, Any]) -> tuple[Pipeline, PipelinePlan]:
     if options["force"]:
         overrides.append("backbone.force=true")
     document = read_pipeline(options["preset"], overrides)
-    plan = plan_pipeline(document.data, document.line)
+    plan = plan_or_tell(document, str(options["preset"]))
     for note in plan.notes():
         click.echo(f"note: {note}", err=True)
     precision = options["precision"]

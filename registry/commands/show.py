@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from regionkit.core.errors import ConfigError, RegionkitError, UnknownName, did_you_mean
-from regionkit.core.spec import KINDS, Checkpoint, ComponentSpec
+from regionkit.core.spec import KINDS, RELEASED, Checkpoint, ComponentSpec
 from regionkit.registry.registry import Registry, get_registry
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def component_facts(spec: ComponentSpec) -> dict[str, Any]:
         ],
         "weights": [_weights_facts(file) for file in get_index().find(spec.kind, spec.name)],
         "checkpoints": [asdict(entry) for entry in spec.checkpoints],
+        "option_files": [asdict(entry) for entry in spec.option_files],
         "release": asdict(spec.release) if spec.release else None,
     }
 
@@ -161,9 +162,11 @@ def _component_text(spec: ComponentSpec) -> str:
         lines.append("  weights:" if facts["weights"] else "  weights:   none installed")
         for file in facts["weights"]:
             lines.append(f"    {file['name']}: {_trained_for(file)}")
-    if spec.checkpoints:
+    if spec.checkpoints or spec.option_files:
         lines.append(f"  released:  (toolkit weights pull {spec.name})")
         lines += [f"    {_released(entry)}" for entry in spec.checkpoints]
+        asked = [replace(entry, when=f"{entry.role}={RELEASED}") for entry in spec.option_files]
+        lines += [f"    {_released(entry)}" for entry in asked]
     if spec.release:
         lines += _data_lines(spec)
     return "\n".join(lines)

@@ -26,13 +26,13 @@ def bundle(source: str, out: Path, weights: str | None, overrides: tuple[str, ..
     its hash, licence and source, and pipeline.yaml is the pipeline, whose weights lie beside it.
     """
     from regionkit.registry.document import check_reader, read_pipeline
-    from regionkit.registry.plan import plan_pipeline
+    from regionkit.registry.weights.absent import plan_or_tell
     from regionkit.registry.weights.bundle_manifest import PIPELINE
     from regionkit.registry.weights.bundles import make_bundle
 
     document = read_pipeline(source, [*overrides, *([f"weights={weights}"] if weights else [])])
     check_reader(document, "")
-    plan = plan_pipeline(document.data, document.line)
+    plan = plan_or_tell(document, source)
     entries = make_bundle(document.data, plan, out, document.name)
     if as_json:
         rows = [{"file": entry.file, "sha256": entry.sha256, "license": entry.license} for entry in entries]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from regionkit.registry.weights.absent import Absent
     from regionkit.registry.weights.fetching import Need
 
+    #: What is needed, and what of it nobody fetches.
+    _Told = tuple[list[Need], list[Absent]]
 
 #: What tells one need from another: its part, its role and its source.
 _Key = tuple[str, str, str]
@@ -49,14 +51,14 @@ def pull(what: str, out: Path | None, yes: bool, as_json: bool) -> None:
     _pull(what, needs, others, rest, out, fetches=yes, as_json=as_json)
 
 
-def _needs(what: str, out: Path | None) -> tuple[list[Need], list[Absent], Callable[[], list[Need]] | None]:
+def _needs(what: str, out: Path | None) -> tuple[list[Need], list[Absent], Callable[[], _Told] | None]:
     """Say what is needed, whatever WHAT is, what of it nobody fetches, and how to ask for what shows later."""
     from regionkit.registry.document import check_reader, read_pipeline
     from regionkit.registry.registry import get_registry
     from regionkit.registry.schema import fill
     from regionkit.registry.weights.absent import as_needed
     from regionkit.registry.weights.conversion import find_component
-    from regionkit.registry.weights.fetching import needs_of_component, needs_of_reference
+    from regionkit.registry.weights.fetching import needs_of_component, needs_of_options, needs_of_reference
     from regionkit.registry.weights.pipeline_needs import is_awaited, needs_of_parts, needs_of_repository
     from regionkit.registry.weights.references import is_offline, is_reference
 
@@ -69,7 +71,7 @@ def _needs(what: str, out: Path | None) -> tuple[list[Need], list[Absent], Calla
         check_reader(document, "")
         whole = needs_of_repository(document.data, out)
         if is_awaited(document.data, out):
-            return whole, [], partial(needs_of_parts, document.data, out, fetched=True)
+            return whole, [], partial(_later, document.data, out)
         needs, others = as_needed(document.data, needs_of_parts(document.data, out))
         return [*whole, *needs], others, None
     spec = find_component(what)
@@ -87,14 +89,23 @@ def _needs(what: str, out: Path | None) -> tuple[list[Need], list[Absent], Calla
         )
     part = fill(spec.kind, spec.name)
     assert part is not None  # without a list to take them, mistakes are raised
-    return needs_of_component(part, out), [], None
+    return [*needs_of_component(part, out), *needs_of_options(part, out, offered=True)], [], None
+
+
+def _later(data: Mapping[str, Any], out: Path | None) -> _Told:
+    """Say what the parts of a pipeline need whose own repository has been fetched."""
+    from regionkit.registry.weights.absent import as_needed
+    from regionkit.registry.weights.pipeline_needs import needs_of_parts
+
+    place = {**data, "weights": f"file:{out}"} if out is not None else data
+    return as_needed(place, needs_of_parts(data, out, fetched=True))
 
 
 def _pull(
     what: str,
     needs: list[Need],
     others: Sequence[Absent],
-    rest: Callable[[], list[Need]] | None,
+    rest: Callable[[], _Told] | None,
     out: Path | None,
     *,
     fetches: bool,
@@ -106,7 +117,8 @@ def _pull(
     offline = is_offline()
     turn = _turn(needs, out, offline=offline, fetches=fetches, as_json=as_json)
     if rest is not None and turn.fetched:
-        turn = turn.and_then(_turn(rest(), out, offline=offline, fetches=fetches, as_json=as_json))
+        later, others = rest()
+        turn = turn.and_then(_turn(later, out, offline=offline, fetches=fetches, as_json=as_json))
     missing = turn.missing
     if as_json:
         told = {

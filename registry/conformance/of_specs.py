@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from regionkit.core.errors import ConfigError, RegionkitError
-from regionkit.core.spec import ComponentSpec, Space
+from regionkit.core.spec import RELEASED, ComponentSpec, Space
 from regionkit.core.testing import Skip, crash
 from regionkit.core.testing.demands import demand
 from regionkit.core.testing.worker import ask
@@ -68,7 +68,7 @@ def _plugin_check(function: Callable[[str], None]) -> Callable[[str], None]:
 
 
 #: How messages begin where a preset lacks nothing but weights, or a bank, that whoever uses it has to bring.
-_NOT_HERE = ("no weights of ", "no weight file named ", "no bank ")
+_NOT_HERE = ("no weights of ", "no weight file named ", "no bank ", "no released ")
 
 
 @_plugin_check
@@ -161,6 +161,19 @@ def config(spec: ComponentSpec, given: Options) -> None:
     demand(back is not None and back.config == part.config, "its options do not survive being written and read again")
     before = dataclasses.asdict(part.config)
     demand(dataclasses.asdict(part.config) == before, "its options change while they are looked at")
+
+
+@_spec_check
+def released_files_are_options(spec: ComponentSpec, given: Options) -> None:
+    """Each of its option_files is an option that takes the word "released", and file:PATH."""
+    if not spec.option_files:
+        raise Skip("its options name no released files")
+    chosen = given if given is not None else (read_value(spec.tiny, spec.name) if spec.tiny else {})
+    for role, value in ((entry.role, value) for entry in spec.option_files for value in (RELEASED, "file:x")):
+        problems: list[Any] = []
+        fill_options(spec, {**chosen, role: value}, nowhere, spec.kind, problems)
+        reason = problems[0].message if problems else ""
+        demand(not problems, f"'{role}' of its option_files is to take '{value}': {reason}")
 
 
 @_spec_check

@@ -94,10 +94,18 @@ def _check_checkpoints(spec: ComponentSpec, what: str) -> None:
     """Check the files of a component's release: each has a role of its own and says how it is called."""
     if bool(spec.checkpoints) != bool(spec.reader):
         raise ValueError(f"{what}: name both its official files in checkpoints and a function in reader")
+    _check_files("checkpoints", spec.checkpoints, what)
+    _check_files("option_files", spec.option_files, what)
+    strange = [entry.role for entry in spec.option_files if entry.when or not spec.config]
+    if strange:
+        raise ValueError(f"{what}: the role of each of its option_files is an option, without a when: '{strange[0]}'")
+
+
+def _check_files(field: str, entries: tuple[Checkpoint, ...], what: str) -> None:
     roles: set[tuple[str, str]] = set()
-    for checkpoint in spec.checkpoints:
+    for checkpoint in entries:
         if not isinstance(checkpoint, Checkpoint):
-            raise TypeError(f"{what}: checkpoints must hold Checkpoint objects, it holds {checkpoint!r}")
+            raise TypeError(f"{what}: {field} must hold Checkpoint objects, it holds {checkpoint!r}")
         if not _NAME.fullmatch(checkpoint.role):
             raise ValueError(f"{what}: the role '{checkpoint.role}' of a checkpoint is not made of a-z, 0-9 and . _ -")
         if (checkpoint.role, checkpoint.when) in roles:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 from regionkit.core.errors import RegionkitError
-from regionkit.core.spec import PARTS
+from regionkit.core.spec import PARTS, RELEASED
 from regionkit.registry.document import read_pipeline
 from regionkit.registry.published.tables import Asked, Judged, Row, read_tables, rows_of
 from regionkit.registry.registry import get_registry
@@ -76,23 +76,27 @@ def published_for(data: Mapping[str, Any], name: str = "") -> Match:
 def options_of(data: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
     """Return every option of the parts of a pipeline, filled; None for one that has mistakes.
 
-    Where a file lies says nothing of what it is: weights that are named by their place count as none were named, and
-    of other files the last part of the path counts. The name of weights says which training they are of.
+    Where a file lies says nothing of what it is: weights that are named by their place count as none were named, of
+    other files the last part of the path counts, and one that is called as the released one is counts as that. The name
+    of weights says which training they are of.
     """
     parts: dict[str, dict[str, Any]] = {}
     for kind in PARTS:
         part = fill(kind, data.get(kind), problems=[])
         if part is None:
             return None
-        parts[kind] = {name: _placeless(value) for name, value in part.to_dict().items()}
+        released = {entry.role: entry.files for entry in part.spec.option_files}
+        options = part.to_dict().items()
+        parts[kind] = {name: _placeless(value, released.get(name, ())) for name, value in options}
         if is_reference(str(parts[kind].get("weights", ""))):
             parts[kind]["weights"] = "auto"
     return parts
 
 
-def _placeless(value: Any) -> Any:
+def _placeless(value: Any, released: Collection[str] = ()) -> Any:
     if isinstance(value, str) and value.startswith("file:"):
-        return f"file:{PurePath(value.removeprefix('file:')).name}"
+        name = PurePath(value.removeprefix("file:")).name
+        return RELEASED if name in released else f"file:{name}"
     return value
 
 

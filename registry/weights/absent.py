@@ -7,16 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from regionkit.core.errors import Problem, RegionkitError, WeightsError
-from regionkit.core.spec import PARTS
+from regionkit.core.errors import ConfigError, Problem, RegionkitError, WeightsError
+from regionkit.core.spec import PARTS, RELEASED
+from regionkit.registry.document import Document
+from regionkit.registry.plan import PipelinePlan, plan_pipeline
 from regionkit.registry.ports import Spaces, spaces_of
+from regionkit.registry.registry import user_weight_folders
 from regionkit.registry.schema import Part, fill
 from regionkit.registry.trace import Trace, trace_parts
 from regionkit.registry.weights.choice import reference_of
 from regionkit.registry.weights.fetching import Need, needs_of_component
 from regionkit.registry.weights.index import get_index
-from regionkit.registry.weights.pipeline_needs import needs_of_parts, needs_of_repository
-from regionkit.registry.weights.references import is_reference
+from regionkit.registry.weights.official import is_released
+from regionkit.registry.weights.option_files import described
+from regionkit.registry.weights.pipeline_needs import needs_of_parts, needs_of_repository, repository_of
+from regionkit.registry.weights.references import is_reference, locate
 
 #: What is said where nobody knows how large a file is.
 UNKNOWN_SIZE = "size not known"
@@ -37,6 +42,8 @@ class Absent:
         size: How large it is, in words.
         made: The command that makes it; empty for what is had from elsewhere.
         place: The option that says where it is; empty for what is found by its name.
+        instead: Of such an option, the released file that it may ask for, in words; empty where there is none.
+        close: Of a name, which ones that are here it may have been meant as, in words.
     """
 
     part: str
@@ -47,12 +54,17 @@ class Absent:
     size: str = ""
     made: str = ""
     place: str = ""
+    instead: str = ""
+    close: str = ""
 
     def __str__(self) -> str:
         if self.place:
-            return f"{self.part}, {self.what}: no {self.files[0]}; say where it is: --set {self.place}=file:PATH"
+            told = f"{self.part}, {self.what}: no {self.files[0]}; say where it is: --set {self.place}=file:PATH"
+            released = f"; the released one, --set {self.place}={RELEASED}, is {self.instead}"
+            return f"{told}{released if self.instead else ''}"
         if self.made:
-            return f"{self.part}, {self.what}: not released, made with {self.made}"
+            close = f"; {self.close}" if self.close else ""
+            return f"{self.part}, {self.what}: not released, made with {self.made}{close}"
         facts = f"licence {self.license or 'not known'}, {self.size or UNKNOWN_SIZE}"
         return f"{self.part}, {self.what}: {' or '.join(self.files) or 'all of it'}, from {self.source}; {facts}"
 
@@ -60,21 +72,31 @@ class Absent:
 def absent_weights(data: Mapping[str, Any]) -> list[Absent]:
     """Return what a pipeline needs and what is not here, in the order of its parts; each file once.
 
+    Nothing is where the pipeline names a folder of weights that is not there: that is the mistake.
+
     Raises:
         ConfigError: A part or an option of the pipeline is wrong.
     """
+    folder = str(data.get("weights") or "")
     parts = {kind: fill(kind, data.get(kind)) for kind in PARTS}
-    filled = {kind: part for kind, part in parts.items() if part is not None}
+    filled = {kind: replace(part, folder=folder) for kind, part in parts.items() if part is not None}
+    try:
+        if not repository_of(data) and folder:
+            locate(folder)
+    except WeightsError:
+        return []
     try:
         trace = trace_parts(filled)
     except RegionkitError:
         trace = Trace()
     own = spaces_of(filled["backbone"]) if "backbone" in filled else Spaces("", "")
-    made = {kind: found for kind, part in filled.items() if (found := _to_make(part, trace, own)) is not None}
+    name = filled["backbone"].name if "backbone" in filled else "NAME"
+    made = {kind: found for kind, part in filled.items() if (found := _to_make(part, trace, own, name)) is not None}
     needs = [*needs_of_repository(data), *needs_of_parts(data)]
-    lacking = [need for need in needs if need.status in ("to fetch", "by hand") and need.kind not in made]
+    waited = [need for need in needs if need.beside or need.kind not in made]
+    lacking = [need for need in waited if need.status in ("to fetch", "by hand")]
     order = {f"{kind} {part.name}": at for at, (kind, part) in enumerate(filled.items())}
-    named = [one for part in filled.values() for one in (*_memories(part, trace, own), *_without_files(part))]
+    named = [one for part in filled.values() for one in (*_memories(part, trace, own, name), *_without_files(part))]
     everything = [*map(_told, lacking), *made.values(), *named]
     return sorted(everything, key=lambda one: order.get(one.part, -1))
 
@@ -96,8 +118,37 @@ def as_needed(data: Mapping[str, Any], needs: Sequence[Need]) -> tuple[list[Need
     others = [one for one in absent if one.made or one.place]
     made = {one.part for one in others if one.made and one.what != _MEMORY}
     lacking = {(one.part, one.what) for one in absent if one not in others}
-    kept = [need for need in needs if need.part not in made]
+    kept = [need for need in needs if need.beside or need.part not in made]
     return [replace(need, optional=False) if (need.part, need.role) in lacking else need for need in kept], others
+
+
+def plan_or_tell(document: Document, name: str) -> PipelinePlan:
+    """Plan a pipeline, as :func:`plan_pipeline` does.
+
+    Args:
+        document: The pipeline.
+        name: The preset or file, as the command line has it.
+
+    Raises:
+        ConfigError: It has mistakes; weights that are not here are told of file by file, beside them.
+    """
+    try:
+        return plan_pipeline(document.data, document.line)
+    except ConfigError as error:
+        told = _told_by_weights(document.data)
+        others = [one for one in error.problems if one.message not in told]
+        absent = absent_weights(document.data) if len(others) < len(error.problems) else []
+        if not absent or any(one.close for one in absent):  # a name that was misspelt says nothing of the rest
+            raise
+        raise ConfigError([*others, problem_of(absent, name, document.line(""))]) from None
+
+
+def _told_by_weights(data: Mapping[str, Any]) -> set[str]:
+    """Return what a plan says of weights that it does not find."""
+    folder = str(data.get("weights") or "")
+    parts = {kind: part for kind in PARTS if (part := fill(kind, data.get(kind), problems=[])) is not None}
+    faults = trace_parts({kind: replace(part, folder=folder) for kind, part in parts.items()}).faults
+    return {fault.error.message for fault in faults if isinstance(fault.error, WeightsError)}
 
 
 def problem_of(
@@ -128,7 +179,7 @@ def _told(need: Need) -> Absent:
     return Absent(need.part, need.role, need.names, need.source, need.license, size)
 
 
-def _to_make(part: Part, trace: Trace, own: Spaces) -> Absent | None:
+def _to_make(part: Part, trace: Trace, own: Spaces, backbone: str) -> Absent | None:
     """Return what of a part is made here and not fetched: weights or a bank of a name, or what nobody released."""
     if part.kind in trace.weights or part.kind in trace.fit_corpus or not part.spec.weights:
         return None
@@ -136,45 +187,55 @@ def _to_make(part: Part, trace: Trace, own: Spaces) -> Absent | None:
     if reference == "none" or is_reference(reference):
         return None
     if reference != "auto":
-        here = _is_named(reference)
-        return None if here else Absent(owner, f"weights '{reference}'", made="toolkit train FILE")
+        close = _not_named(reference)
+        absent = Absent(owner, f"weights '{reference}'", made="toolkit train FILE", close=close or "")
+        return None if close is None else absent
     bank = str(getattr(part.config, "bank", "auto"))
     if bank not in ("auto", "none") and part.kind == "bridge":
         known = get_index().find(part.kind, part.name, corpus=bank)
-        return None if known else Absent(owner, f"bank '{bank}'", made=f"toolkit bank build --name {bank}")
+        return (
+            None
+            if known
+            else Absent(owner, f"bank '{bank}'", made=f"toolkit bank build --backbone {backbone} --name {bank}")
+        )
     headers = [file.header for file in get_index().find(part.kind, part.name)]
     held = [header for header in headers if header.space in ("", own.image, own.text)]
-    return None if part.spec.checkpoints or held else Absent(owner, "weights", made="toolkit train FILE")
+    return None if is_released(part) or held else Absent(owner, "weights", made="toolkit train FILE")
 
 
-def _memories(part: Part, trace: Trace, own: Spaces) -> Iterator[Absent]:
+def _memories(part: Part, trace: Trace, own: Spaces, backbone: str) -> Iterator[Absent]:
     """Yield the memory that a part holds beside its weights, where it has none; each file of one that was released."""
     file = trace.weights.get(part.kind)
     brings = file is not None and bool(file.header.extra.get("memory"))
-    if not part.spec.memory or brings or part.kind in trace.banks or getattr(part.config, "bank", "auto") == "none":
+    has = part.kind in trace.banks or part.kind in trace.fit_corpus
+    if not part.spec.memory or brings or has or getattr(part.config, "bank", "auto") == "none":
         return
     kind, _, name = part.spec.memory.partition("/")
     if get_index().find(kind, name, space=own.text):
         return
     released = [need for need in needs_of_component(part) if need.role.startswith("memory")]
     if not released:
-        yield Absent(f"{part.kind} {part.name}", _MEMORY, made="toolkit bank build")
+        yield Absent(f"{part.kind} {part.name}", _MEMORY, made=f"toolkit bank build --backbone {backbone}")
     yield from (_told(need) for need in released if need.path is None)
 
 
 def _without_files(part: Part) -> Iterator[Absent]:
     """Yield the options that name a file or folder which is not there; weights are looked for elsewhere."""
+    released = {entry.role: described(entry) for entry in part.spec.option_files}
     for option, value in part.to_dict().items():
         if option != "weights" and isinstance(value, str) and value.startswith("file:"):
             path = Path(value.removeprefix("file:")).expanduser()
-            if not path.exists():
-                owner = f"{part.kind} {part.name}"
-                yield Absent(owner, option, files=(str(path),), place=f"{part.kind}.{option}")
+            # As decoders look for folders of models: where the path says, and among the user's weights.
+            places = [path, *(folder / path for folder in user_weight_folders())]
+            if not any(place.exists() for place in places):
+                place, instead = f"{part.kind}.{option}", released.get(option, "")
+                yield Absent(f"{part.kind} {part.name}", option, (str(path),), place=place, instead=instead)
 
 
-def _is_named(name: str) -> bool:
+def _not_named(name: str) -> str | None:
+    """Return None where a weight file has a name, else which ones it may have been meant as, in words."""
     try:
         get_index().named(name)
-    except WeightsError:
-        return False
-    return True
+    except WeightsError as error:
+        return next((hint for hint in error.hints if hint.startswith("did you mean")), "")
+    return None

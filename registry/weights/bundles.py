@@ -11,8 +11,9 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,7 +34,8 @@ from regionkit.registry.weights.bundle_manifest import (
     read_manifest,
 )
 from regionkit.registry.weights.conversion import Stated, complete, recipe_of
-from regionkit.registry.weights.index import content_hash
+from regionkit.registry.weights.index import content_hash, files_of
+from regionkit.registry.weights.option_files import BESIDE
 from regionkit.registry.weights.references import is_reference
 
 #: Bytes that a manifest may have; those of the presets have a few thousand.
@@ -79,6 +81,8 @@ def _fill(folder: Path, data: Mapping[str, Any], plan: PipelinePlan, name: str) 
     # A bank that the bridge has as well lies there once.
     banks = [(kind, file) for kind, file in plan.banks.items() if content_hash(file) not in whole]
     entries += [_gather(memory_of(plan.parts[kind]), file, folder) for kind, file in banks]
+    for kind, files in plan.files.items():
+        entries += [one for option in files for one in _gather_beside(plan.parts[kind], option, files[option], folder)]
     pipeline = _without_weights(data)
     _check_choice(pipeline, plan, folder)
     _write_texts(folder, pipeline, plan, entries, name)
@@ -125,6 +129,20 @@ def _gather(part: Part, file: WeightFile, folder: Path) -> Entry:
     )
 
 
+def _gather_beside(part: Part, option: str, path: Path, folder: Path) -> Iterator[Entry]:
+    """Copy a released file, or folder, that an option asks for beside the weights, as it is."""
+    released = next(entry for entry in part.spec.option_files if entry.role == option)
+    # A repository in the cache of the hub lies in a folder named after a commit.
+    name = path.name if any(fnmatch(path.name, one) for one in released.files) else released.files[0]
+    for file in files_of(path):
+        inner = PurePosixPath(BESIDE, name, *file.relative_to(path).parts)
+        target = folder / inner
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        what = (sha256_of(target), target.stat().st_size, released.license, f"{option} ({released.source})")
+        yield Entry(str(inner), part.kind, part.name, "", *what, recipe="")
+
+
 def _source(part: Part, role: str, path: Path) -> str:
     known = next((entry.source for entry in part.spec.checkpoints if entry.role == role and entry.source), "")
     return f"{role} {path.name}" + (f" ({known})" if known else "")
@@ -159,6 +177,8 @@ def _check_choice(pipeline: Mapping[str, Any], plan: PipelinePlan, folder: Path)
             same = same and content_hash(file) == content_hash(chosen)
         if not (same and inside):
             raise WeightsError(f"the pipeline cannot be bundled: from the folder alone, its {kind} takes other weights")
+    if any(not path.is_relative_to(folder) for files in again.files.values() for path in files.values()):
+        raise WeightsError("the pipeline cannot be bundled: the files that its options ask for lie elsewhere")
     for kind, file in plan.banks.items():
         bank = again.banks.get(kind)
         if bank is None or not (bank.path.is_relative_to(folder) and (file.files or _same(file, bank))):

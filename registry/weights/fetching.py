@@ -19,6 +19,7 @@ from regionkit.registry.registry import user_weight_folders
 from regionkit.registry.schema import Part
 from regionkit.registry.weights.bundles import verify
 from regionkit.registry.weights.official import HUB_WEIGHTS, cached, files_in, pin_of, spec_for
+from regionkit.registry.weights.option_files import BESIDE, asked_for, find_options
 from regionkit.registry.weights.references import (
     Reference,
     check_hash,
@@ -58,6 +59,7 @@ class Need:
         path: Where it is; None where it is not.
         remote: The files of the repository that will be fetched.
         told: How large it is, in words of the component that needs it; empty where it does not say.
+        beside: True for what an option of the part names beside its weights.
     """
 
     part: str
@@ -72,6 +74,7 @@ class Need:
     path: Path | None = None
     remote: tuple[Remote, ...] = ()
     told: str = ""
+    beside: bool = False
 
     @property
     def from_hub(self) -> bool:
@@ -109,6 +112,20 @@ def needs_of_component(part: Part, out: Path | None = None) -> list[Need]:
         if folder.is_dir():
             found = {**files_in(spec, folder), **found}
     return [need_of(spec, entry, found.get(entry.role) or cached(entry), out) for entry in spec.checkpoints]
+
+
+def needs_of_options(part: Part, out: Path | None = None, *, offered: bool = False) -> list[Need]:
+    """Return what the options of a part ask for beside its weights, with what of it is here.
+
+    Args:
+        part: The component.
+        out: A folder that is to hold all that can be fetched.
+        offered: Also return what they could ask for, as optional.
+    """
+    found, asked = find_options(part, out), asked_for(part)
+    entries = part.spec.option_files if offered else asked
+    needs = ((entry, need_of(part.spec, entry, found.get(entry.role), out)) for entry in entries)
+    return [replace(need, beside=True, optional=entry not in asked) for entry, need in needs]
 
 
 def need_of(spec: ComponentSpec, entry: Checkpoint, path: Path | None, out: Path | None) -> Need:
@@ -267,10 +284,17 @@ def _place(need: Need, file: Remote, out: Path) -> Path:
     reference = parse_reference(need.source)
     if need.kind == "":
         return out / file.name
-    folder = out if need.shared else out / need.kind
+    folder = folder_of(need, out)
     if reference.inner == file.name:
         return folder / Path(file.name).name
     return folder / file.name if reference.inner else folder / reference.location.split("/")[1] / file.name
+
+
+def folder_of(need: Need, out: Path) -> Path:
+    """Return the folder below one of weights in which a need is looked for."""
+    if need.beside:
+        return out / BESIDE
+    return out if need.shared or not need.kind else out / need.kind
 
 
 def _into_cache(reference: Reference, hashes: Sequence[str]) -> Path:
@@ -345,5 +369,5 @@ def by_hand(needs: Iterable[Need], folder: Path) -> Iterator[str]:
     """Say for each thing that cannot be fetched where it is and where it goes."""
     for need in needs:
         names = " or ".join(need.names) or "it"
-        place = folder if need.shared or not need.kind else folder / need.kind
-        yield f"{need.part}, {need.role}: download {names} from {need.source or 'its authors'} and put it into {place}"
+        source, place = need.source or "its authors", folder_of(need, folder)
+        yield f"{need.part}, {need.role}: download {names} from {source} and put it into {place}"

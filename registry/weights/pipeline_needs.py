@@ -12,7 +12,13 @@ from regionkit.core.spec import PARTS
 from regionkit.registry.schema import Part, fill
 from regionkit.registry.trace import trace_parts
 from regionkit.registry.weights.choice import reference_of
-from regionkit.registry.weights.fetching import Need, need_of, needs_of_component, needs_of_reference
+from regionkit.registry.weights.fetching import (
+    Need,
+    need_of,
+    needs_of_component,
+    needs_of_options,
+    needs_of_reference,
+)
 from regionkit.registry.weights.official import spec_for
 from regionkit.registry.weights.references import is_offline, locate
 
@@ -73,6 +79,7 @@ def needs_of_parts(data: Mapping[str, Any], out: Path | None = None, fetched: bo
             ]
         elif reference not in ("", "none"):
             needs += needs_of_component(part, out)
+        needs += needs_of_options(part, out)
     return _once(needs)
 
 

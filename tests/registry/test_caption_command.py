@@ -240,3 +240,37 @@ def test_the_id_of_a_line_is_repeated_so_that_results_can_be_joined(scenes, tmp_
     records = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     assert [record["id"] for record in records] == ["a/1", "a/2"]
     assert "error" in records[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        pytest.param(
+            "decoder.weights=mini-dense-decap-noiz",
+            "error: --set decoder.weights: decoder: no weight file named 'mini-dense-decap-noiz'\n"
+            "  did you mean: mini-dense-decap-noise, ",
+            id="misspelt",
+        ),
+        pytest.param(
+            "weights=file:nowhere", "error: --set weights: weights: there is no weight file nowhere\n", id="folder"
+        ),
+    ],
+)
+def test_a_wrong_name_of_weights_says_nothing_of_other_weights(scenes, changed, message):
+    folder, _ = scenes
+    arguments = ["caption", str(folder / "0.png"), "--whole", "--preset", "mini", "--set", changed]
+    result = CliRunner().invoke(root, arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(message)
+    assert "cannot run" not in result.stderr
+
+
+def test_weights_that_are_absent_are_told_file_by_file_with_what_else_is_wrong(scenes, monkeypatch, tmp_path):
+    monkeypatch.setenv("REGIONKIT_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("regionkit.registry.plan.missing_module", lambda spec: "gone" * (spec.kind == "bridge"))
+    folder, _ = scenes
+    arguments = ["caption", str(folder / "0.png"), "--whole", "--preset", "patchioner-clip-b16"]
+    lines = CliRunner().invoke(root, arguments).stderr.splitlines()
+    assert lines[0].endswith("bridge: the code of bridge 'memory' is not there: no module named 'gone'")
+    assert sum("patchioner-clip-b16 cannot run: 4 files of its weights are not here" in line for line in lines) == 1
+    assert not [line for line in lines if "no weights of" in line]

@@ -169,6 +169,20 @@ def test_one_json_object_tells_of_the_repository_and_of_the_rest(released, hub):
     }
 
 
+def test_what_is_made_here_is_told_behind_the_repository_of_a_pipeline(released, hub):
+    whole(released, hub)
+    named = PIPELINE.replace("decoder: {name: words}", "decoder: {name: words, weights: of-nobody}")
+    released({"pipeline.yaml": f"weights: hub://mine/all@main\n{named}"})
+    result = released.run("weights", "pull", "pipeline.yaml", "--yes")
+    assert lines(result) == [
+        "error: 1 thing is missing",
+        "  decoder words, weights 'of-nobody': not released, made with toolkit train FILE",
+        "  which recipe that is: toolkit run pipeline.yaml --dry-run",
+    ]
+    assert "fetched hub://mine/all@main: " in result.stdout
+    assert "decoder words" not in result.stdout
+
+
 def test_offline_lists_the_repository_and_all_that_would_be_needed(released, hub):
     whole(released, hub)
     said = lines(released.run("weights", "pull", "pipeline.yaml", "--yes", "--offline"))

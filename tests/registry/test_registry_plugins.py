@@ -203,6 +203,16 @@ def test_outsider_enters_with_distribution_and_version(project):
             id="sha256",
         ),
         pytest.param(
+            SPEC.format(f"{GOOD}, option_files=('x.pt',)"),
+            "metric 'one': option_files must hold Checkpoint objects, it holds 'x.pt'",
+            id="no-option-file",
+        ),
+        pytest.param(
+            SPEC.format(f"{GOOD}, option_files=(Checkpoint('parser', ('x',)),)"),
+            "metric 'one': the role of each of its option_files is an option, without a when: 'parser'",
+            id="option-file-of-no-option",
+        ),
+        pytest.param(
             SPEC.format(f"{GOOD}, tiny='depth: 2'"),
             "metric 'one': tiny 'depth: 2' is no mapping in braces, such as {depth: 2}",
             id="tiny",

@@ -137,6 +137,12 @@ TALK2DINO = ComponentSpec(
     tiny="{weights: none, resolution: 56, patch: 14, width: 64, layers: 2, text_dim: 32, text_width: 64, "
     "text_layers: 2, vocabulary: 514}",
 )
+#: Of both towers in float32; most of the base model's are its 256,000 words.
+_SIGLIP2_SIZES = {
+    "base-patch16": "1.5 GB for 376 million weights in float32",
+    "large-patch16": "3.5 GB for 882 million weights in float32",
+    "so400m-patch16": "4.5 GB for 1,137 million weights in float32",
+}
 SIGLIP2 = ComponentSpec(
     kind="backbone",
     name="siglip2",
@@ -155,9 +161,9 @@ SIGLIP2 = ComponentSpec(
             source=f"hub://google/siglip2-{model}-512",
             license="Apache-2.0",
             when=f"model={model}",
-            size="1.5 GB" if model == "base-patch16" else "",
+            size=size,
         )
-        for model in ("base-patch16", "large-patch16", "so400m-patch16")
+        for model, size in _SIGLIP2_SIZES.items()
     ),
     tiny="{weights: none, resolution: 64, width: 32, layers: 2, heads: 2, intermediate: 48, text_width: 24, "
     "text_layers: 2, text_heads: 2, text_intermediate: 40, vocabulary: 259}",
@@ -185,6 +191,7 @@ DINOTXT = ComponentSpec(
             files=("dinov2_vitl14_reg4_dinotxt_*_text_encoder*", _DINOTXT_WHOLE),
             source=f"{_DINOV2}/dinov2_vitl14_reg4_dinotxt_tet1280d20h24l_text_encoder.pth",
             license="Apache-2.0",
+            size="about 2.2 GB for 538 million weights in float32",
         ),
         Checkpoint(
             role="head",
@@ -192,6 +199,7 @@ DINOTXT = ComponentSpec(
             source=f"{_DINOV2}/dinov2_vitl14_reg4_dinotxt_tet1280d20h24l_vision_head.pth",
             license="Apache-2.0",
             when="with_head=True",
+            size="about 101 MB for 25.3 million weights in float32",
         ),
         MERGES,
     ),
@@ -214,6 +222,7 @@ REGIONCLIP = ComponentSpec(
             files=("regionclip_pretrained-cc_rn50.safetensors", "regionclip_pretrained-cc_rn50.*"),
             source="https://github.com/microsoft/RegionCLIP, docs/MODEL_ZOO.md",
             license="Apache-2.0",
+            size="about 410 MB for 102 million weights in float32, and what its training left beside them",
         ),
         MERGES,
     ),
@@ -237,6 +246,7 @@ DENSECLIP = ComponentSpec(
             source="https://github.com/raoyongming/DenseCLIP, ViT-B-DenseCLIP of its table for ADE20K (context 13); "
             "that of Patch-ioner (context 77) is not published",
             license="see its repository",
+            size="about 600 MB for 151 million weights in float32, and its head for segmentation",
         ),
         MERGES,
     ),
@@ -258,6 +268,7 @@ ALPHACLIP = ComponentSpec(
             files=("clip_b16_grit1m_fultune_8xe*", "clip_b16_grit*"),
             source="https://github.com/SunzeY/AlphaCLIP, model-zoo.md",
             license="research only: trained with data under CC BY-NC 4.0",
+            size="about 346 MB for 86.4 million weights in float32",
         ),
         _clip_b16("text"),
         MERGES,

@@ -264,7 +264,8 @@ def test_weights_that_nobody_released_name_the_recipes_that_make_them(monkeypatc
     result = call("patchioner-talk2dino-relaion-5.6m-memory", "--data", "box@mini")
     assert result.exit_code == 2
     for words in (
-        "bridge memory, bank 'relaion-500k': not released, made with toolkit bank build --name relaion-500k\n",
+        "bridge memory, bank 'relaion-500k': not released, made with toolkit bank build --backbone dinov2-talk2dino "
+        "--name relaion-500k\n",
         "decoder decap, weights 'decap-talk2dino-relaion-5.6m': not released, made with toolkit train FILE\n",
     ):
         assert words in result.stderr
@@ -284,10 +285,18 @@ def test_a_run_without_data_and_weights_tells_of_both(monkeypatch, tmp_path):
 
 def test_a_row_of_which_something_was_not_released_names_its_recipe_beside_the_releases(monkeypatch, tmp_path):
     monkeypatch.setenv("REGIONKIT_WEIGHTS", str(tmp_path))
-    result = call("patchioner-siglip2")
-    recipe = "recipes that make what was not released for this row: examples/recipes/decap-talk2dino.yaml\n"
+    result = call("patchioner-close")
+    recipe = "recipes that make what was not released for this row: examples/recipes/close-coco.yaml\n"
     assert recipe in result.stderr
     assert "not released for this row" not in call("patchioner-talk2dino").stderr
+    result = call("patchioner-siglip2")
+    for words in (
+        "bridge memory, bank 'coco-karpathy': not released, made with toolkit bank build --backbone siglip2 "
+        "--name coco-karpathy\n",
+        "decoder decap, weights 'decap-siglip2': not released, made with toolkit train FILE\n",
+        "recipes that make them: examples/recipes/decap-siglip2.yaml\n",
+    ):
+        assert words in result.stderr
 
 
 def pulled(name):
@@ -297,7 +306,7 @@ def pulled(name):
 
 
 def test_pulling_lists_what_a_run_lists(monkeypatch, tmp_path):
-    """Sizes, a memory that the preset does not do without, files that its options name, and no releases of others."""
+    """Sizes, a memory that the preset does not do without, files that its options ask for, no releases of others."""
     monkeypatch.setenv("REGIONKIT_WEIGHTS", str(tmp_path))
     result = pulled("patchioner-talk2dino-meacap")
     assert "346 MB for 86.6 million weights in float32" in result.stdout
@@ -306,7 +315,7 @@ def test_pulling_lists_what_a_run_lists(monkeypatch, tmp_path):
     for words in (
         "error: 10 things are missing, and --offline fetches nothing\n",
         "  decoder meacap, memory_captions: download memory_captions.json from ",
-        "  decoder meacap, parser: no flan-t5-base-VG-factual-sg; say where it is: --set decoder.parser=file:PATH\n",
+        "  decoder meacap, parser: hub://lizhuang144/flan-t5-base-VG-factual-sg\n",
     ):
         assert words in result.stderr
     count = "patchioner-talk2dino-meacap cannot run: 10 files of its weights are not here\n"
@@ -316,7 +325,8 @@ def test_pulling_lists_what_a_run_lists(monkeypatch, tmp_path):
     assert "bridge memory" not in own.stdout
     for words in (
         "  decoder decap, weights 'decap-talk2dino-relaion-5.6m': not released, made with toolkit train FILE\n",
-        "  bridge memory, bank 'relaion-500k': not released, made with toolkit bank build --name relaion-500k\n",
+        "  bridge memory, bank 'relaion-500k': not released, made with toolkit bank build --backbone dinov2-talk2dino "
+        "--name relaion-500k\n",
         "  which recipe that is: toolkit run patchioner-talk2dino-relaion-5.6m-memory --dry-run",
     ):
         assert words in own.stderr

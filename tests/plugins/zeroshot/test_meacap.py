@@ -10,16 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from golden_files import golden_file
+from helper_folders import write_encoder, write_t5
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
-from transformers import BertConfig, BertModel, T5Config, T5ForConditionalGeneration
+from transformers import BertModel, T5ForConditionalGeneration
 
 from regionkit.core.contracts import BuildContext
 from regionkit.core.errors import WeightsError
 from regionkit.core.features import RegionTokens
-from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.core.testing import GridBackbone, Sentences
 from regionkit.core.texts import bank_tensors
 from regionkit.core.weights import WeightFile, WeightHeader, write_weights
@@ -130,21 +129,6 @@ def test_rules_take_words_of_the_vocabulary_and_what_stands_before_them() -> Non
     }
 
 
-def write_t5(folder: Path) -> Path:
-    """A random T5 of words as a folder of the hub."""
-    tokenizer = LanguageTokenizer.of_words(["generate scene graph : ( cat , on is bed dog red ) a the"])
-    torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=tokenizer.size, d_model=16, d_kv=4, d_ff=24, num_layers=1, num_decoder_layers=1, num_heads=4,
-        pad_token_id=0, eos_token_id=2, decoder_start_token_id=0,
-    )  # fmt: skip
-    folder.mkdir(parents=True)
-    T5ForConditionalGeneration(config).save_pretrained(folder)
-    Tokenizer.from_str(tokenizer.text).save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>", "pad_token": "<pad>"}))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.random.fork_rng():
@@ -172,27 +156,6 @@ def test_a_trained_parser_reads_each_caption_once(t5: Path, monkeypatch: pytest.
     assert parser.graphs(["a dog", "a bed"], CPU)[0] == first[1]
     assert first[0] == first[2]
     assert read == ["a cat", "a dog", "a bed"]
-
-
-def write_encoder(folder: Path) -> Path:
-    """A random BERT as sentence-transformers writes it."""
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "dog", "cat", "dogs", "puppy"]
-    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
-    folder.mkdir(parents=True)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=16, initializer_range=1.0, **sizes))
-    model.save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    kinds = ["Transformer", "Pooling", "Normalize"]
-    modules = [{"idx": at, "type": f"sentence_transformers.models.{kind}"} for at, kind in enumerate(kinds)]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    return folder
 
 
 def test_an_encoder_of_sentences_says_what_means_the_same(tmp_path: Path) -> None:
@@ -294,8 +257,8 @@ def test_a_folder_of_another_model_is_no_parser(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        param({"parser": "regex"}, "parser: 'regex' must be rules, or file:FOLDER", id="parser"),
-        param({"similarity": "file:"}, "similarity: 'file:' must be words, or file:FOLDER", id="similarity"),
+        param({"parser": "regex"}, "parser: 'regex' must be rules, released, or file:FOLDER", id="parser"),
+        param({"similarity": "file:"}, "similarity: 'file:' must be words, released, or file:FOLDER", id="similarity"),
         param({"captions": 0}, "captions: 0 must be 1 or more", id="captions"),
     ],
 )

@@ -313,7 +313,7 @@ def test_hostile_input_is_refused(decoder):
         param({"temperature": 0.0}, "temperature: 0.0 must be more than 0", id="temperature"),
         param({"iterations": -1}, "iterations: -1 must be 0 or more", id="iterations"),
         param({"beams": 0}, "beams: 0 must be 1 or more", id="beams"),
-        param({"forbidden": "ids.npy"}, "forbidden: 'ids.npy' must be file:PATH", id="forbidden"),
+        param({"forbidden": "ids.npy"}, "forbidden: 'ids.npy' must be released, or file:PATH", id="forbidden"),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):
