@@ -52,6 +52,10 @@ class WeightsError(RegionkitError):
     """Weights are missing, damaged, or were trained for something else."""
 
 
+class WeightsAbsent(WeightsError):
+    """Weights are not here, and nothing that is here is wrong: fetching or training them is all that it takes."""
+
+
 class DataError(RegionkitError):
     """A data set or an input file cannot be used as asked."""
 

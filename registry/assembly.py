@@ -18,7 +18,7 @@ from regionkit.registry.ports import space_in
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill, with_defaults
 from regionkit.registry.weights.choice import Wanted, choose_weights, settle_backbone
-from regionkit.registry.weights.option_files import locate_options, with_files
+from regionkit.registry.weights.option_files import OptionFile, asked_for, locate_option, with_files
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +93,7 @@ def build_planned(
         parts=dict(built),
         seed=seed,
     )
-    component = place(build_part(plan.parts[kind], context), device)
+    component = place(build_part(plan.parts[kind], context, plan.files.get(kind, {})), device)
     if kind in plan.fit_corpus:
         from regionkit.registry.weights.banks import embed_corpus
 
@@ -109,11 +109,12 @@ def build_planned(
     return component
 
 
-def build_part(part: Part, context: BuildContext) -> Component:
+def build_part(part: Part, context: BuildContext, files: Mapping[str, OptionFile] | None = None) -> Component:
     """Import the code of a component and build it.
 
     What a data set or a metric needs beside itself, such as a judge, is built first, as its options say; what the
-    context holds in such a role stays. Released files that its options ask for are named to it as ``file:PATH``.
+    context holds in such a role stays. Released files that its options ask for are named to it as ``file:PATH``: those
+    of ``files``, by option, or they are looked for.
 
     Raises:
         MissingExtra: A package that it needs is not installed.
@@ -122,7 +123,9 @@ def build_part(part: Part, context: BuildContext) -> Component:
         WeightsError: A released file that an option asks for is not here.
     """
     require_packages(part.spec)
-    config = with_files(part.config, locate_options(part))
+    if files is None:
+        files = {entry.role: locate_option(part, entry) for entry in asked_for(part)}
+    config = with_files(part.config, files)
     if part.kind in _HELPED and part.spec.needs:
         from regionkit.registry.helpers import Helpers  # which builds parts, too
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from regionkit.core.errors import ConfigError, MissingExtra, Problem, RegionkitError, WeightsError
@@ -28,7 +28,7 @@ from regionkit.registry.schema import (
 )
 from regionkit.registry.trace import Fault, trace_parts
 from regionkit.registry.weights.index import content_hash
-from regionkit.registry.weights.option_files import digest_of
+from regionkit.registry.weights.option_files import OptionFile
 from regionkit.registry.weights.references import is_reference, locate
 from regionkit.registry.weights.shared_choices import Choices
 
@@ -62,7 +62,7 @@ class PipelinePlan:
     text: str = ""
     on_trust: tuple[str, ...] = ()
     banks: Mapping[str, WeightFile] = field(default_factory=dict)
-    files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, OptionFile]] = field(default_factory=dict)
 
     def key(self, kind: str) -> str:
         """Return a digest of all that decides what the built part is; equal keys mean that one can be shared."""
@@ -82,7 +82,7 @@ class PipelinePlan:
                 *(kind, self.parts[kind].text, *self.ports[kind]),
                 *(content_hash(file) if file else "", self.fit_corpus.get(kind, ""), keys.get("backbone", "")),
                 *((content_hash(self.banks[kind]),) if kind in self.banks else ()),
-                *(f"{option} {digest_of(path)}" for option, path in sorted(self.files.get(kind, {}).items())),
+                *(f"{option} {file.digest}" for option, file in sorted(self.files.get(kind, {}).items())),
             )
             keys[kind] = hashlib.sha256("\n".join(content).encode()).hexdigest()[:20]
         return keys
@@ -102,7 +102,7 @@ class PipelinePlan:
         }
         banks = {kind: {"name": file.label, "sha256": content_hash(file)} for kind, file in self.banks.items()}
         files = {
-            kind: {option: {"name": path.name, "sha256": digest_of(path)} for option, path in found.items()}
+            kind: {option: {"name": file.path.name, "sha256": file.digest} for option, file in found.items()}
             for kind, found in self.files.items()
         }
         return {
@@ -115,7 +115,7 @@ class PipelinePlan:
             "corruption": self.corruption,
             "unbridged": self.unbridged,
             **({"on_trust": list(self.on_trust)} if self.on_trust else {}),
-            **({"folder": folder} if (folder := next(iter(self.parts.values())).folder) else {}),
+            **({"folder": folder} if (folder := _absolute(next(iter(self.parts.values())).folder)) else {}),
         }
 
     def describe(self) -> list[str]:
@@ -127,7 +127,7 @@ class PipelinePlan:
             file = self.weights[kind]
             source = f", weights {file.label}" if file else ""
             source += f", memory {self.banks[kind].label}" if kind in self.banks else ""
-            source += "".join(f", {option} {path.name}" for option, path in self.files.get(kind, {}).items())
+            source += "".join(f", {option} {file.path.name}" for option, file in self.files.get(kind, {}).items())
             source += f", fitted to {self.fit_corpus[kind]}" if kind in self.fit_corpus else ""
             lines.append(f"{kind} {part.name}: {flow}{source}")
         return [*lines, *self.notes()]
@@ -154,6 +154,12 @@ class PipelinePlan:
             said += part_notes(fill("corpus", corpus, problems=[])) if corpus else []
             found += [f"{kind} {part.name}: {note}" for note in said]
         return found
+
+
+def _absolute(reference: str) -> str:
+    """Return the reference of a folder so that it means the same from wherever it is read again."""
+    path = reference.removeprefix("file:")
+    return reference if path == reference else f"file:{os.path.abspath(os.path.expanduser(path))}"
 
 
 def part_notes(part: Part | None) -> list[str]:
@@ -198,14 +204,14 @@ def plan_pipeline(
     data, where = as_meant(data, PIPELINE_KEYS, where)
     known = parts or {}
     filled = {kind: known.get(kind) or fill(kind, data.get(kind), where, kind, found) for kind in PARTS}
-    folder = _folder(data.get("weights"), where, found)
+    folder = read_folder(data.get("weights"), where, found)
     given = {kind: part for kind, part in filled.items() if part is not None}
     parts = {kind: replace(part, folder=folder) if folder != part.folder else part for kind, part in given.items()}
     found += [_missing_problem(error, kind, where) for kind, error in _missing_packages(parts)]
     found += [_missing_code(part, where) for part in parts.values() if missing_module(part.spec)]
     plan = settle_pipeline(parts, where, found, choices)
     if plan is not None and not found:
-        found += _unused_folder(folder, [*plan.weights.items(), *plan.banks.items()], where)
+        found += _unused_folder(folder, plan, where)
     if found or plan is None:
         found.sort(key=by_line)
         if problems is not None:
@@ -267,8 +273,8 @@ def fitting(parts: PipelinePlan | Mapping[str, Part], kind: str) -> list[str]:
     return names
 
 
-def _folder(value: Any, where: Where, problems: list[Problem]) -> str:
-    """Read the pipeline's own ``weights``, the folder in which all parts look first."""
+def read_folder(value: Any, where: Where, problems: list[Problem]) -> str:
+    """Return the pipeline's own ``weights``, the folder in which all parts look first; mistakes go to ``problems``."""
     if value is None:
         return ""
     if not isinstance(value, str) or not is_reference(value):
@@ -287,14 +293,16 @@ def _folder(value: Any, where: Where, problems: list[Problem]) -> str:
     return value
 
 
-def _unused_folder(folder: str, weights: list[tuple[str, WeightFile | None]], where: Where) -> list[Problem]:
+def _unused_folder(folder: str, plan: PipelinePlan, where: Where) -> list[Problem]:
     """Report a folder of weights that no part found anything in: other weights would be taken in silence."""
     if not folder:
         return []
     place = locate(folder).resolve()
-    if any(file is not None and file.path.resolve().is_relative_to(place) for _, file in weights):
+    paths = [(kind, file.path) for kind, file in (*plan.weights.items(), *plan.banks.items()) if file is not None]
+    paths += [(kind, file.path) for kind, files in plan.files.items() for file in files.values()]
+    if any(path.resolve().is_relative_to(place) for _, path in paths):
         return []
-    wanted = list(dict.fromkeys(kind for kind, file in weights if file is not None))
+    wanted = list(dict.fromkeys(kind for kind, _ in paths))
     hint = f"files of this pipeline's {', '.join(wanted)} belong there" if wanted else "no part has weights"
     return [Problem(where("weights"), "weights", f"{place} holds weights of none of the parts", (hint,))]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from regionkit.core.errors import PortError, RegionkitError, WeightsError
 from regionkit.core.spec import Port
@@ -13,7 +12,7 @@ from regionkit.registry.ports import Spaces, ends, mismatch, of_weights, resolve
 from regionkit.registry.schema import Part
 from regionkit.registry.weights.bank_choice import choose_bank, memory_of
 from regionkit.registry.weights.choice import Wanted
-from regionkit.registry.weights.option_files import asked_for, locate_options
+from regionkit.registry.weights.option_files import OptionFile, asked_for
 from regionkit.registry.weights.shared_choices import Choices
 
 
@@ -41,7 +40,7 @@ class Trace:
     ports: dict[str, tuple[str, str]] = field(default_factory=dict)
     weights: dict[str, WeightFile | None] = field(default_factory=dict)
     banks: dict[str, WeightFile] = field(default_factory=dict)
-    files: dict[str, dict[str, Path]] = field(default_factory=dict)
+    files: dict[str, dict[str, OptionFile]] = field(default_factory=dict)
     fit_corpus: dict[str, str] = field(default_factory=dict)
     corruption: str = "none"
     unbridged: bool = False
@@ -252,14 +251,11 @@ class _Tracer:
 
     def _option_files(self, kind: str, part: Part) -> None:
         """Find the released files that options name beside the weights."""
-        try:
-            files = locate_options(part)
-        except WeightsError as error:
-            option = next(entry.role for entry in asked_for(part))
-            self.trace.faults.append(Fault(kind, error, option=option))
-            return
-        if files:
-            self.trace.files[kind] = files
+        for entry in asked_for(part):
+            try:
+                self.trace.files.setdefault(kind, {})[entry.role] = self.choices.option_file(part, entry)
+            except WeightsError as error:
+                self.trace.faults.append(Fault(kind, error, option=entry.role))
 
     def _fit(self, part: Part, corpus: str) -> None:
         """Note that a part is to be fitted to a corpus, which takes a text tower."""

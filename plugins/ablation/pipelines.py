@@ -13,7 +13,7 @@ from regionkit.plugins.ablation.mistakes import Mistakes
 from regionkit.plugins.ablation.spec import AxisValue, Where, combinations, merge
 from regionkit.plugins.ablation.trials import AblationPlan, Combination, Refused, Selection
 from regionkit.plugins.ablation.words import text
-from regionkit.registry.plan import plan_pipeline
+from regionkit.registry.plan import plan_pipeline, read_folder
 from regionkit.registry.schema import Part, fill
 from regionkit.registry.weights.shared_choices import Choices
 
@@ -36,7 +36,11 @@ class PipelinePlanner:
     def plan(self, plan: AblationPlan, selections: Sequence[Selection], exclusion: Exclusion) -> list[Combination]:
         """Plan every pipeline. One that cannot be assembled is refused; a value that fits nowhere is a mistake."""
         spec = plan.spec
-        self._folder = spec.folder if isinstance(spec.folder, str) else ""
+        wrong: list[Problem] = []
+        self._folder = read_folder(spec.folder, lambda path: self._line(f"base.{path}"), wrong)
+        self._mistakes.found += [replace(problem, path=f"base.{problem.path}") for problem in wrong]
+        if wrong:
+            return []
         good: list[Combination] = []
         used: set[str] = set()
         for chosen in combinations(spec):

@@ -106,16 +106,20 @@ def _planned(document: Document, base: Document, name: str, match: Match) -> Abl
     from regionkit.core.errors import ConfigError
     from regionkit.plugins.ablation.dry_run import recipes_of
     from regionkit.plugins.ablation.planning import plan_ablation
-    from regionkit.registry.weights.absent import absent_weights, problem_of
+    from regionkit.registry.plan import plan_pipeline
+    from regionkit.registry.weights.absent import problem_of, told_absent
 
     try:
         return plan_ablation(document)
     except ConfigError as error:
-        absent = absent_weights(base.data)
-        if not absent:
-            raise
-        # That no trial can run stands at no key of the file, and is what the absent weights say better.
+        # That no trial can run stands at no key of the file, and is what the absent weights, or the pipeline's own
+        # mistakes, say better.
         others = [problem for problem in error.problems if problem.path]
+        absent = told_absent(base.data)
+        if not absent:
+            if not others:
+                plan_pipeline(base.data, base.line)
+            raise
         raise ConfigError([*others, problem_of(absent, name, base.line(""), recipes_of(match))]) from None
 
 

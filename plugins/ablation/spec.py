@@ -214,7 +214,7 @@ class SpecReader:
             return {}
         for key in base:
             if key not in PIPELINE_KEYS:
-                close, known = did_you_mean(str(key), PIPELINE_KEYS), f"parts are: {', '.join(PARTS)}"
+                close, known = did_you_mean(str(key), PIPELINE_KEYS), f"a pipeline has: {', '.join(PIPELINE_KEYS)}"
                 self.problem(f"base.{key}", "unknown part", close, known)
         return {kind: as_mapping(base[kind]) for kind in PARTS if base.get(kind) is not None}
 

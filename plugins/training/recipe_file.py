@@ -21,6 +21,7 @@ from regionkit.registry.schema import Part, by_line, check_keys, fill
 from regionkit.registry.weights.choice import Wanted, choose_weights, reference_of, settle_backbone
 from regionkit.registry.weights.folders import default_folder
 from regionkit.registry.weights.index import content_hash
+from regionkit.registry.weights.option_files import asked_for, locate_option
 
 #: Keys of a recipe file beside the parts that it trains with.
 KEYS = ("recipe", "seed", "out", "half", "summary", "variants")
@@ -279,8 +280,19 @@ def _settle(
             weights[role] = None  # what each part needs follows from all of them, and they do not fit
         if role not in weights:
             weights[role] = _weights(document, role, part, spaces, problems)
+        if not whole or role not in PARTS:
+            _check_option_files(document, role, part, problems)
         ports.setdefault(role, _ports(part, spaces))
     return weights, ports, pipeline
+
+
+def _check_option_files(document: Document, role: str, part: Part, problems: list[Problem]) -> None:
+    """Note the released files that options of a part ask for and that are not here."""
+    for entry in asked_for(part):
+        try:
+            locate_option(part, entry)
+        except RegionkitError as error:
+            problems.append(Problem(document.line(f"{role}.{entry.role}"), role, error.message, error.hints))
 
 
 def _settle_backbone(

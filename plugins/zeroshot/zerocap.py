@@ -188,7 +188,10 @@ def read_forbidden(config: ZeroCapConfig, known: int) -> list[int]:
         if path.suffix == ".npy":
             import numpy as np
 
-            ids = [int(one) for one in np.load(path, allow_pickle=False).ravel().tolist()]
+            held = np.load(path, allow_pickle=False).ravel().tolist()
+            ids = [int(one) for one in held]
+            if ids != held:
+                raise ValueError("not all are whole numbers")
         else:
             ids = [int(word) for word in path.read_text(encoding="utf-8").split()]
     except (OSError, ValueError, EOFError) as error:

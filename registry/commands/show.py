@@ -130,11 +130,11 @@ def _weights_facts(file: WeightFile) -> dict[str, Any]:
 
 def _released(entry: Checkpoint) -> str:
     """Describe one file of a release: its role, its names, and where it is had."""
+    from regionkit.registry.weights.option_files import described
+
     words = [*(["optional"] if entry.optional else []), *([f"for {entry.when}"] if entry.when else [])]
     note = f" ({', '.join(words)})" if words else ""
-    size = f"{entry.size}; " if entry.size else ""
-    licence = entry.license or "unknown"
-    return f"{entry.role}{note}: {' or '.join(entry.files)}; licence {licence}; {size}{entry.source}"
+    return f"{entry.role}{note}: {described(entry.files, entry.source, entry.license, entry.size)}"
 
 
 def _component_text(spec: ComponentSpec) -> str:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regionkit.core.errors import RegionkitError, RunFailed, UnknownName, WeightsError, did_you_mean
+from regionkit.core.errors import (
+    ConfigError,
+    Problem,
+    RegionkitError,
+    RunFailed,
+    UnknownName,
+    WeightsError,
+    did_you_mean,
+)
 from regionkit.registry.commands.tables import text_table
 
 if TYPE_CHECKING:
@@ -54,12 +62,13 @@ def pull(what: str, out: Path | None, yes: bool, as_json: bool) -> None:
 def _needs(what: str, out: Path | None) -> tuple[list[Need], list[Absent], Callable[[], _Told] | None]:
     """Say what is needed, whatever WHAT is, what of it nobody fetches, and how to ask for what shows later."""
     from regionkit.registry.document import check_reader, read_pipeline
+    from regionkit.registry.plan import read_folder
     from regionkit.registry.registry import get_registry
     from regionkit.registry.schema import fill
     from regionkit.registry.weights.absent import as_needed
     from regionkit.registry.weights.conversion import find_component
     from regionkit.registry.weights.fetching import needs_of_component, needs_of_options, needs_of_reference
-    from regionkit.registry.weights.pipeline_needs import is_awaited, needs_of_parts, needs_of_repository
+    from regionkit.registry.weights.pipeline_needs import is_awaited, needs_of_parts, needs_of_repository, repository_of
     from regionkit.registry.weights.references import is_offline, is_reference
 
     out = None if is_offline() else out  # without a network the cache has to do
@@ -69,6 +78,11 @@ def _needs(what: str, out: Path | None) -> tuple[list[Need], list[Absent], Calla
     if what in registry.presets or what.endswith((".yaml", ".yml")):
         document = read_pipeline(what)
         check_reader(document, "")
+        if not repository_of(document.data):
+            wrong: list[Problem] = []
+            read_folder(document.data.get("weights"), document.line, wrong)
+            if wrong:
+                raise ConfigError(wrong)
         whole = needs_of_repository(document.data, out)
         if is_awaited(document.data, out):
             return whole, [], partial(_later, document.data, out)
@@ -82,7 +96,7 @@ def _needs(what: str, out: Path | None) -> tuple[list[Need], list[Absent], Calla
             "a repository is written hub://ORG/NAME, a bundle file:X.zip",
             *registry.skipped(),
         )
-    if not spec.checkpoints:
+    if not (spec.checkpoints or spec.option_files):
         raise RegionkitError(
             f"{spec.kind} '{spec.name}' has no released weights that could be fetched",
             f"see what there is: toolkit weights list --kind {spec.kind}" if spec.weights else "it needs none",

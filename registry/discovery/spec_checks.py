@@ -96,9 +96,11 @@ def _check_checkpoints(spec: ComponentSpec, what: str) -> None:
         raise ValueError(f"{what}: name both its official files in checkpoints and a function in reader")
     _check_files("checkpoints", spec.checkpoints, what)
     _check_files("option_files", spec.option_files, what)
-    strange = [entry.role for entry in spec.option_files if entry.when or not spec.config]
-    if strange:
-        raise ValueError(f"{what}: the role of each of its option_files is an option, without a when: '{strange[0]}'")
+    for entry in spec.option_files:
+        if entry.when or not spec.config:
+            raise ValueError(f"{what}: '{entry.role}' of its option_files must be an option, and have no when")
+        if set("*?[") & set("".join(entry.files)):
+            raise ValueError(f"{what}: option_files name their files in full, without patterns: '{entry.files[0]}'")
 
 
 def _check_files(field: str, entries: tuple[Checkpoint, ...], what: str) -> None:

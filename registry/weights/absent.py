@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from regionkit.core.errors import ConfigError, Problem, RegionkitError, WeightsError
+from regionkit.core.errors import ConfigError, Problem, RegionkitError, WeightsAbsent, WeightsError
 from regionkit.core.spec import PARTS, RELEASED
 from regionkit.registry.document import Document
 from regionkit.registry.plan import PipelinePlan, plan_pipeline
@@ -15,16 +15,15 @@ from regionkit.registry.ports import Spaces, spaces_of
 from regionkit.registry.registry import user_weight_folders
 from regionkit.registry.schema import Part, fill
 from regionkit.registry.trace import Trace, trace_parts
+from regionkit.registry.weights.bank_choice import choose_bank, memory_of
 from regionkit.registry.weights.choice import reference_of
 from regionkit.registry.weights.fetching import Need, needs_of_component
 from regionkit.registry.weights.index import get_index
 from regionkit.registry.weights.official import is_released
 from regionkit.registry.weights.option_files import described
-from regionkit.registry.weights.pipeline_needs import needs_of_parts, needs_of_repository, repository_of
-from regionkit.registry.weights.references import is_reference, locate
+from regionkit.registry.weights.pipeline_needs import is_awaited, needs_of_parts, needs_of_repository
+from regionkit.registry.weights.references import is_offline, is_reference
 
-#: What is said where nobody knows how large a file is.
-UNKNOWN_SIZE = "size not known"
 #: What a bank beside a decoder's weights is called.
 _MEMORY = "memory"
 
@@ -65,14 +64,13 @@ class Absent:
         if self.made:
             close = f"; {self.close}" if self.close else ""
             return f"{self.part}, {self.what}: not released, made with {self.made}{close}"
-        facts = f"licence {self.license or 'not known'}, {self.size or UNKNOWN_SIZE}"
-        return f"{self.part}, {self.what}: {' or '.join(self.files) or 'all of it'}, from {self.source}; {facts}"
+        return f"{self.part}, {self.what}: {described(self.files, self.source, self.license, self.size)}"
 
 
 def absent_weights(data: Mapping[str, Any]) -> list[Absent]:
     """Return what a pipeline needs and what is not here, in the order of its parts; each file once.
 
-    Nothing is where the pipeline names a folder of weights that is not there: that is the mistake.
+    Nothing is where something that is here is the mistake: a damaged file, weights for something else, a wrong folder.
 
     Raises:
         ConfigError: A part or an option of the pipeline is wrong.
@@ -81,22 +79,22 @@ def absent_weights(data: Mapping[str, Any]) -> list[Absent]:
     parts = {kind: fill(kind, data.get(kind)) for kind in PARTS}
     filled = {kind: replace(part, folder=folder) for kind, part in parts.items() if part is not None}
     try:
-        if not repository_of(data) and folder:
-            locate(folder)
-    except WeightsError:
-        return []
-    try:
         trace = trace_parts(filled)
     except RegionkitError:
         trace = Trace()
+    errors = [fault.error for fault in trace.faults if isinstance(fault.error, WeightsError)]
+    if any(not isinstance(error, WeightsAbsent) for error in errors):
+        return []
+    if is_awaited(data):
+        return [_told(need) for need in needs_of_repository(data)]
     own = spaces_of(filled["backbone"]) if "backbone" in filled else Spaces("", "")
-    name = filled["backbone"].name if "backbone" in filled else "NAME"
-    made = {kind: found for kind, part in filled.items() if (found := _to_make(part, trace, own, name)) is not None}
-    needs = [*needs_of_repository(data), *needs_of_parts(data)]
+    build = _build_command(filled["backbone"]) if "backbone" in filled else "toolkit bank build"
+    made = {kind: found for kind, part in filled.items() if (found := _to_make(part, trace, own, build)) is not None}
+    needs = [*(needs_of_repository(data) if is_offline() else ()), *needs_of_parts(data)]
     waited = [need for need in needs if need.beside or need.kind not in made]
     lacking = [need for need in waited if need.status in ("to fetch", "by hand")]
     order = {f"{kind} {part.name}": at for at, (kind, part) in enumerate(filled.items())}
-    named = [one for part in filled.values() for one in (*_memories(part, trace, own, name), *_without_files(part))]
+    named = [one for part in filled.values() for one in (*_memories(part, trace, own, build), *_without_files(part))]
     everything = [*map(_told, lacking), *made.values(), *named]
     return sorted(everything, key=lambda one: order.get(one.part, -1))
 
@@ -137,10 +135,16 @@ def plan_or_tell(document: Document, name: str) -> PipelinePlan:
     except ConfigError as error:
         told = _told_by_weights(document.data)
         others = [one for one in error.problems if one.message not in told]
-        absent = absent_weights(document.data) if len(others) < len(error.problems) else []
-        if not absent or any(one.close for one in absent):  # a name that was misspelt says nothing of the rest
+        absent = told_absent(document.data) if len(others) < len(error.problems) else []
+        if not absent:
             raise
         raise ConfigError([*others, problem_of(absent, name, document.line(""))]) from None
+
+
+def told_absent(data: Mapping[str, Any]) -> list[Absent]:
+    """Return what is told instead of a plan's own words: a name that was misspelt says nothing of the rest."""
+    absent = absent_weights(data)
+    return [] if any(one.close for one in absent) else absent
 
 
 def _told_by_weights(data: Mapping[str, Any]) -> set[str]:
@@ -179,7 +183,7 @@ def _told(need: Need) -> Absent:
     return Absent(need.part, need.role, need.names, need.source, need.license, size)
 
 
-def _to_make(part: Part, trace: Trace, own: Spaces, backbone: str) -> Absent | None:
+def _to_make(part: Part, trace: Trace, own: Spaces, build: str) -> Absent | None:
     """Return what of a part is made here and not fetched: weights or a bank of a name, or what nobody released."""
     if part.kind in trace.weights or part.kind in trace.fit_corpus or not part.spec.weights:
         return None
@@ -188,40 +192,56 @@ def _to_make(part: Part, trace: Trace, own: Spaces, backbone: str) -> Absent | N
         return None
     if reference != "auto":
         close = _not_named(reference)
-        absent = Absent(owner, f"weights '{reference}'", made="toolkit train FILE", close=close or "")
-        return None if close is None else absent
+        if close is None:
+            return None
+        return Absent(owner, f"weights '{reference}'", made="toolkit train FILE", close=close)
     bank = str(getattr(part.config, "bank", "auto"))
     if bank not in ("auto", "none") and part.kind == "bridge":
-        known = get_index().find(part.kind, part.name, corpus=bank)
-        return (
-            None
-            if known
-            else Absent(owner, f"bank '{bank}'", made=f"toolkit bank build --backbone {backbone} --name {bank}")
-        )
+        if get_index().find(part.kind, part.name, corpus=bank):
+            return None
+        return Absent(owner, f"bank '{bank}'", made=f"{build} --name {bank}")
     headers = [file.header for file in get_index().find(part.kind, part.name)]
     held = [header for header in headers if header.space in ("", own.image, own.text)]
     return None if is_released(part) or held else Absent(owner, "weights", made="toolkit train FILE")
 
 
-def _memories(part: Part, trace: Trace, own: Spaces, backbone: str) -> Iterator[Absent]:
+def _memories(part: Part, trace: Trace, own: Spaces, build: str) -> Iterator[Absent]:
     """Yield the memory that a part holds beside its weights, where it has none; each file of one that was released."""
     file = trace.weights.get(part.kind)
     brings = file is not None and bool(file.header.extra.get("memory"))
-    has = part.kind in trace.banks or part.kind in trace.fit_corpus
-    if not part.spec.memory or brings or has or getattr(part.config, "bank", "auto") == "none":
-        return
-    kind, _, name = part.spec.memory.partition("/")
-    if get_index().find(kind, name, space=own.text):
+    if not part.spec.memory or brings or getattr(part.config, "bank", "auto") == "none" or _has_bank(part, trace, own):
         return
     released = [need for need in needs_of_component(part) if need.role.startswith("memory")]
     if not released:
-        yield Absent(f"{part.kind} {part.name}", _MEMORY, made=f"toolkit bank build --backbone {backbone}")
+        yield Absent(f"{part.kind} {part.name}", _MEMORY, made=build)
     yield from (_told(need) for need in released if need.path is None)
+
+
+def _has_bank(part: Part, trace: Trace, own: Spaces) -> bool:
+    """Say whether a bank follows for what a part holds beside its weights, as far as the rest is known."""
+    try:
+        choose_bank(memory_of(part), own.text, trace.weights.get(part.kind), trace.fit_corpus.get("bridge", ""), part)
+    except WeightsError:
+        return part.kind in trace.banks or part.kind in trace.fit_corpus
+    return True
+
+
+def _build_command(backbone: Part) -> str:
+    """Return the command that makes a bank for a backbone, with those of its options that change its sentences."""
+    sets = ""
+    for option in sorted(backbone.given - {"weights"}):
+        given = {key: value for key, value in backbone.to_dict().items() if key in backbone.given - {option, "weights"}}
+        other = fill("backbone", {**given, "name": backbone.name}, problems=[])
+        if other is not None and spaces_of(other).text != spaces_of(backbone).text:
+            sets += f" --set backbone.{option}={backbone.to_dict()[option]}"
+    return f"toolkit bank build --backbone {backbone.name}{sets} --corpus NAME"
 
 
 def _without_files(part: Part) -> Iterator[Absent]:
     """Yield the options that name a file or folder which is not there; weights are looked for elsewhere."""
-    released = {entry.role: described(entry) for entry in part.spec.option_files}
+    released = {
+        entry.role: described(entry.files, entry.source, entry.license, entry.size) for entry in part.spec.option_files
+    }
     for option, value in part.to_dict().items():
         if option != "weights" and isinstance(value, str) and value.startswith("file:"):
             path = Path(value.removeprefix("file:")).expanduser()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from regionkit.core.errors import WeightsError, did_you_mean
+from regionkit.core.errors import WeightsAbsent, WeightsError, did_you_mean
 from regionkit.core.weights import WeightFile
 from regionkit.registry.registry import get_registry
 from regionkit.registry.schema import Part, fill
@@ -93,10 +93,10 @@ def _no_bank(
         option = "weights" if holder is part else "bank"
         # A bank's name is a corpus; the files of a bridge are named by its own option.
         close = f"name a file with {holder.kind}.weights: {name}" if is_reference(name) else close
-        return WeightsError(
+        return (WeightsError if several else WeightsAbsent)(
             message, close, *shown, f"say which file: {holder.kind}.{option}: {' or '.join(files)}" if several else ""
         )
-    return WeightsError(
+    return (WeightsError if known else WeightsAbsent)(
         f"{who} needs a bank, and which one does not follow from the rest",
         *shown,
         f"say which: {holder.kind}.bank: NAME",

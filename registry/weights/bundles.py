@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -82,7 +81,8 @@ def _fill(folder: Path, data: Mapping[str, Any], plan: PipelinePlan, name: str) 
     banks = [(kind, file) for kind, file in plan.banks.items() if content_hash(file) not in whole]
     entries += [_gather(memory_of(plan.parts[kind]), file, folder) for kind, file in banks]
     for kind, files in plan.files.items():
-        entries += [one for option in files for one in _gather_beside(plan.parts[kind], option, files[option], folder)]
+        part = plan.parts[kind]
+        entries += [one for option in files for one in _gather_beside(part, option, files[option].path, folder)]
     pipeline = _without_weights(data)
     _check_choice(pipeline, plan, folder)
     _write_texts(folder, pipeline, plan, entries, name)
@@ -133,7 +133,7 @@ def _gather_beside(part: Part, option: str, path: Path, folder: Path) -> Iterato
     """Copy a released file, or folder, that an option asks for beside the weights, as it is."""
     released = next(entry for entry in part.spec.option_files if entry.role == option)
     # A repository in the cache of the hub lies in a folder named after a commit.
-    name = path.name if any(fnmatch(path.name, one) for one in released.files) else released.files[0]
+    name = path.name if path.name in released.files else released.files[0]
     for file in files_of(path):
         inner = PurePosixPath(BESIDE, name, *file.relative_to(path).parts)
         target = folder / inner
@@ -177,8 +177,12 @@ def _check_choice(pipeline: Mapping[str, Any], plan: PipelinePlan, folder: Path)
             same = same and content_hash(file) == content_hash(chosen)
         if not (same and inside):
             raise WeightsError(f"the pipeline cannot be bundled: from the folder alone, its {kind} takes other weights")
-    if any(not path.is_relative_to(folder) for files in again.files.values() for path in files.values()):
-        raise WeightsError("the pipeline cannot be bundled: the files that its options ask for lie elsewhere")
+    for kind, files in plan.files.items():
+        for option, one in files.items():
+            found = again.files[kind][option]
+            if not (found.path.is_relative_to(folder) and found.digest == one.digest):
+                reason = f"from the folder alone, its {kind} takes another {option}"
+                raise WeightsError(f"the pipeline cannot be bundled: {reason}")
     for kind, file in plan.banks.items():
         bank = again.banks.get(kind)
         if bank is None or not (bank.path.is_relative_to(folder) and (file.files or _same(file, bank))):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from regionkit.core.errors import PortError, WeightsError
+from regionkit.core.errors import PortError, WeightsAbsent, WeightsError
 from regionkit.core.spec import PARTS, Space
 from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader
 from regionkit.registry.ports import spaces_of
@@ -271,6 +271,8 @@ def _check_named(part: Part, file: WeightFile, wanted: Wanted) -> None:
 def missing(part: Part, wanted: Wanted, installed: WeightFile | None = None) -> WeightsError:
     """Return the error of weights that are not there: what there is, and which recipe would make them.
 
+    They are absent unless there are some that would do, were it not for their options or their space.
+
     Args:
         part: The component.
         wanted: What its weights must have been trained for.
@@ -279,9 +281,11 @@ def missing(part: Part, wanted: Wanted, installed: WeightFile | None = None) -> 
     index = get_index()
     broken = [str(file.error.message) for file in index.damaged if file.header is None]
     untrained = hasattr(part.config, "weights") and part.kind in PARTS
-    return WeightsError(
+    others = _other_options(part, wanted)
+    error = WeightsError if others or broken or installed is not None else WeightsAbsent
+    return error(
         f"no weights of {part.kind} '{part.name}'{f' for {wanted}' if str(wanted) else ''}",
-        *_other_options(part, wanted),
+        *others,
         _exist(part) or f"there are no weights of {part.kind} '{part.name}' at all",
         *_recipes(part),
         *_official_hints(part, wanted, installed),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from regionkit.core.errors import WeightsError, did_you_mean
+from regionkit.core.errors import WeightsAbsent, WeightsError, did_you_mean
 from regionkit.core.files import is_file, sha256_of
 from regionkit.core.weights import METADATA_KEY, WeightFile, WeightHeader, read_header
 from regionkit.registry.registry import get_registry, user_weight_folders
@@ -94,7 +94,8 @@ class WeightIndex:
         """Return the file of a name, with or without ``.safetensors``.
 
         Raises:
-            WeightsError: There is none, several, or it is damaged.
+            WeightsAbsent: There is none.
+            WeightsError: There are several, or it is damaged.
         """
         stem = name.removesuffix(".safetensors")
         every: list[WeightFile | DamagedFile] = [*self.files, *self.damaged]
@@ -106,7 +107,7 @@ class WeightIndex:
                 f"several weight files are named '{name}': {', '.join(str(file.path) for file in matches)}",
                 "say which with weights: file:PATH",
             )
-        raise WeightsError(
+        raise WeightsAbsent(
             f"no weight file named '{name}'",
             did_you_mean(stem, [file.path.stem for file in self.files]),
             "a path is written file:PATH; see: toolkit weights list",

@@ -324,12 +324,14 @@ def cached(entry: Checkpoint) -> Path | None:
         path = locate(entry.source) if entry.source.startswith("hub:") else None
     except WeightsError:
         return None
-    if path is not None and path.is_dir():
-        names = [inner.name for inner in path.iterdir()]
-        wanted = (*entry.files, *HUB_WEIGHTS)
-        there = any(fnmatch(name, pattern) for name in names for pattern in wanted)
-        return path if there and not _lacks_parts(names) else None
-    return path
+    return None if path is not None and path.is_dir() and not holds_model(path, entry.files) else path
+
+
+def holds_model(folder: Path, names: Iterable[str] = ()) -> bool:
+    """Say whether a folder holds weights, whole, under the names of the hub's own libraries, or others."""
+    inner = [path.name for path in folder.iterdir()]
+    there = any(fnmatch(name, pattern) for name in inner for pattern in (*names, *HUB_WEIGHTS))
+    return there and not _lacks_parts(inner)
 
 
 def _lacks_parts(names: Iterable[str]) -> bool:

@@ -63,12 +63,12 @@ def needs_of_parts(data: Mapping[str, Any], out: Path | None = None, fetched: bo
     if fetched and out is not None:
         data = {**data, "weights": f"file:{out}"}
     needs: list[Need] = []
-    parts = {}
+    folder, parts = str(data.get("weights") or ""), {}
     for kind in PARTS:
         part = fill(kind, data.get(kind))
         assert part is not None  # without a list to take them, mistakes are raised
-        parts[kind] = part
-    found = _chosen_already(data, parts, out)
+        parts[kind] = replace(part, folder=folder)
+    found = _chosen_already(parts, out)
     for kind, part in parts.items():
         reference = reference_of(part)
         if kind in found:
@@ -83,11 +83,10 @@ def needs_of_parts(data: Mapping[str, Any], out: Path | None = None, fetched: bo
     return _once(needs)
 
 
-def _chosen_already(data: Mapping[str, Any], parts: Mapping[str, Part], out: Path | None) -> dict[str, list[Need]]:
+def _chosen_already(parts: Mapping[str, Part], out: Path | None) -> dict[str, list[Need]]:
     """Return the weights that the parts would take today, by kind, as far as the pipeline can be followed."""
-    folder = str(data.get("weights") or "")
     try:
-        trace = trace_parts({kind: replace(part, folder=folder) for kind, part in parts.items()})
+        trace = trace_parts(parts)
     except RegionkitError:
         return {}
     # What is fitted on the spot needs no weights.

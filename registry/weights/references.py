@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from regionkit.core.errors import WeightsError, did_you_mean
+from regionkit.core.errors import WeightsAbsent, WeightsError, did_you_mean
 from regionkit.core.files import is_file, sha256_of
 from regionkit.core.files import is_folder as is_folder_path
 
@@ -181,7 +181,7 @@ def _hub_path(reference: Reference, *, download: bool) -> Path:
 def not_fetched(reference: Reference, error: Exception, *, download: bool) -> WeightsError:
     """Return the error of a repository that is not in the hub's cache, or cannot be fetched."""
     if not download:
-        return WeightsError(
+        return WeightsAbsent(
             f"{reference} is not in the cache of the hub" + (", and this is --offline" if is_offline() else ""),
             f"fetch it first: toolkit weights pull {reference}",
             "or download it by hand and name the folder: --weights file:DIR",

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Generic, Self, TypeVar, cast
 
 from regionkit.core.errors import RegionkitError
+from regionkit.core.spec import Checkpoint
 from regionkit.core.weights import WeightFile
 from regionkit.registry.schema import Part
 from regionkit.registry.weights.choice import Wanted, choose_weights, settle_backbone
+from regionkit.registry.weights.option_files import OptionFile, locate_option
 
 Chosen = TypeVar("Chosen")
 
@@ -23,6 +25,7 @@ class Choices:
     def __init__(self) -> None:
         # Parts are held beside what was chosen, so that the place in memory that names one stays its own.
         self._weights: dict[tuple[int, Wanted], tuple[Part, _Answer[WeightFile | None]]] = {}
+        self._option_files: dict[tuple[int, str], tuple[Part, _Answer[OptionFile]]] = {}
         self._backbones: dict[int, tuple[Part, _Answer[tuple[Part, WeightFile | None]]]] = {}
 
     def weights(self, part: Part, wanted: Wanted) -> WeightFile | None:
@@ -37,6 +40,13 @@ class Choices:
         if id(part) not in self._backbones:
             self._backbones[id(part)] = (part, _Answer.of(lambda: settle_backbone(part)))
         return self._backbones[id(part)][1].given()
+
+    def option_file(self, part: Part, entry: Checkpoint) -> OptionFile:
+        """Return what :func:`locate_option` does, and raise what it raises."""
+        key = (id(part), entry.role)
+        if key not in self._option_files:
+            self._option_files[key] = (part, _Answer.of(lambda: locate_option(part, entry)))
+        return self._option_files[key][1].given()
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ def test_outsider_enters_with_distribution_and_version(project):
         ),
         pytest.param(
             SPEC.format(f"{GOOD}, option_files=(Checkpoint('parser', ('x',)),)"),
-            "metric 'one': the role of each of its option_files is an option, without a when: 'parser'",
+            "metric 'one': 'parser' of its option_files must be an option, and have no when",
             id="option-file-of-no-option",
         ),
         pytest.param(

@@ -265,7 +265,7 @@ def test_weights_that_nobody_released_name_the_recipes_that_make_them(monkeypatc
     assert result.exit_code == 2
     for words in (
         "bridge memory, bank 'relaion-500k': not released, made with toolkit bank build --backbone dinov2-talk2dino "
-        "--name relaion-500k\n",
+        "--corpus NAME --name relaion-500k\n",
         "decoder decap, weights 'decap-talk2dino-relaion-5.6m': not released, made with toolkit train FILE\n",
     ):
         assert words in result.stderr
@@ -292,7 +292,7 @@ def test_a_row_of_which_something_was_not_released_names_its_recipe_beside_the_r
     result = call("patchioner-siglip2")
     for words in (
         "bridge memory, bank 'coco-karpathy': not released, made with toolkit bank build --backbone siglip2 "
-        "--name coco-karpathy\n",
+        "--corpus NAME --name coco-karpathy\n",
         "decoder decap, weights 'decap-siglip2': not released, made with toolkit train FILE\n",
         "recipes that make them: examples/recipes/decap-siglip2.yaml\n",
     ):
@@ -326,7 +326,7 @@ def test_pulling_lists_what_a_run_lists(monkeypatch, tmp_path):
     for words in (
         "  decoder decap, weights 'decap-talk2dino-relaion-5.6m': not released, made with toolkit train FILE\n",
         "  bridge memory, bank 'relaion-500k': not released, made with toolkit bank build --backbone dinov2-talk2dino "
-        "--name relaion-500k\n",
+        "--corpus NAME --name relaion-500k\n",
         "  which recipe that is: toolkit run patchioner-talk2dino-relaion-5.6m-memory --dry-run",
     ):
         assert words in own.stderr

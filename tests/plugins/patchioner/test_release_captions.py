@@ -68,7 +68,7 @@ def test_files_of_another_model_are_refused_by_name(tmp_path):
     write_rest(tmp_path, DIM)
     result = caption(tmp_path, "patchioner-clip-b32")
     assert result.exit_code == 2
-    assert "missing model: ViT-B-32* or clip-vit-base-patch32*" in result.output
+    assert "backbone clip, model: ViT-B-32* or clip-vit-base-patch32*" in result.output
     (tmp_path / "ViT-B-16.pt").rename(tmp_path / "ViT-B-32.pt")
     result = caption(tmp_path, "patchioner-clip-b32")
     assert result.exit_code == 2

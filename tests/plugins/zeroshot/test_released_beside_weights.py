@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from regionkit.registry.document import read_pipeline
 from regionkit.registry.plan import PipelinePlan, plan_pipeline
 from regionkit.registry.published.matching import options_of
 from regionkit.registry.weights import index as weight_index
+from regionkit.registry.weights import option_files
 
 param = pytest.param
 PIPELINE = """version: 1
@@ -106,14 +108,13 @@ def test_what_is_absent_is_told_with_source_licence_size_and_command(hub: Hub, c
 def test_a_plan_says_which_are_not_here(hub: Hub) -> None:
     with pytest.raises(ConfigError) as caught:
         plan()
-    [problem] = caught.value.problems
-    assert problem.message == "no released parser and similarity of decoder 'meacap' here"
-    assert problem.hints == (
-        f"parser: {PARSER}",
-        f"similarity: {ENCODER}",
-        "fetch what can be fetched: toolkit weights pull PRESET, or FILE; other files are named by "
-        "decoder.parser: file:PATH and decoder.similarity: file:PATH",
-    )
+    for problem, option, told in zip(caught.value.problems, ("parser", "similarity"), (PARSER, ENCODER), strict=True):
+        assert problem.message == f"no released {option} of decoder 'meacap' here"
+        assert problem.hints == (
+            told,
+            "get it with the pipeline: toolkit weights pull, and its preset or file",
+            f"or name another: decoder.{option}: file:PATH",
+        )
 
 
 @pytest.mark.parametrize("out", [param((), id="cache"), param(("--out", "mine"), id="folder")])
@@ -212,10 +213,84 @@ def test_the_kit_finds_option_files_that_are_no_such_options(wrong: dict[str, st
 
 
 def test_show_lists_them(hub: Hub) -> None:
-    assert (
-        f"    parser (for parser=released): {PARSER.partition(', from')[0]}; licence not stated; "
-        in call("show", "meacap").stdout
-    )
+    assert f"    parser (for parser=released): {PARSER}\n" in call("show", "meacap").stdout
+
+
+# ---------------------------------------------------------------- what has the name and is not the thing
+
+
+def _partial(folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+
+
+def _no_folder(folder: Path) -> None:
+    folder.rmdir()
+    folder.write_text("x")
+
+
+@pytest.mark.parametrize(
+    "spoil", [param(lambda _: None, id="empty"), param(_partial, id="partial"), param(_no_folder, id="file")]
+)
+def test_what_has_the_name_alone_is_not_here_and_hides_no_other(
+    hub: Hub, models: Path, spoil: Any, monkeypatch: Any
+) -> None:
+    folder = Path("mine/beside/all-MiniLM-L6-v2")
+    folder.mkdir(parents=True)
+    spoil(folder)
+    shutil.copytree(models / "flan-t5-base-VG-factual-sg", "mine/beside/flan-t5-base-VG-factual-sg")
+    with pytest.raises(ConfigError) as caught:
+        plan()
+    assert [problem.message for problem in caught.value.problems] == ["no released similarity of decoder 'meacap' here"]
+    assert "1 file of its weights is not here" in call("run", "./pipeline.yaml", "--task", "image").stderr
+    monkeypatch.setenv("REGIONKIT_WEIGHTS", f"mine:{models}")
+    assert plan().files["decoder"]["similarity"].path == models / "all-MiniLM-L6-v2"
+
+
+def test_a_folder_of_weights_may_hold_nothing_else(hub: Hub, models: Path) -> None:
+    shutil.copytree(models, "own/beside")
+    text = Path("pipeline.yaml").read_text()
+    Path("pipeline.yaml").write_text(f"{text}weights: file:own\n")
+    found = plan().files["decoder"]
+    assert {name: file.path.parent.name for name, file in found.items()} == {"parser": "beside", "similarity": "beside"}
+    listed = call("weights", "pull", "./pipeline.yaml", "--offline")
+    assert listed.exit_code == 0
+    assert "everything is here" in listed.stdout
+
+
+def test_a_grid_locates_and_reads_them_once(hub: Hub, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many pipelines as there are encoders share one decoder: one search, one digest."""
+    shutil.copytree(models, "mine/beside")
+    searches, reads = [], []
+    find, read = option_files.find_options, option_files.sha256_of
+    monkeypatch.setattr(option_files, "find_options", lambda *a: [searches.append(a), find(*a)][1])
+    monkeypatch.setattr(option_files, "sha256_of", lambda path: [reads.append(path), read(path)][1])
+    encoders = ", ".join(f"{{name: drawn, min_side: {size}}}" for size in range(8, 40))
+    head = "version: 1\nbase: ./pipeline.yaml\ndata: [image@mini]\nlimit: 1\n"
+    Path("grid.yaml").write_text(f"{head}grid:\n  region_encoder: [{encoders}]\n")
+    planned = call("ablate", "grid.yaml", "--plan")
+    assert planned.exit_code == 0, planned.output
+    assert len(searches) == 2  # one an option
+    assert len(reads) == len(set(reads))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        param(
+            "weights: file:nowhere", "pipeline.yaml:6: base.weights: there is no weight file nowhere\n", id="nowhere"
+        ),
+        param("weights: 3", "pipeline.yaml:6: base.weights: expected a reference to a folder, got 3\n", id="number"),
+        param("weights: file:pipeline.yaml", "pipeline.yaml is a file, and a folder is needed here\n", id="file"),
+    ],
+)
+def test_a_wrong_folder_of_weights_is_the_one_thing_that_is_told(hub: Hub, changed: str, message: str) -> None:
+    Path("pipeline.yaml").write_text(f"{PIPELINE}{changed}\n")
+    for words in (("run", "./pipeline.yaml", "--task", "image"), ("weights", "pull", "./pipeline.yaml", "--offline")):
+        result = call(*words)
+        assert result.exit_code == 2
+        assert message.replace("base." * (words[0] != "run"), "") in result.stderr
+        assert "cannot run" not in result.stderr + result.stdout
+        assert len(result.stderr.splitlines()) <= 3
 
 
 def test_pulling_a_component_offers_what_it_could_ask_for(hub: Hub) -> None:
