@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     #: What is needed, and what of it nobody fetches.
     _Told = tuple[list[Need], list[Absent]]
+    #: The same, and how to ask for what shows when that is here.
+    _Asked = tuple[list[Need], list[Absent], Callable[[], _Told] | None]
 
 #: What tells one need from another: its part, its role and its source.
 _Key = tuple[str, str, str]
@@ -59,16 +61,12 @@ def pull(what: str, out: Path | None, yes: bool, as_json: bool) -> None:
     _pull(what, needs, others, rest, out, fetches=yes, as_json=as_json)
 
 
-def _needs(what: str, out: Path | None) -> tuple[list[Need], list[Absent], Callable[[], _Told] | None]:
+def _needs(what: str, out: Path | None) -> _Asked:
     """Say what is needed, whatever WHAT is, what of it nobody fetches, and how to ask for what shows later."""
-    from regionkit.registry.document import check_reader, read_pipeline
-    from regionkit.registry.plan import read_folder
     from regionkit.registry.registry import get_registry
     from regionkit.registry.schema import fill
-    from regionkit.registry.weights.absent import as_needed
     from regionkit.registry.weights.conversion import find_component
     from regionkit.registry.weights.fetching import needs_of_component, needs_of_options, needs_of_reference
-    from regionkit.registry.weights.pipeline_needs import is_awaited, needs_of_parts, needs_of_repository, repository_of
     from regionkit.registry.weights.references import is_offline, is_reference
 
     out = None if is_offline() else out  # without a network the cache has to do
@@ -76,18 +74,7 @@ def _needs(what: str, out: Path | None) -> tuple[list[Need], list[Absent], Calla
         return needs_of_reference(what, out), [], None
     registry = get_registry()
     if what in registry.presets or what.endswith((".yaml", ".yml")):
-        document = read_pipeline(what)
-        check_reader(document, "")
-        if not repository_of(document.data):
-            wrong: list[Problem] = []
-            read_folder(document.data.get("weights"), document.line, wrong)
-            if wrong:
-                raise ConfigError(wrong)
-        whole = needs_of_repository(document.data, out)
-        if is_awaited(document.data, out):
-            return whole, [], partial(_later, document.data, out)
-        needs, others = as_needed(document.data, needs_of_parts(document.data, out))
-        return [*whole, *needs], others, None
+        return _needs_of_pipeline(what, out)
     spec = find_component(what)
     if spec is None:
         raise UnknownName(
@@ -104,6 +91,31 @@ def _needs(what: str, out: Path | None) -> tuple[list[Need], list[Absent], Calla
     part = fill(spec.kind, spec.name)
     assert part is not None  # without a list to take them, mistakes are raised
     return [*needs_of_component(part, out), *needs_of_options(part, out, offered=True)], [], None
+
+
+def _needs_of_pipeline(what: str, out: Path | None) -> _Asked:
+    """Say the same of a pipeline.
+
+    Raises:
+        ConfigError: It has mistakes, such as a folder of weights that is not there.
+    """
+    from regionkit.registry.document import check_reader, read_pipeline
+    from regionkit.registry.plan import read_folder
+    from regionkit.registry.weights.absent import as_needed
+    from regionkit.registry.weights.pipeline_needs import is_awaited, needs_of_parts, needs_of_repository, repository_of
+
+    document = read_pipeline(what)
+    check_reader(document, "")
+    data, wrong = document.data, list[Problem]()
+    if not repository_of(data):
+        read_folder(data.get("weights"), document.line, wrong)
+    if wrong:
+        raise ConfigError(wrong)
+    whole = needs_of_repository(data, out)
+    if is_awaited(data, out):
+        return whole, [], partial(_later, data, out)
+    needs, others = as_needed(data, needs_of_parts(data, out))
+    return [*whole, *needs], others, None
 
 
 def _later(data: Mapping[str, Any], out: Path | None) -> _Told:

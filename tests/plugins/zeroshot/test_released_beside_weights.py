@@ -297,3 +297,31 @@ def test_pulling_a_component_offers_what_it_could_ask_for(hub: Hub) -> None:
     hub.repositories["openai-community/gpt2-medium"] = {"model.safetensors": b""}
     result = call("weights", "pull", "zerocap", "--offline")
     assert "optional  decoder zerocap  forbidden  forbidden_tokens.npy  below 1 MB" in result.stdout
+
+
+def test_a_recipe_whose_part_asks_for_what_is_not_here_is_no_good_one(hub: Hub, models: Path) -> None:
+    Path("recipe.yaml").write_text(
+        "version: 1\nrecipe: {name: text-only, steps: 1}\nbackbone: mini-dense\nbridge: {name: noise, std: 0.08}\n"
+        "decoder:\n  name: meacap\n  vocabulary: mini\n  parser: released\ncorpus: mini-captions\n"
+    )
+    result = call("validate", "recipe.yaml")
+    assert result.exit_code == 2
+    assert "recipe.yaml:8: decoder: no released parser of decoder 'meacap' here\n" in result.output
+    shutil.copytree(models, "mine/beside")
+    assert call("validate", "recipe.yaml").exit_code == 0
+
+
+def test_what_cannot_be_read_is_told_in_a_sentence(hub: Hub, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(models, "mine/beside")
+    real = option_files.sha256_of
+
+    def refuse(path: Path) -> str:
+        if path.name == "model.safetensors":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(option_files, "sha256_of", refuse)
+    result = call("run", "./pipeline.yaml", "--dry-run", "--json")
+    assert result.exit_code == 2
+    place = Path("mine/beside/flan-t5-base-VG-factual-sg").absolute()
+    assert result.stderr == f"error: {place} cannot be read: Permission denied\n"
