@@ -148,11 +148,13 @@ def told_absent(data: Mapping[str, Any]) -> list[Absent]:
 
 
 def _told_by_weights(data: Mapping[str, Any]) -> set[str]:
-    """Return what a plan says of weights that it does not find."""
+    """Return what a plan says of weights that it does not find; what it says of a name is right as it is."""
     folder = str(data.get("weights") or "")
     parts = {kind: part for kind in PARTS if (part := fill(kind, data.get(kind), problems=[])) is not None}
     faults = trace_parts({kind: replace(part, folder=folder) for kind, part in parts.items()}).faults
-    return {fault.error.message for fault in faults if isinstance(fault.error, WeightsError)}
+    named = {kind for kind, part in parts.items() if reference_of(part) not in ("", "auto", "none")}
+    errors = [fault.error for fault in faults if fault.option != "weights" or fault.kind not in named]
+    return {error.message for error in errors if isinstance(error, WeightsError)}
 
 
 def problem_of(

@@ -93,7 +93,7 @@ def _no_bank(
         option = "weights" if holder is part else "bank"
         # A bank's name is a corpus; the files of a bridge are named by its own option.
         close = f"name a file with {holder.kind}.weights: {name}" if is_reference(name) else close
-        return (WeightsError if several else WeightsAbsent)(
+        return (WeightsError if several or close else WeightsAbsent)(
             message, close, *shown, f"say which file: {holder.kind}.{option}: {' or '.join(files)}" if several else ""
         )
     return (WeightsError if known else WeightsAbsent)(

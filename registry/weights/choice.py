@@ -271,7 +271,7 @@ def _check_named(part: Part, file: WeightFile, wanted: Wanted) -> None:
 def missing(part: Part, wanted: Wanted, installed: WeightFile | None = None) -> WeightsError:
     """Return the error of weights that are not there: what there is, and which recipe would make them.
 
-    They are absent unless there are some that would do, were it not for their options or their space.
+    They are absent unless there are some that would do, were it not for their options, their space or their corruption.
 
     Args:
         part: The component.
@@ -282,7 +282,8 @@ def missing(part: Part, wanted: Wanted, installed: WeightFile | None = None) -> 
     broken = [str(file.error.message) for file in index.damaged if file.header is None]
     untrained = hasattr(part.config, "weights") and part.kind in PARTS
     others = _other_options(part, wanted)
-    error = WeightsError if others or broken or installed is not None else WeightsAbsent
+    near = wanted.space and any(file.header.space == wanted.space for file in index.find(*owner_of(part)))
+    error = WeightsError if others or near or broken or installed is not None else WeightsAbsent
     return error(
         f"no weights of {part.kind} '{part.name}'{f' for {wanted}' if str(wanted) else ''}",
         *others,

@@ -89,8 +89,8 @@ def test_a_file_of_the_trained_decoder_with_adapter_off_is_the_base_and_with_it_
 @pytest.mark.parametrize("make", DECODERS)
 def test_the_loss_falls_which_is_no_evidence_of_better_captions(make):
     recipe = stage(make(lora_dropout=0.0))
-    losses = follow(recipe, 15, 3e-2)
-    assert sum(losses[-3:]) < sum(losses[:3])
+    losses = follow(recipe, 30, 3e-3)
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])  # 0.31 and 0.46 of it; larger steps go up on some processors
 
 
 def test_the_loss_is_that_of_the_mapper_on_the_captions_own_states():
