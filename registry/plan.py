@@ -102,7 +102,7 @@ class PipelinePlan:
         }
         banks = {kind: {"name": file.label, "sha256": content_hash(file)} for kind, file in self.banks.items()}
         files = {
-            kind: {option: {"name": file.path.name, "sha256": file.digest} for option, file in found.items()}
+            kind: {option: {"name": file.name, "sha256": file.digest} for option, file in found.items()}
             for kind, found in self.files.items()
         }
         return {
@@ -127,7 +127,7 @@ class PipelinePlan:
             file = self.weights[kind]
             source = f", weights {file.label}" if file else ""
             source += f", memory {self.banks[kind].label}" if kind in self.banks else ""
-            source += "".join(f", {option} {file.path.name}" for option, file in self.files.get(kind, {}).items())
+            source += "".join(f", {option} {file.name}" for option, file in self.files.get(kind, {}).items())
             source += f", fitted to {self.fit_corpus[kind]}" if kind in self.fit_corpus else ""
             lines.append(f"{kind} {part.name}: {flow}{source}")
         return [*lines, *self.notes()]

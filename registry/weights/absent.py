@@ -12,7 +12,7 @@ from regionkit.core.spec import PARTS, RELEASED
 from regionkit.registry.document import Document
 from regionkit.registry.plan import PipelinePlan, plan_pipeline
 from regionkit.registry.ports import Spaces, spaces_of
-from regionkit.registry.registry import user_weight_folders
+from regionkit.registry.registry import get_registry, user_weight_folders
 from regionkit.registry.schema import Part, fill
 from regionkit.registry.trace import Trace, trace_parts
 from regionkit.registry.weights.bank_choice import choose_bank, memory_of
@@ -201,7 +201,8 @@ def _to_make(part: Part, trace: Trace, own: Spaces, build: str) -> Absent | None
     if bank not in ("auto", "none") and part.kind == "bridge":
         if get_index().find(part.kind, part.name, corpus=bank):
             return None
-        return Absent(owner, f"bank '{bank}'", made=f"{build} --name {bank}")
+        known = bank in get_registry().names("corpus")
+        return Absent(owner, f"bank '{bank}'", made=f"{build} --corpus {bank if known else 'NAME'} --name {bank}")
     headers = [file.header for file in get_index().find(part.kind, part.name)]
     held = [header for header in headers if header.space in ("", own.image, own.text)]
     return None if is_released(part) or held else Absent(owner, "weights", made="toolkit train FILE")
@@ -215,7 +216,7 @@ def _memories(part: Part, trace: Trace, own: Spaces, build: str) -> Iterator[Abs
         return
     released = [need for need in needs_of_component(part) if need.role.startswith("memory")]
     if not released:
-        yield Absent(f"{part.kind} {part.name}", _MEMORY, made=build)
+        yield Absent(f"{part.kind} {part.name}", _MEMORY, made=f"{build} --corpus NAME")
     yield from (_told(need) for need in released if need.path is None)
 
 
@@ -236,7 +237,7 @@ def _build_command(backbone: Part) -> str:
         other = fill("backbone", {**given, "name": backbone.name}, problems=[])
         if other is not None and spaces_of(other).text != spaces_of(backbone).text:
             sets += f" --set backbone.{option}={backbone.to_dict()[option]}"
-    return f"toolkit bank build --backbone {backbone.name}{sets} --corpus NAME"
+    return f"toolkit bank build --backbone {backbone.name}{sets}"
 
 
 def _without_files(part: Part) -> Iterator[Absent]:

@@ -34,7 +34,7 @@ from regionkit.registry.weights.bundle_manifest import (
 )
 from regionkit.registry.weights.conversion import Stated, complete, recipe_of
 from regionkit.registry.weights.index import content_hash, files_of
-from regionkit.registry.weights.option_files import BESIDE
+from regionkit.registry.weights.option_files import BESIDE, OptionFile
 from regionkit.registry.weights.references import is_reference
 
 #: Bytes that a manifest may have; those of the presets have a few thousand.
@@ -82,7 +82,7 @@ def _fill(folder: Path, data: Mapping[str, Any], plan: PipelinePlan, name: str) 
     entries += [_gather(memory_of(plan.parts[kind]), file, folder) for kind, file in banks]
     for kind, files in plan.files.items():
         part = plan.parts[kind]
-        entries += [one for option in files for one in _gather_beside(part, option, files[option].path, folder)]
+        entries += [one for option in files for one in _gather_beside(part, option, files[option], folder)]
     pipeline = _without_weights(data)
     _check_choice(pipeline, plan, folder)
     _write_texts(folder, pipeline, plan, entries, name)
@@ -129,13 +129,11 @@ def _gather(part: Part, file: WeightFile, folder: Path) -> Entry:
     )
 
 
-def _gather_beside(part: Part, option: str, path: Path, folder: Path) -> Iterator[Entry]:
+def _gather_beside(part: Part, option: str, found: OptionFile, folder: Path) -> Iterator[Entry]:
     """Copy a released file, or folder, that an option asks for beside the weights, as it is."""
     released = next(entry for entry in part.spec.option_files if entry.role == option)
-    # A repository in the cache of the hub lies in a folder named after a commit.
-    name = path.name if path.name in released.files else released.files[0]
-    for file in files_of(path):
-        inner = PurePosixPath(BESIDE, name, *file.relative_to(path).parts)
+    for file in files_of(found.path):
+        inner = PurePosixPath(BESIDE, found.name, *file.relative_to(found.path).parts)
         target = folder / inner
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)

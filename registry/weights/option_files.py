@@ -30,10 +30,12 @@ class OptionFile:
     """A file, or folder, that an option asks for.
 
     Attributes:
-        path: Where it is.
+        path: Where it is; a repository in the hub's cache lies in a folder named after a commit.
+        name: What its release calls it.
     """
 
     path: Path
+    name: str
 
     @functools.cached_property
     def digest(self) -> str:
@@ -106,7 +108,7 @@ def locate_option(part: Part, entry: Checkpoint) -> OptionFile:
         )
     if pin := pin_of(entry):
         check_hash(path, pin, f"{who}, {entry.role}")
-    return OptionFile(path)
+    return OptionFile(path, path.name if path.name in entry.files else entry.files[0])
 
 
 def with_files(config: Any, files: Mapping[str, OptionFile]) -> Any:

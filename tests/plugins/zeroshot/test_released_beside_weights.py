@@ -124,6 +124,7 @@ def test_they_are_fetched_and_the_decoder_runs_on_them(hub: Hub, models: Path, o
     result = call("weights", "pull", "./pipeline.yaml", "--yes", *out)
     assert result.exit_code == 0, result.output
     assert Path("mine/beside/all-MiniLM-L6-v2/model.safetensors").is_file() == bool(out)
+    assert "parser flan-t5-base-VG-factual-sg, similarity all-MiniLM-L6-v2" in "\n".join(plan().describe())
     asked = len(hub.requests)
     weight_index.get_index.cache_clear()
     found = load("./pipeline.yaml", device="cpu")
