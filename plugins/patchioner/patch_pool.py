@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import pad
 
-from regionkit.core.contracts import RegionEncoder, iter_batches
+from regionkit.core.contracts import RegionEncoder
 from regionkit.core.errors import FeatureError
 from regionkit.core.features import Features, RegionTokens, Scene
 from regionkit.core.frames import Frame
@@ -19,14 +17,10 @@ from regionkit.core.geometry import Rules, box_spans, patch_parts
 from regionkit.core.regions import Box, Point, Region, Regions, Trace, WholeImage
 from regionkit.core.spec import STILL_REGIONS
 from regionkit.plugins.patchioner.configs import PatchPoolConfig
+from regionkit.plugins.patchioner.patch_weights import PatchWeights, pooled
 
-#: A box whose attention sums to less is weighed in float64.
-_FAINT = 1e-20
 #: From this variance on the released code leaves the Gaussian out.
 _FLAT = 100.0
-#: Regions of one picture that are pooled in one product. Always so many, empty ones if need be: products of one shape
-#: add up each row in one order, so that a region's vector does not depend on how many others are asked for.
-_ROWS = 80
 
 
 class PatchPool(RegionEncoder):
@@ -53,7 +47,7 @@ class PatchPool(RegionEncoder):
         self.weighting = _effective(config)
 
     def encode(self, scene: Scene, regions: Regions) -> RegionTokens:
-        """Pool r regions of b images, one matrix product an image.
+        """Pool r regions of b images, all of them in one sparse product (on a GPU one dense product an image).
 
         Args:
             scene: b images whose features are computed once.
@@ -71,13 +65,12 @@ class PatchPool(RegionEncoder):
             return RegionTokens.none(scene.backbone.space)
         features = scene.features
         self._check_has(features)
-        # Also for the class token: a region outside its image is refused. In the type of the products they cost half.
-        weights = self._weights(features, regions, np.float32)
+        weights = self._weights(features, regions)  # also for the class token: a region outside its image is refused
         if self.weighting == "cls" and features.cls is not None:
             image = torch.tensor(regions.image, device=features.cls.device)
             return RegionTokens.single(features.cls[image], scene.backbone.space)
-        pooled = _products(weights, regions.image, features.patches)
-        return RegionTokens.single(pooled.to(features.patches.dtype), scene.backbone.space)
+        vectors = pooled(weights, np.array(regions.image), features.patches)
+        return RegionTokens.single(vectors.to(features.patches.dtype), scene.backbone.space)
 
     def attention(self, scene: Scene, regions: Regions) -> Tensor:
         """Return (r, h, w): the weights of :meth:`encode`, each map scaled to a sum of 1.
@@ -102,61 +95,43 @@ class PatchPool(RegionEncoder):
 
     def weights(self, features: Features, regions: Regions) -> NDArray[np.float64]:
         """Return (r, h, w): what each patch contributes to each region."""
-        found: NDArray[np.float64] = self._weights(features, regions, np.float64)
-        return found
+        return self._weights(features, regions).maps(features.frames[0].grid)
 
-    def _weights(self, features: Features, regions: Regions, dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    def _weights(self, features: Features, regions: Regions) -> PatchWeights:
         attention = None
         if self.weighting == "attention" and features.attention is not None:
             attention = features.attention.cpu().double().numpy()
-        found = np.empty((len(regions), *features.frames[0].grid), dtype)
+        order: list[int] = []
+        found: list[PatchWeights] = []
         boxes: dict[int, list[int]] = {}
         for row, (region, index) in enumerate(zip(regions.items, regions.image, strict=True)):
             if isinstance(region, Box) and self.rules.box_rule != "coverage":
                 boxes.setdefault(index, []).append(row)
                 continue
             own = None if attention is None else attention[index]
-            found[row] = self.region_weights(region, features.frames[index], own)
+            found.append(PatchWeights.of_maps([self.region_weights(region, features.frames[index], own)]))
+            order.append(row)
         for index, rows in boxes.items():
             corners = np.array([regions.items[row].corners for row in rows], dtype=np.float64)  # type: ignore[union-attr]
             own = None if attention is None else attention[index]
-            weights = self._box_weights(corners, features.frames[index], own, dtype)
-            if len(rows) == len(found):
-                return weights
-            found[rows] = weights
-        return found
+            found.append(self._box_weights(corners, features.frames[index], own))
+            order.extend(rows)
+        return PatchWeights.joined(found).taken(np.argsort(order))
 
     def _box_weights(
-        self,
-        boxes: NDArray[np.float64],
-        frame: Frame,
-        attention: NDArray[np.float64] | None,
-        dtype: type[np.floating[Any]],
-    ) -> NDArray[Any]:
-        """Return the weights (k, h, w) of boxes (k, 4) of one picture: what :meth:`region_weights` returns of each.
-
-        The patches of a box are a rectangle, so its weights are those of its rows times those of its columns.
-        """
+        self, boxes: NDArray[np.float64], frame: Frame, attention: NDArray[np.float64] | None
+    ) -> PatchWeights:
+        """Return the weights of boxes (k, 4) of one picture: what :meth:`region_weights` returns of each."""
         rule: Literal["intersect", "reference"] = "reference" if self.rules.box_rule == "reference" else "intersect"
         spans = box_spans(boxes, frame, rule)
-        variance = self.config.variance
-        rows, columns = (
-            _along(start, stop, size, self.weighting, variance)
-            for start, stop, size in zip(spans.T[::2], spans.T[1::2], frame.grid, strict=True)
-        )
+        if self.weighting == "central":
+            spans = _centres(spans)
+        even = PatchWeights.of_spans(spans, frame.grid[1])
+        if self.weighting == "gaussian":
+            return even.shaped(_bells(spans, even, frame.grid[1], self.config.variance))
         if attention is None:
-            return _outer(rows, columns, dtype)
-        sums = (np.einsum("kh,hw->kw", rows, attention) * columns).sum(1)
-        # What attention all but leaves out would grow beyond float32 when its sum becomes 1; what it leaves out is
-        # taken uniformly.
-        faint, unseen = (sums > 0) & (sums < _FAINT), sums == 0
-        weights = _outer(rows / np.where(faint | unseen, 1, sums)[:, None], columns, dtype)
-        weights *= attention.astype(dtype)
-        if faint.any():
-            weights[faint] = _outer(rows[faint], columns[faint], np.float64) * attention / sums[faint, None, None]
-        if unseen.any():
-            weights[unseen] = _outer(rows[unseen], columns[unseen], dtype)
-        return weights
+            return even
+        return even.shaped(attention.ravel()[even.places])
 
     def region_weights(
         self, region: Region, frame: Frame, attention: NDArray[np.float64] | None = None
@@ -232,57 +207,24 @@ def _one_after_another(parts: NDArray[np.float64], attention: NDArray[np.float64
     return shaped
 
 
-def _outer(rows: NDArray[np.float64], columns: NDArray[np.float64], dtype: type[np.floating[Any]]) -> NDArray[Any]:
-    """Return (k, h, w): the products of rows (k, h) and columns (k, w)."""
-    product: NDArray[Any] = rows.astype(dtype)[:, :, None] * columns.astype(dtype)[:, None, :]
-    return product
+def _centres(spans: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the middle patch of each rectangle (k, 4), the first of two or four."""
+    first, beyond = spans[:, ::2], spans[:, 1::2]
+    middle = first + (beyond - first - 1) // 2
+    return np.stack([middle, middle + 1], axis=2).reshape(-1, 4)
 
 
-def _along(
-    start: NDArray[np.int64], stop: NDArray[np.int64], size: int, weighting: str, variance: float
-) -> NDArray[np.float64]:
-    """Return the weights (k, size) along one side of k rectangles, each with a sum of 1; see :func:`_windowed`."""
-    places = np.arange(size)
-    first, length = start[:, None], (stop - start)[:, None]
-    if weighting == "central":
-        centre: NDArray[np.float64] = (places == first + (length - 1) // 2).astype(np.float64)
-        return centre
-    inside = (places >= first) & (places < stop[:, None])
-    if weighting != "gaussian":
-        even: NDArray[np.float64] = inside / length
-        return even
-    position = np.where(length > 1, 2 * (places - first) / np.maximum(length - 1, 1) - 1, -1.0)
-    squares = np.where(inside, position**2, np.inf)
+def _bells(spans: NDArray[np.int64], listed: PatchWeights, columns: int, variance: float) -> NDArray[np.float64]:
+    """Return (n,): the window of :func:`_windowed` at each patch of k rectangles (k, 4), its largest value 1."""
+    box, squares = listed.rows(), np.zeros(len(listed.places))
+    for places, start, stop in zip(np.divmod(listed.places, columns), spans.T[::2], spans.T[1::2], strict=True):
+        last = stop - start - 1
+        squares += np.where(last[box] > 0, 2 * (places - start[box]) / np.maximum(last, 1)[box] - 1, -1.0) ** 2
+    # Measured from the innermost patch, which changes nothing after normalising, so that the sum cannot vanish.
+    squares -= np.minimum.reduceat(squares, listed.starts())[box]
     with np.errstate(over="ignore"):
-        window: NDArray[np.float64] = np.exp(-(squares - squares.min(1, keepdims=True)) / variance)
-    window /= window.sum(1, keepdims=True)
+        window: NDArray[np.float64] = np.exp(-squares / variance)
     return window
-
-
-def _products(weights: NDArray[Any], image: Sequence[int], patches: Tensor) -> Tensor:
-    """Return the sums (r, d) of the patches (b, h, w, d) of each region's image by weights (r, h, w), in float32.
-
-    All weights go to the device at once, and nothing comes back from it.
-    """
-    rows: dict[int, list[int]] = {}
-    for row, index in enumerate(image):
-        rows.setdefault(index, []).append(row)
-    device = patches.device
-    matrix = torch.from_numpy(weights.reshape(len(weights), -1)).to(device, torch.float32, non_blocking=True)
-    order = torch.tensor([row for own in rows.values() for row in own])
-    one_picture = len(rows) == 1  # its regions are in their order already
-    if not one_picture:
-        matrix = matrix[order.to(device, non_blocking=True)]
-    pooled, start = [], 0
-    with torch.autocast(device.type, enabled=False):
-        for index, own in rows.items():
-            seen = patches[index].flatten(0, 1).float()
-            for part in iter_batches(len(own), _ROWS):
-                tile = matrix[start + part.start : start + part.stop]
-                pooled.append((pad(tile, (0, 0, 0, _ROWS - len(tile))) @ seen)[: len(tile)])
-            start += len(own)
-    joined = torch.cat(pooled)
-    return joined if one_picture else joined[order.argsort().to(device, non_blocking=True)]
 
 
 def _windowed(part: NDArray[np.float64], weighting: str, variance: float) -> NDArray[np.float64]:
