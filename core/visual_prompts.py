@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from typing import Literal, get_args
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from regionkit.core.errors import RegionkitError
 from regionkit.core.geometry import bounding_box, region_mask
-from regionkit.core.regions import Region
+from regionkit.core.regions import Box, BoxSet, Point, Region, Trace, WholeImage
 
-Style = Literal["whole", "crop", "circle", "box", "blur"]
+Style = Literal["whole", "crop", "circle", "box", "marked", "blur"]
 
 #: What lines are drawn with, and how wide, in pixels of the original picture.
 _RED, _WIDTH = (255, 0, 0), 10
@@ -33,7 +34,9 @@ def render(
         image: The picture, of any mode; it is left as it is.
         region: A still region in its pixels. Its bounding box grows to whole pixels, so that none of it is lost.
         style: ``whole``: the picture alone. ``crop``: the bounding box, cut out. ``circle``: a red ellipse inscribed in
-            the bounding box. ``box``: the bounding box in red. ``blur``: all pixels outside the region blurred.
+            the bounding box. ``box``: the bounding box in red. ``marked``: the region itself in red, each box of a set,
+            the line of a trace, a dot at a point, the rim of a mask or patch; nothing on a whole picture. ``blur``: all
+            pixels outside the region blurred.
         width: Width of red lines in pixels, drawn inwards; a box with less room is filled.
         radius: Standard deviation of the blur in pixels.
 
@@ -61,10 +64,42 @@ def render(
             shape = draw.ellipse if style == "circle" else draw.rectangle
             left, top, right, bottom = box
             shape((left, top, right - 1, bottom - 1), outline=_RED, width=width)  # Pillow's corners lie inside
+        case "marked":
+            _mark(picture, region, width)
         case "blur":
             inside = Image.fromarray(region_mask(region, image.size))
             picture = Image.composite(picture, picture.filter(ImageFilter.GaussianBlur(radius)), inside)
     return picture
+
+
+def _mark(picture: Image.Image, region: Region, width: int) -> None:
+    draw = ImageDraw.Draw(picture)
+    match region:
+        case WholeImage():
+            return
+        case Box() | BoxSet():
+            for box in region.boxes if isinstance(region, BoxSet) else (region,):
+                left, top, right, bottom = pixel_bounds(box, picture.size)
+                draw.rectangle((left, top, right - 1, bottom - 1), outline=_RED, width=width)
+        case Trace():
+            draw.line(region.points, fill=_RED, width=width, joint="curve")
+            _dot(draw, region.points[0], width / 2)  # a trace may be one point
+        case Point():
+            for point in region.points:
+                _dot(draw, point, width)
+        case _:
+            mask = region_mask(region, picture.size)
+            inside = np.pad(mask, width, constant_values=False)
+            for axis in (0, 1):  # what has a pixel outside within reach, along rows and columns, is the rim
+                shifted = [np.roll(inside, step, axis) for step in range(-width, width + 1)]
+                inside = np.logical_and.reduce(shifted)
+            rim = mask & ~inside[width:-width, width:-width]
+            picture.paste(_RED, mask=Image.fromarray(rim))
+
+
+def _dot(draw: ImageDraw.ImageDraw, point: tuple[float, float], radius: float) -> None:
+    x, y = point
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_RED)
 
 
 def pixel_bounds(region: Region, image_size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -17,7 +19,8 @@ from regionkit.core.features import RegionTokens
 from regionkit.core.language.decoder import LanguageDecoder
 from regionkit.core.language.generation import Request, Written, write
 from regionkit.core.language.models import Naming
-from regionkit.core.language.rows import check_length, compact
+from regionkit.core.language.prefix import Prefix
+from regionkit.core.language.rows import check_length, inside
 
 #: How the sizes of :class:`~regionkit.core.language.options.CausalOptions` are called in transformers.
 CAUSAL = Naming(
@@ -43,13 +46,26 @@ class CausalDecoder(LanguageDecoder):
         No row is padding alone: there is always a state that predicts a text's first token.
         """
 
+    def prefix(self, tokens: RegionTokens, prompt: str | None = None) -> Prefix:
+        """Return what :meth:`spliced` does, and what else the model is told of each position; by default nothing."""
+        return Prefix(*self.spliced(tokens, prompt))
+
+    def model_inputs(self, prefix: Prefix) -> dict[str, Tensor]:
+        """Return the inputs of the model for a prefix whose padding stands at one end."""
+        return {"inputs_embeds": prefix.embeddings, "attention_mask": prefix.valid.long()}
+
+    @contextmanager
+    def reading(self, prefix: Prefix) -> Iterator[None]:
+        """Do what a model needs while it reads a prefix; its own inputs say all by default."""
+        yield
+
     def _write(self, tokens: RegionTokens, prompt: str | None, request: Request) -> Written:
-        embeddings, valid = self.spliced(tokens, prompt)
-        lengths = valid.sum(dim=1)
+        prefix = self.prefix(tokens, prompt)
+        lengths = prefix.valid.sum(dim=1)
         longest, limit = int(lengths.max()), request.options.max_tokens
         check_length(longest + 1, self.config.positions, "the prompt, its region and a first token", self._who())
         if longest + limit <= self.config.positions:
-            return write(self.model, _padded(embeddings, valid), request)
+            return self._written(prefix, request)
         # The positions end some captions. Rows of one length go together: none may end earlier for its batch mates.
         made: dict[int, tuple[list[int], bool, int, float]] = {}
         for length in sorted(set(lengths.tolist())):
@@ -61,48 +77,50 @@ class CausalDecoder(LanguageDecoder):
                 options=dataclasses.replace(request.options, max_tokens=room, min_tokens=least),
                 rows=[request.rows[row] for row in rows.tolist()],
             )
-            written = write(self.model, _padded(embeddings[rows], valid[rows]), part)
+            written = self._written(prefix.rows(rows), part)
             scores = written.log_likelihood or [0.0] * len(rows)
             texts = zip(written.ids, written.finished, written.counted, scores, strict=True)
             made |= zip(rows.tolist(), texts, strict=True)
         ids, finished, counted, kept = zip(*(made[row] for row in range(len(made))), strict=True)
         return Written(list(ids), list(finished), list(counted), list(kept) if request.options.beams == 1 else None)
 
-    def _logits(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None) -> Tensor:
-        return self._logits_behind(*self.spliced(tokens, prompt), ids, lengths)
+    def _written(self, prefix: Prefix, request: Request) -> Written:
+        prefix = prefix.compacted(left=True)
+        with self.reading(prefix):
+            return write(self.model, self.model_inputs(prefix), request)
 
-    def _logits_behind(self, before: Tensor, inside: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Return the logits of ids (r, s) behind what :meth:`spliced` gave."""
-        embeddings, valid, starts = self._whole(before, inside, ids[:, :-1], lengths - 1)
+    def _logits(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None) -> Tensor:
+        return self._logits_behind(self.prefix(tokens, prompt), ids, lengths)
+
+    def _logits_behind(self, prefix: Prefix, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Return the logits of ids (r, s) behind a prefix."""
+        whole, starts = self._whole(prefix, ids[:, :-1], lengths - 1)
+        last = whole.valid.shape[1] - 1
         places = starts.unsqueeze(1) - 1 + torch.arange(ids.shape[1], device=ids.device)
-        places = places.clamp(max=embeddings.shape[1] - 1)  # of padding, whose logits nobody reads
-        inputs = {"inputs_embeds": embeddings, "attention_mask": valid.long(), "use_cache": False}
-        if "logits_to_keep" not in inspect.signature(self.model.forward).parameters:
-            return _at(self.model(**inputs).logits, places)
-        first = int(starts.min()) - 1
-        columns = torch.arange(first, embeddings.shape[1], device=ids.device)
-        return _at(self.model(**inputs, logits_to_keep=columns).logits, places - first)
+        places = places.clamp(max=last)  # of padding, whose logits nobody reads
+        with self.reading(whole):
+            inputs = {**self.model_inputs(whole), "use_cache": False}
+            if "logits_to_keep" not in inspect.signature(self.model.forward).parameters:
+                return _at(self.model(**inputs).logits, places)
+            first = int(starts.min()) - 1
+            columns = torch.arange(first, last + 1, device=ids.device)
+            return _at(self.model(**inputs, logits_to_keep=columns).logits, places - first)
 
     def _states(self, tokens: RegionTokens, ids: Tensor, lengths: Tensor, prompt: str | None, positions: str) -> Tensor:
-        embeddings, valid, starts = self._whole(*self.spliced(tokens, prompt), ids, lengths)
-        inner = self.model.base_model(inputs_embeds=embeddings, attention_mask=valid.long(), use_cache=False)
+        whole, starts = self._whole(self.prefix(tokens, prompt), ids, lengths)
+        with self.reading(whole):
+            inner = self.model.base_model(**self.model_inputs(whole), use_cache=False)
         before = 1 if positions == "pred" else 0
         places = starts.unsqueeze(1) - before + torch.arange(ids.shape[1], device=ids.device)
-        return _at(inner.last_hidden_state, places.clamp(max=embeddings.shape[1] - 1))
+        return _at(inner.last_hidden_state, places.clamp(max=whole.valid.shape[1] - 1))
 
-    def _whole(self, before: Tensor, valid: Tensor, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return embeddings of prompt, region and text, padded on the right, and where each text starts (r,)."""
-        starts = valid.sum(dim=1)
+    def _whole(self, prefix: Prefix, ids: Tensor, lengths: Tensor) -> tuple[Prefix, Tensor]:
+        """Return prompt, region and text, padded on the right, and where each text starts (r,)."""
+        starts = prefix.valid.sum(dim=1)
         words = self.model.get_input_embeddings()(ids)
-        inside = torch.arange(ids.shape[1], device=ids.device) < lengths.unsqueeze(1)
-        embeddings, valid = compact(torch.cat([before, words], dim=1), torch.cat([valid, inside], dim=1))
-        check_length(embeddings.shape[1], self.config.positions, "the prompt, its region and the text", self._who())
-        return embeddings, valid, starts
-
-
-def _padded(embeddings: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    embeddings, valid = compact(embeddings, valid, left=True)
-    return {"inputs_embeds": embeddings, "attention_mask": valid.long()}
+        whole = prefix.followed_by(words, inside(ids, lengths)).compacted()
+        check_length(whole.valid.shape[1], self.config.positions, "the prompt, its region and the text", self._who())
+        return whole, starts
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:

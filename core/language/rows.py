@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,12 +27,21 @@ def compact(embeddings: Tensor, valid: Tensor, *, left: bool = False) -> tuple[T
     """
     if bool(valid.all()):
         return embeddings, valid
+    order = packing(valid, left=left)
+    return packed(embeddings, order), packed(valid, order)
+
+
+def packing(valid: Tensor, *, left: bool) -> Tensor:
+    """Return (r, longest): the places of each row (r, t) in the order in which its padding stands at one end."""
     order = (valid if left else ~valid).to(torch.uint8).argsort(dim=1, stable=True)
-    embeddings = embeddings.gather(1, order.unsqueeze(-1).expand_as(embeddings))
-    valid = valid.gather(1, order)
     longest = int(valid.sum(dim=1).max())
-    kept = slice(valid.shape[1] - longest, None) if left else slice(longest)
-    return embeddings[:, kept], valid[:, kept]
+    return order[:, valid.shape[1] - longest :] if left else order[:, :longest]
+
+
+def packed(values: Tensor, order: Tensor) -> Tensor:
+    """Return values (r, t, ...) at places (r, s)."""
+    places = order.view(*order.shape, *(1 for _ in values.shape[2:])).expand(*order.shape, *values.shape[2:])
+    return values.gather(1, places)
 
 
 def check_length(length: int, positions: int, what: str, who: str) -> None:
@@ -53,8 +64,10 @@ def inside(ids: Tensor, lengths: Tensor) -> Tensor:
 
 
 def rows_of(tokens: RegionTokens, part: slice | Tensor) -> RegionTokens:
-    """Return some regions of a batch."""
-    return RegionTokens(tokens.tokens[part], tokens.mask[part], tokens.space)
+    """Return some regions of a batch, with all that is said of each."""
+    named: dict[str, Any] = {one.name: getattr(tokens, one.name) for one in dataclasses.fields(tokens)}
+    cut: dict[str, Any] = {name: one[part] for name, one in named.items() if isinstance(one, Tensor)}
+    return dataclasses.replace(tokens, **cut)
 
 
 def check_pairs(inputs: RegionTokens | RegionViews, texts: Sequence[str]) -> None:

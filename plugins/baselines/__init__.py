@@ -13,8 +13,16 @@ _HERE = "regionkit.plugins.baselines"
 
 @hookimpl
 def regionkit_components() -> list[ComponentSpec]:
-    """Region encoders that need no patches under the region, and the bridge that does nothing."""
+    """A backbone of colours, region encoders that need no patches under the region, a bridge that does nothing."""
     return [
+        ComponentSpec(
+            kind="backbone",
+            name="colours",
+            target=f"{_HERE}.colours:Colours",
+            config=f"{_HERE}.configs:ColoursConfig",
+            summary="The mean colours of a grid, no weights: for decoders that look at pictures themselves",
+            writes=Port("colours[4]"),
+        ),
         ComponentSpec(
             kind="region_encoder",
             name="whole",
@@ -51,7 +59,7 @@ def regionkit_components() -> list[ComponentSpec]:
             name="picture",
             target=f"{_HERE}.picture:Picture",
             config=f"{_HERE}.configs:PictureConfig",
-            summary="The region as a picture: crop, red circle, box or blur, for decoders that read pictures",
+            summary="The region as a picture: crop, red circle, box, marks or blur, for decoders that read pictures",
             reads=Port("image"),
             writes=Port(form="views"),
             accepts=STILL_REGIONS,

@@ -84,12 +84,13 @@ class PictureConfig:
 
     Attributes:
         style: ``whole``, the picture alone; ``crop``, the region's bounding box cut out; ``circle``, a red ellipse in
-            the bounding box; ``box``, the bounding box in red; ``blur``, all but the region blurred.
+            the bounding box; ``box``, the bounding box in red; ``marked``, the region itself in red (each box of a set,
+            the line of a trace), and nothing on a whole picture; ``blur``, all but the region blurred.
         width: Width of the red lines, in pixels of the original picture.
         radius: Standard deviation of the blur, in pixels of the original picture.
     """
 
-    style: Literal["whole", "crop", "circle", "box", "blur"] = "crop"
+    style: Literal["whole", "crop", "circle", "box", "marked", "blur"] = "crop"
     width: int = 10  # the released evaluation of RegionVLM
     radius: float = 10.0  # the same
 
@@ -97,6 +98,21 @@ class PictureConfig:
         if not 1 <= self.width <= _MOST:
             raise ValueError(f"width: {self.width!r} must be 1 or more, at most {_MOST}")
         _check_radius(self.radius)
+
+
+@dataclass(frozen=True)
+class ColoursConfig:
+    """Options of ``colours``.
+
+    Attributes:
+        grid: Patches along each side of a picture.
+    """
+
+    grid: int = 14
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.grid <= _MOST:
+            raise ValueError(f"grid: {self.grid!r} must be 1 or more, at most {_MOST}")
 
 
 def _check_radius(radius: float) -> None:

@@ -1,6 +1,7 @@
-"""Vision-language models of transformers as decoders that look at pictures themselves.
+"""Vision-language models as decoders that look at pictures themselves; any region reaches them as a picture.
 
-ViZer (Byun et al., arXiv 2510.12931) trains such models; any region reaches them as a picture.
+ViZer (Byun et al., arXiv 2510.12931) trains such models, Patch-ioner (Bianchi et al., arXiv 2510.02898) compares itself
+with some.
 """
 
 from __future__ import annotations
@@ -9,11 +10,65 @@ from regionkit.core.plugin import hookimpl
 from regionkit.core.spec import Checkpoint, ComponentSpec, PaperSpec, Port
 
 _HERE = "regionkit.plugins.vlm"
-_HUB = "hub://HuggingFaceTB/SmolVLM-Base"
+#: Families: where their weights are, under which licence, and how large they are.
+_RELEASES = {
+    "smolvlm": (
+        "HuggingFaceTB/SmolVLM-Base", "Apache-2.0", "4.5 GB for 2.25 billion weights in half precision"
+    ),
+    "idefics3": (
+        "HuggingFaceM4/Idefics3-8B-Llama3", "Apache-2.0", "16.9 GB for 8.5 billion weights in half precision"
+    ),
+    "qwen2_5_vl": (
+        "Qwen/Qwen2.5-VL-3B-Instruct",
+        "Qwen Research License: non-commercial",
+        "7.5 GB for 3.75 billion weights in half precision",
+    ),
+    "qwen3_vl": (
+        "Qwen/Qwen3-VL-4B-Instruct", "Apache-2.0", "8.9 GB for 4.44 billion weights in half precision"
+    ),
+    "llavaonevision1_5": (
+        "lmms-lab/LLaVA-OneVision-1.5-4B-Instruct",
+        "Apache-2.0",
+        "9.5 GB for 4.74 billion weights in half precision",
+    ),
+}  # fmt: skip
 
 
-def _beside_model(role: str, file: str, size: str) -> Checkpoint:
-    return Checkpoint(role=role, files=(file,), source=_HUB, license="Apache-2.0", size=size, shared=True)
+def _named(place: str, file: str) -> tuple[str, ...]:
+    """Return how a file is found: in a folder of the model's name before any other, since all have these names."""
+    return (f"{place.rpartition('/')[2]}*/{file}", file)
+
+
+def _folder(model: str) -> tuple[Checkpoint, ...]:
+    """Describe the folder of a family's release."""
+    place, license_, size = _RELEASES[model]
+    beside = {
+        "config": ("config.json", "below 10 kB"),
+        "tokenizer": ("tokenizer.json", "a few MB"),
+        "preprocessor": ("preprocessor_config.json", "below 10 kB"),
+    }
+    return (
+        Checkpoint(
+            role="model",
+            files=(*_named(place, "model.safetensors"), "model.safetensors.index.json"),
+            source=f"hub://{place}",
+            license=license_,
+            when=f"model={model}",
+            size=size,
+        ),
+        *(
+            Checkpoint(
+                role=role,
+                files=_named(place, file),
+                source=f"hub://{place}/{file}",
+                license=license_,
+                when=f"model={model}",
+                size=told,
+                shared=True,
+            )
+            for role, (file, told) in beside.items()
+        ),
+    )
 
 
 @hookimpl
@@ -25,23 +80,12 @@ def regionkit_components() -> list[ComponentSpec]:
             name="vlm",
             target=f"{_HERE}.decoder:Vlm",
             config=f"{_HERE}.config:VlmConfig",
-            summary="A vision-language model of transformers (SmolVLM, Idefics3) that reads pictures of regions",
+            summary="A vision-language model (SmolVLM, Idefics3, Qwen2.5-VL, Qwen3-VL, LLaVA-OneVision-1.5)",
             paper="smolvlm",
             reads=Port(form="views"),
             weights="index",
             reader=f"{_HERE}.release:read_vlm",
-            checkpoints=(
-                Checkpoint(
-                    role="model",
-                    files=("model.safetensors", "model.safetensors.index.json"),
-                    source=_HUB,
-                    license="Apache-2.0",
-                    size="4.5 GB for 2.25 billion weights in half precision",
-                ),
-                _beside_model("config", "config.json", "below 10 kB"),
-                _beside_model("tokenizer", "tokenizer.json", "a few MB"),
-                _beside_model("preprocessor", "preprocessor_config.json", "below 10 kB"),
-            ),
+            checkpoints=tuple(file for model in _RELEASES for file in _folder(model)),
             tiny="{weights: none, hidden: 32, layers: 2, heads: 4, intermediate: 48, positions: 256, picture: 32, "
             "patch: 8, merge: 2, vision_hidden: 16, vision_layers: 1, vision_heads: 2, vision_intermediate: 32, "
             "lora: 2}",

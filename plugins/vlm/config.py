@@ -7,11 +7,12 @@ from typing import Literal
 
 from regionkit.core.language.options import LanguageOptions
 
-#: Families whose pictures become tiles of one size, each of them as many tokens, with marks around.
-Family = Literal["smolvlm", "idefics3"]
+#: Families by their ``model_type``. Pictures of the first two become tiles of one size, the others look at any size.
+Family = Literal["smolvlm", "idefics3", "qwen2_5_vl", "qwen3_vl", "llavaonevision1_5"]
+_TILED = ("smolvlm", "idefics3")
 
 #: Layers of the language model alone: what the vision tower sees must not move (ViZer compares captions with it).
-LORA_TARGETS = r".*\btext_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+LORA_TARGETS = r".*\b(text_model|language_model)\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class VlmConfig(LanguageOptions):
         kv_heads: Heads of keys and values; 0 for as many as ``heads``.
         intermediate: Width of its feed-forward layers.
         positions: Longest sequence: picture, prompt and caption.
-        picture: Side of what the vision tower sees at once, in pixels.
+        picture: Side of what the vision tower sees at once, in pixels. A family that looks at any size sees at most
+            ``picture`` x ``picture`` pixels of any shape.
         patch: Side of its patches.
         merge: Patches along each side that become one token of the language model.
         vision_hidden: Width of the vision tower.
@@ -36,9 +38,12 @@ class VlmConfig(LanguageOptions):
         vision_heads: Its attention heads.
         vision_intermediate: Width of its feed-forward layers.
         tiles: Longer side of a picture in multiples of ``picture``: it is cut into tiles of that side, and shown whole
-            beside them; 1 shows it whole only.
+            beside them; 1 shows it whole only. A family that looks at any size has no tiles.
         prompt: What is asked of each region where the call says nothing. The picture stands where it says ``<image>``;
             a prompt without that is asked after the picture.
+        template: What stands around a prompt, ``{}`` for the prompt itself; ``auto`` is what the family was trained
+            with: a question of a user for the three that look at any size, nothing for the others, of which ViZer
+            trains the base model.
         lora_targets: Regular expression of the full names of the linear layers that get an adapter; none may belong to
             the vision tower.
     """
@@ -59,6 +64,7 @@ class VlmConfig(LanguageOptions):
     vision_intermediate: int = 3072
     tiles: int = 1
     prompt: str = "<image>"  # ViZer, 4.1: SmolVLM-Base gets the image alone
+    template: str = "auto"
     lora_targets: str = LORA_TARGETS
 
     def __post_init__(self) -> None:
@@ -69,8 +75,14 @@ class VlmConfig(LanguageOptions):
         self.check_heads("vision_hidden", "vision_heads")
         if self.kv_heads < 0 or (self.kv_heads and self.heads % self.kv_heads):
             raise ValueError(f"kv_heads: {self.kv_heads} must be 0 (as many as heads) or divide heads {self.heads}")
-        if self.picture % (self.patch * self.merge):
+        if self.model in _TILED and self.picture % (self.patch * self.merge):
             raise ValueError(f"picture: {self.picture} must be a multiple of patch x merge, {self.patch * self.merge}")
+        if self.model not in _TILED and self.picture < self.patch * self.merge:
+            raise ValueError(f"picture: {self.picture} must be patch x merge or more, {self.patch * self.merge}")
+        if self.model not in _TILED and self.tiles != 1:
+            raise ValueError(f"tiles: {self.tiles} must be 1, since '{self.model}' looks at any size: set picture")
+        if self.template != "auto" and self.template.count("{}") != 1:
+            raise ValueError(f"template: '{self.template}' must be auto, or have one {{}} for the prompt")
 
 
 #: Options that a weight file decides; they are stored in its header.

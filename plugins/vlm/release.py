@@ -16,8 +16,7 @@ from regionkit.core.language.models import check_tensors, stored_config
 from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.core.weights import WeightHeader
 from regionkit.plugins.vlm.config import VlmConfig
-from regionkit.plugins.vlm.families import new_model, restore_config, sizes_of
-from regionkit.plugins.vlm.tiles import FRAME, GLOBAL, IMAGE, Tiling
+from regionkit.plugins.vlm.families import FAMILIES, new_model, restore_config, sizes_of
 
 _ROLES = ("model", "config", "tokenizer", "preprocessor")
 
@@ -41,20 +40,15 @@ def read_vlm(files: Mapping[str, Path], config: VlmConfig) -> WeightArtifact:
         )
     made_of = restore_config(_json(files["config"]), files["config"])
     tokenizer = LanguageTokenizer.of_folder(files["tokenizer"].parent)
-    lacking = [mark for mark in (IMAGE, FRAME, GLOBAL) if tokenizer.id_of(mark) is None]
+    family = FAMILIES[made_of.model_type]
+    lacking = [mark for mark in family.marks if tokenizer.id_of(mark) is None]
     if lacking:
         raise WeightsError(
             f"{files['tokenizer']}: this tokenizer has no {lacking[0]}, so it is that of another model",
             "fetch the whole folder again",
         )
-    tiling = Tiling.of_folder(files["preprocessor"], made_of.vision_config.image_size)
-    if tiling.side != made_of.vision_config.image_size:
-        raise WeightsError(
-            f"{files['preprocessor']}: it cuts tiles of {tiling.side} pixels, the vision tower of "
-            f"{files['config']} takes {made_of.vision_config.image_size}",
-            "fetch the whole folder again",
-        )
-    tensors = as_floats(read_checkpoint(files["model"]), files["model"])
+    pictures = family.pictures_of_folder(files["preprocessor"], made_of)
+    tensors = family.renamed(as_floats(read_checkpoint(files["model"]), files["model"]))
     with torch.device("meta"):
         model = new_model(made_of, str(files["config"]))
     check_tensors(model, tensors, files["model"])
@@ -64,8 +58,8 @@ def read_vlm(files: Mapping[str, Path], config: VlmConfig) -> WeightArtifact:
             f"{files['tokenizer']}: its tokenizer has {tokenizer.size} ids, its model has {rows} word embeddings",
             "the tokenizer is that of another model: fetch the whole folder again",
         )
-    extra = {"tokenizer": tokenizer.to_extra(), "model": stored_config(model), "pictures": tiling.to_extra()}
-    sizes = sizes_of(made_of, max(tiling.longest // tiling.side, 1) if tiling.split else 1)
+    extra = {"tokenizer": tokenizer.to_extra(), "model": stored_config(model), "pictures": pictures.to_extra()}
+    sizes = sizes_of(made_of, pictures)
     return WeightArtifact(tensors, WeightHeader("decoder", "vlm", config=sizes, extra=extra, license="see its release"))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from regionkit.core.errors import WeightsError
-from regionkit.core.language.tokenizers import LanguageTokenizer
+from regionkit.plugins.vlm.family import Shown
 
 #: No side of a picture gets longer than this.
 _LONGEST = 4096
@@ -115,6 +115,11 @@ class Tiling:
         tiles = [picture.crop((left, top, left + self.side, top + self.side)) for left, top in corners]
         return [*tiles, self._resized(picture, (self.side, self.side))], (rows, columns)
 
+    def shown(self, picture: Image.Image) -> Shown:
+        """Return the tiles of a picture as the vision tower takes them."""
+        tiles, grid = self.cut(picture)
+        return Shown(self.pixels(tiles), grid)
+
     def pixels(self, tiles: Sequence[Image.Image]) -> Tensor:
         """Return tiles as the vision tower reads them, (n, 3, side, side)."""
         arrays = np.stack([np.asarray(tile, dtype=np.float32) for tile in tiles]) / np.float32(255)
@@ -165,16 +170,10 @@ def marked(grid: tuple[int, int], tokens: int) -> str:
     return "".join(lines) + "\n" + whole if rows else whole
 
 
-def with_marks(tokenizer: LanguageTokenizer, tiles: int) -> LanguageTokenizer:
-    """Return a tokenizer that knows all marks of pictures of at most ``tiles`` x ``tiles`` tiles as special tokens."""
-    from tokenizers import AddedToken, Tokenizer
-
+def row_marks(tiles: int) -> tuple[str, ...]:
+    """Return the marks of the tiles of pictures of at most ``tiles`` x ``tiles``."""
     places = range(1, tiles + 1) if tiles > 1 else ()
-    marks = [IMAGE, FRAME, GLOBAL, *(f"<row_{row}_col_{column}>" for row in places for column in places)]
-    lacking = [mark for mark in marks if tokenizer.id_of(mark) is None]
-    changed = Tokenizer.from_str(tokenizer.text)
-    changed.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in lacking])
-    return replace(tokenizer, text=changed.to_str())
+    return tuple(f"<row_{row}_col_{column}>" for row in places for column in places)
 
 
 def _even(length: float) -> int:

@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from regionkit.core.features import RegionTokens, RegionViews
 from regionkit.core.language.causal import CAUSAL, CausalDecoder
+from regionkit.core.language.prefix import Prefix
 from regionkit.core.language.rows import check_pairs, inside, no_loss
 from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.plugins.zeroshot.mapped import MappedDecoder
@@ -87,7 +88,8 @@ class PrefixDecoder(MappedDecoder, CausalDecoder):
         ids, lengths, counted = self.learned(texts)
         if not bool(counted.any()):
             return no_loss(tokens.tokens, *self.parameters())
-        logits = self._logits_behind(*self.joined(tokens, self.training_words(tokens, texts, prompt)), ids, lengths)
+        prefix = Prefix(*self.joined(tokens, self.training_words(tokens, texts, prompt)))
+        logits = self._logits_behind(prefix, ids, lengths)
         smoothing = self.config.label_smoothing
         return cross_entropy(logits.float()[counted], ids[counted], label_smoothing=smoothing)
 

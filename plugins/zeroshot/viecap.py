@@ -38,11 +38,12 @@ _ENSEMBLE = "ensemble"
 
 
 def embed_vocabulary(
-    encode: Callable[[Sequence[str]], Tensor], words: Sequence[str], templates: Sequence[str]
+    encode: Callable[[Sequence[str]], Tensor], words: Sequence[str], templates: Sequence[str], *, each: bool = False
 ) -> Tensor:
     """Return the vectors (n, d) of n words, float32 on the CPU.
 
     Each is the unit mean of the unit vectors of the word's sentences; without templates that of one sentence, as it is.
+    With ``each`` they are (n, t, d), the unit vectors of all t sentences.
     """
     parts = []
     for part in iter_batches(len(words), _WORDS):
@@ -53,7 +54,8 @@ def embed_vocabulary(
         units = normalize(
             encode([one.replace(PLACE, word) for word in some for one in templates]).float().cpu(), dim=-1
         )
-        parts.append(normalize(units.view(len(some), len(templates), -1).mean(dim=1), dim=-1))
+        units = units.view(len(some), len(templates), -1)
+        parts.append(units if each else normalize(units.mean(dim=1), dim=-1))
     return torch.cat(parts)
 
 
@@ -62,8 +64,14 @@ def _article(word: str) -> str:
 
 
 def entity_probabilities(vectors: Tensor, entries: Tensor, temperature: float) -> Tensor:
-    """Return (r, n): a softmax over the cosines of vectors (r, d) with the vocabulary's (n, d)."""
-    cosines = normalize(vectors.float(), dim=-1) @ normalize(entries.float(), dim=-1).T
+    """Return (r, n): a softmax over the cosines of vectors (r, d) with the vocabulary's (n, d).
+
+    Of a word with several vectors (n, t, d) the nearest counts.
+    """
+    units = normalize(entries.float(), dim=-1)
+    cosines = normalize(vectors.float(), dim=-1) @ units.flatten(0, -2).T
+    if units.ndim == 3:
+        cosines = cosines.view(len(vectors), *units.shape[:2]).amax(dim=-1)
     return (cosines / temperature).softmax(dim=-1)
 
 
@@ -93,8 +101,8 @@ class Viecap(EntityDecoder):
         """
         decoder = super().build(config, context)
         made = context.weights.header.extra if context.weights is not None else {}
-        if made.get(_ENSEMBLE, config.ensemble) != config.ensemble:
-            decoder._stored = None
+        if config.each or made.get(_ENSEMBLE, config.ensemble) != config.ensemble:
+            decoder._stored = None  # those that came along are means
         backbone = context.backbone
         if backbone is None:
             decoder._why = "it was built without a backbone"
@@ -119,7 +127,7 @@ class Viecap(EntityDecoder):
 
     @torch.no_grad()
     def entries(self) -> tuple[tuple[str, ...], Tensor]:
-        """Return the words of the vocabulary and their vectors (n, d); raises as :meth:`entities`."""
+        """Return the words of the vocabulary and their vectors (n, d), or (n, t, d); raises as :meth:`entities`."""
         if self._entries is None:
             if self._stored is not None and (self.config.vocabulary == "auto" or self._stored[0] == self.vocabulary):
                 self._entries = self._stored
@@ -130,13 +138,14 @@ class Viecap(EntityDecoder):
                     "vectors, a checkpoint of this decoder with the role 'vocabulary'",
                 )
             else:
-                vectors = embed_vocabulary(self._encode, self.vocabulary, TEMPLATES if self.config.ensemble else ())
+                templates = TEMPLATES if self.config.ensemble else ()
+                vectors = embed_vocabulary(self._encode, self.vocabulary, templates, each=self.config.each)
                 self._entries = (self.vocabulary, vectors)
         return self._entries
 
     def artifact(self) -> WeightArtifact:
-        """Return the weights, with the vectors of the vocabulary where they can be made."""
-        if self._encode is not None:
+        """Return the weights, with the vectors of the vocabulary where they can be made and are one a word."""
+        if self._encode is not None and not self.config.each:
             self._stored = self.entries()
         made = super().artifact()
         extra = {**made.header.extra, _ENSEMBLE: self.config.ensemble}

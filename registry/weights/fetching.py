@@ -18,7 +18,7 @@ from regionkit.core.spec import Checkpoint, ComponentSpec
 from regionkit.registry.registry import user_weight_folders
 from regionkit.registry.schema import Part
 from regionkit.registry.weights.bundles import verify
-from regionkit.registry.weights.official import HUB_WEIGHTS, cached, files_in, pin_of, spec_for
+from regionkit.registry.weights.official import HUB_WEIGHTS, cached, installed_in, pin_of, spec_for
 from regionkit.registry.weights.option_files import BESIDE, asked_for, find_options
 from regionkit.registry.weights.references import (
     Reference,
@@ -110,7 +110,7 @@ def needs_of_component(part: Part, out: Path | None = None) -> list[Need]:
     spec, found = spec_for(part), dict[str, Path]()
     for folder in (*([out] if out is not None else []), *user_weight_folders()):
         if folder.is_dir():
-            found = {**files_in(spec, folder), **found}
+            found = {**installed_in(part, folder), **found}
     return [need_of(spec, entry, found.get(entry.role) or cached(entry), out) for entry in spec.checkpoints]
 
 

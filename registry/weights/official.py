@@ -19,6 +19,7 @@ from regionkit.core.spec import PARTS, Checkpoint, ComponentSpec
 from regionkit.core.weights import WeightFile, WeightHeader
 from regionkit.registry.registry import user_weight_folders
 from regionkit.registry.schema import Part, owner_text
+from regionkit.registry.values import plain
 from regionkit.registry.weights.index import files_of
 from regionkit.registry.weights.references import check_hash, is_reference, locate, parse_reference
 
@@ -86,7 +87,7 @@ def find_official(part: Part, place: Path) -> WeightFile | None:
     files = _named_file(spec, place) if place.is_file() else _named_folder(spec, place, own=own)
     if not any(entry.role in files for entry in _telling(spec)):
         return None
-    return read_official(part, _completed(spec, files), place)
+    return read_official(part, _completed(part, files), place)
 
 
 def find_installed(part: Part) -> WeightFile | None:
@@ -97,7 +98,7 @@ def find_installed(part: Part) -> WeightFile | None:
     """
     if not part.spec.reader or missing_installed(part):
         return None
-    files = _installed(spec_for(part))
+    files = _installed(part)
     return read_official(part, files, next(iter(files.values())))
 
 
@@ -108,13 +109,13 @@ def is_released(part: Part) -> bool:
 
 def missing_installed(part: Part) -> list[Checkpoint]:
     """Return the files of a component that are neither in $REGIONKIT_WEIGHTS nor in the hub's cache."""
-    spec = spec_for(part)
-    return missing_roles(spec, _installed(spec))
+    return missing_roles(spec_for(part), _installed(part))
 
 
-def _installed(spec: ComponentSpec) -> dict[str, Path]:
+def _installed(part: Part) -> dict[str, Path]:
     """Return what a component needs, and what it does without where that lies beside files that are its alone."""
-    found = _elsewhere(spec, [entry for entry in spec.checkpoints if not entry.optional])
+    spec = spec_for(part)
+    found = _elsewhere(part, [entry for entry in spec.checkpoints if not entry.optional])
     places = {found[entry.role].parent for entry in _telling(spec) if entry.role in found}
     optional = {entry.role for entry in spec.checkpoints if entry.optional}
     for place in sorted(places):
@@ -144,6 +145,24 @@ def files_in(spec: ComponentSpec, folder: Path) -> dict[str, Path]:
         if first is not None:
             found[entry.role] = first
     return found
+
+
+def installed_in(part: Part, folder: Path) -> dict[str, Path]:
+    """Return what :func:`files_in` does, and nothing where the files are those of another model.
+
+    Models whose files have the same names are told apart by what they say of themselves, and only of an option that was
+    written: one that was not takes whatever is there.
+    """
+    files = files_in(spec_for(part), folder)
+    choices = {entry.when.partition("=")[0] for entry in part.spec.checkpoints if entry.when} & part.given
+    if not choices or not files:
+        return files
+    try:
+        said = read_official(part, files, next(iter(files.values()))).header.config
+    except WeightsError:  # whoever wants them is told what is wrong with them
+        return files
+    written = {name: plain(getattr(part.config, name)) for name in choices}
+    return {} if any(said.get(name, value) != value for name, value in written.items()) else files
 
 
 def role_of(spec: ComponentSpec, path: Path) -> str | None:
@@ -293,9 +312,10 @@ def files_text(spec: ComponentSpec) -> str:
     return f"its files are {listed}"
 
 
-def _completed(spec: ComponentSpec, files: Mapping[str, Path]) -> dict[str, Path]:
+def _completed(part: Part, files: Mapping[str, Path]) -> dict[str, Path]:
     """Add roles from elsewhere, and refuse what is still incomplete."""
-    complete = {**_elsewhere(spec, missing_roles(spec, files)), **files}
+    spec = spec_for(part)
+    complete = {**_elsewhere(part, missing_roles(spec, files)), **files}
     missing = missing_roles(spec, complete)
     if missing:
         there = ", ".join(f"{role} {path.name}" for role, path in sorted(files.items()))
@@ -307,10 +327,10 @@ def _completed(spec: ComponentSpec, files: Mapping[str, Path]) -> dict[str, Path
     return complete
 
 
-def _elsewhere(spec: ComponentSpec, wanted: Iterable[Checkpoint]) -> dict[str, Path]:
+def _elsewhere(part: Part, wanted: Iterable[Checkpoint]) -> dict[str, Path]:
     """Return files from $REGIONKIT_WEIGHTS, else from the hub's cache of their source; nothing is fetched."""
     found: dict[str, Path] = {}
-    installed = [files_in(spec, folder) for folder in user_weight_folders() if folder.is_dir()]
+    installed = [installed_in(part, folder) for folder in user_weight_folders() if folder.is_dir()]
     for entry in wanted:
         path = next((files[entry.role] for files in installed if entry.role in files), None) or cached(entry)
         if path is not None:

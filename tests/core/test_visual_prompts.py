@@ -7,13 +7,13 @@ import pytest
 from PIL import Image, ImageFilter
 
 from regionkit.core.errors import RegionError, RegionkitError
-from regionkit.core.regions import Box, Mask, MaskTrack, Point, Trace, WholeImage
+from regionkit.core.regions import Box, BoxSet, Mask, MaskTrack, Point, Trace, WholeImage
 from regionkit.core.testing import example_regions, picture
 from regionkit.core.testing.examples import full_image_regions, one_pixel_regions
 from regionkit.core.visual_prompts import pixel_bounds, render
 
 SIZE = (60, 40)
-STYLES = ("whole", "crop", "circle", "box", "blur")
+STYLES = ("whole", "crop", "circle", "box", "marked", "blur")
 BOX = Box(10, 5, 40, 35)
 RED = (255, 0, 0)
 
@@ -64,6 +64,48 @@ def test_box_is_a_red_rectangle_drawn_inwards():
     expected[5:35, 10:40] = True
     expected[7:33, 12:38] = False
     np.testing.assert_array_equal(red, expected)
+
+
+def red_of(region, width: int = 1) -> np.ndarray:
+    """Return where a region is drawn red on a grey picture, all else left as it was."""
+    drawn = pixels(render(grey(), region, "marked", width=width))
+    red = (drawn == RED).all(-1)
+    np.testing.assert_array_equal(drawn[~red], 90)
+    return red
+
+
+def test_marked_draws_each_box_of_a_set_and_nothing_between():
+    first, second = Box(2, 3, 12, 13), Box(30, 20, 50, 38)
+    expected = np.zeros((40, 60), dtype=bool)
+    for left, top, right, bottom in ((2, 3, 12, 13), (30, 20, 50, 38)):
+        expected[top:bottom, left:right] = True
+        expected[top + 1 : bottom - 1, left + 1 : right - 1] = False
+    np.testing.assert_array_equal(red_of(BoxSet((first, second))), expected)
+    np.testing.assert_array_equal(red_of(first), red_of(BoxSet((first,))))
+
+
+def test_marked_draws_the_line_of_a_trace_dots_at_points_and_nothing_on_a_whole_picture():
+    line = red_of(Trace(((10, 20), (40, 20))), 3)
+    assert line[20, 10:41].all()
+    assert set(np.flatnonzero(line.any(1)).tolist()) <= {18, 19, 20, 21, 22}
+    assert red_of(Trace(((10, 20),)), 4)[20, 10]
+    dots = red_of(Point(((10, 10), (50, 30))), 2)
+    assert dots[10, 10]
+    assert dots[30, 50]
+    assert not dots[20, 30]
+    assert not red_of(WholeImage()).any()
+
+
+def test_marked_draws_the_rim_of_a_mask_with_its_holes():
+    bitmap = np.zeros((40, 60), dtype=bool)
+    bitmap[5:35, 10:50] = True
+    bitmap[15:25, 20:40] = False
+    red = red_of(Mask(bitmap), 2)
+    assert not (red & ~bitmap).any()
+    inner = np.zeros_like(bitmap)
+    inner[7:33, 12:48] = True
+    inner[13:27, 18:42] = False
+    np.testing.assert_array_equal(red, bitmap & ~inner)
 
 
 def test_the_default_line_is_ten_pixels_wide():

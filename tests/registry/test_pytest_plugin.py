@@ -102,7 +102,7 @@ def test_components_of_the_marker_are_checked_alone(run):
 def test_the_gpu_check_carries_the_marker(run):
     marked = run("marked", THREE_LINES.format(name="baselines", more=""), "--collect-only", "-q", "-m", "gpu")
     lines = [line for line in marked.outlines if "::" in line]
-    assert len(lines) == 5  # one for each region encoder, and the bridge
+    assert len(lines) == 6  # one for the backbone, each region encoder, and the bridge
     assert all("-gpu]" in line for line in lines)
 
 

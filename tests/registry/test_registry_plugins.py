@@ -316,8 +316,9 @@ def test_copied_folder_is_named_with_what_to_change(project, copied, name, comma
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
     assert lines[:2] == [
-        "error: two plugins both register region_encoder 'whole'",
-        "  so they do 4 more: region_encoder 'crop', region_encoder 'drawn', region_encoder 'picture', bridge 'none'",
+        "error: two plugins both register backbone 'colours'",
+        "  so they do 5 more: region_encoder 'whole', region_encoder 'crop', region_encoder 'drawn', "
+        "region_encoder 'picture', bridge 'none'",
     ]
     assert any(f"{name} (regionkit " in line and line.endswith(f", in {folder}") for line in lines[2:4])
     assert lines[4] == (
@@ -329,7 +330,7 @@ def test_copied_folder_is_named_with_what_to_change(project, copied, name, comma
 def test_copied_folder_with_code_of_its_own_is_named_too(project, copied, monkeypatch):
     folder = copied("z_copy", "regionkit.plugins.baselines", "regionkit.plugins.z_copy")
     lines = project.run("list-components").stderr.splitlines()
-    assert lines[3].endswith(f"-> regionkit.plugins.z_copy.encoders:Whole, in {folder}")
+    assert lines[3].endswith(f"-> regionkit.plugins.z_copy.colours:Colours, in {folder}")
     assert lines[4] == "  rename one of them, or turn one plugin off with REGIONKIT_DISABLE=z_copy"
     monkeypatch.setenv("REGIONKIT_DISABLE", "z_copy")
     project({})

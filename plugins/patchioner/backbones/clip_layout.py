@@ -105,7 +105,7 @@ TIMM_VISION: dict[str, str] = {
     r"blocks\.(\d+)\.(norm[12]|attn\.(?:qkv|proj)|mlp\.fc[12])\.(weight|bias)": r"vision.blocks.\1.\2.\3",
 }
 #: What official files hold beside weights: the temperature of training, and numbers that shapes say too.
-_ASIDE = (
+ASIDE = (
     r"logit_scale",
     r"logit_bias",
     r"input_resolution|context_length|vocab_size",
@@ -154,6 +154,11 @@ def read_clip_towers(path: Path, *, vision: bool = True, text: bool = True) -> d
         WeightsError: The layout is unknown, or a tensor is not accounted for.
     """
     tensors = read_checkpoint(path)
+    if any(name.startswith("visual.attnpool.") for name in tensors):
+        raise WeightsError(
+            f"{path}: this is a CLIP with a ResNet, not with a vision transformer; it holds {first(tensors)}",
+            "backbone 'clip-resnet' reads it: write backbone: {name: clip-resnet}",
+        )
     if any(name in tensors for name in ("visual.conv1.weight", "token_embedding.weight")):
         layout, finish = (OPENAI_VISION, OPENAI_TEXT), _finish_openai
     elif any(name.startswith(("text_model.", "vision_model.")) for name in tensors):
@@ -165,7 +170,7 @@ def read_clip_towers(path: Path, *, vision: bool = True, text: bool = True) -> d
         )
     wanted = [rules for rules, want in zip(layout, (vision, text), strict=True) if want]
     aside = [pattern for rules, want in zip(layout, (vision, text), strict=True) if not want for pattern in rules]
-    renamed = rename(tensors, {old: new for rules in wanted for old, new in rules.items()}, path, (*_ASIDE, *aside))
+    renamed = rename(tensors, {old: new for rules in wanted for old, new in rules.items()}, path, (*ASIDE, *aside))
     return _shaped(finish(as_floats(renamed, path), path))
 
 

@@ -13,40 +13,14 @@ from torch import Tensor
 from regionkit.core.checkpoints import read_checkpoint
 from regionkit.core.contracts import WeightArtifact
 from regionkit.core.errors import WeightsError
-from regionkit.plugins.patchioner.backbones.clip_layout import OPENAI_TEXT, read_openai, text_sizes
-from regionkit.plugins.patchioner.backbones.layouts import artifact_of, count_blocks, first, merges_tokenizer, shape_of
+from regionkit.plugins.patchioner.backbones.clip_layout import OPENAI_TEXT, read_openai
+from regionkit.plugins.patchioner.backbones.layouts import artifact_of, first, merges_tokenizer
 from regionkit.plugins.patchioner.backbones.regionclip import RegionClip
-from regionkit.plugins.patchioner.backbones.regionclip_config import STRIDE, RegionClipConfig
-from regionkit.plugins.patchioner.backbones.vit import square_side
+from regionkit.plugins.patchioner.backbones.regionclip_config import RegionClipConfig
+from regionkit.plugins.patchioner.backbones.resnet_config import STRIDE
+from regionkit.plugins.patchioner.backbones.resnet_layout import resnet_rules, resnet_sizes, training_steps
 
-_NORM = "weight|bias|running_mean|running_var"
-_CONVOLUTIONS = {1: "conv1_1x1", 2: "conv2_kxk", 3: "conv3_1x1"}
-
-
-def _stage(number: int) -> dict[str, str]:
-    """Return the rules of one stage, which timm counts from 0."""
-    old, new = rf"backbone\.layer{number}\.(\d+)", rf"vision.stages.{number - 1}.\1"
-    rules = {
-        rf"{old}\.downsample\.0\.weight": rf"{new}.shortcut.conv.conv.weight",
-        rf"{old}\.downsample\.1\.({_NORM})": rf"{new}.shortcut.conv.bn.\2",
-    }
-    for place, name in _CONVOLUTIONS.items():
-        rules[rf"{old}\.conv{place}\.weight"] = rf"{new}.{name}.conv.weight"
-        rules[rf"{old}\.bn{place}\.({_NORM})"] = rf"{new}.{name}.bn.\2"
-    return rules
-
-
-VISION: dict[str, str] = {
-    r"backbone\.conv([123])\.weight": r"vision.stem.conv\1.conv.weight",
-    rf"backbone\.bn([123])\.({_NORM})": r"vision.stem.conv\1.bn.\2",
-    **_stage(1),
-    **_stage(2),
-    **_stage(3),
-    **_stage(4),
-    r"backbone\.attnpool\.positional_embedding": "vision.head.pos_embed",
-    r"backbone\.attnpool\.([qkv])_proj\.(weight|bias)": r"vision.head.\1.\2",
-    r"backbone\.attnpool\.c_proj\.(weight|bias)": r"vision.head.proj.\1",
-}
+VISION: dict[str, str] = resnet_rules("backbone")
 TEXT: dict[str, str] = {rf"lang_encoder\.{old}": new for old, new in OPENAI_TEXT.items()}
 #: What the checkpoint holds of its training, and inference has no use for.
 ASIDE = (
@@ -55,7 +29,7 @@ ASIDE = (
     r"teacher_backbone\..*",  # CLIP's own ResNet, which says what the regions should match
     r"concept_emb|teacher_concept_emb",  # the concepts that regions were matched with
     r"(?:offline_)?pixel_(?:mean|std)",  # how pixels are normalised; CLIP's own numbers
-    r"backbone\..*\.num_batches_tracked",  # a count of training steps
+    training_steps("backbone"),
     r"(?:lang_encoder\.)?logit_scale",  # the temperature of training
     r"ignore_others",  # a mark that RegionCLIP's loader adds
 )
@@ -79,12 +53,9 @@ def read_regionclip(files: Mapping[str, Path], config: RegionClipConfig) -> Weig
         raise WeightsError("backbone 'regionclip' needs the checkpoint of RegionCLIP's pretraining", _AGAIN)
     source = str(files["model"])
     tensors = read_pretrained(files["model"])
-    sizes = {**_vision_sizes(tensors, source), **text_sizes(tensors, source)}
-    side = sizes.pop("side")
+    sizes, side = resnet_sizes(tensors, source, _AGAIN)
     if sizes["channels"] == _X4:
         raise WeightsError(f"{source}: this is RegionCLIP with RN50x4, and 'regionclip' is the one with RN50", _AGAIN)
-    if sizes.pop("text_dim") != sizes["dim"]:
-        raise WeightsError(f"{source}: the two towers are projected to spaces of different width", _AGAIN)
     return artifact_of(
         RegionClip,
         config,
@@ -111,14 +82,3 @@ def read_pretrained(path: Path) -> dict[str, Tensor]:
                 "the detectors that were finetuned from it have none: " + _AGAIN,
             )
     return read_openai(tensors, VISION | TEXT, path, ASIDE)
-
-
-def _vision_sizes(tensors: Mapping[str, Tensor], source: str) -> dict[str, int]:
-    """Return the sizes of the trunk and the side of the grid that the pool has positions for."""
-    positions = shape_of(tensors, "vision.head.pos_embed", source)[0]
-    sizes = {
-        "channels": shape_of(tensors, "vision.stem.conv3.conv.weight", source, 4)[0],
-        "dim": shape_of(tensors, "vision.head.proj.weight", source)[0],
-        "side": square_side(positions - 1, source),
-    }
-    return sizes | {f"stage{n}": count_blocks(tensors, rf"vision\.stages\.{n - 1}") for n in range(1, 5)}

@@ -92,6 +92,10 @@ def _dinov2_b14(role: str, when: str = "") -> Checkpoint:
 _TINY_CLIP = (
     "{weights: none, resolution: 64, width: 64, layers: 2, dim: 32, text_width: 64, text_layers: 2, vocabulary: 514}"
 )
+_TINY_RESNET = (
+    "{weights: none, resolution: 96, channels: 8, stage1: 1, stage2: 1, stage3: 2, stage4: 1, dim: 32, text_width: 64, "
+    "text_layers: 2, vocabulary: 514}"
+)
 _CLIP_FILES = (
     *(_clip_checkpoint(model) for model in _CLIP_NAMES),
     *(_timm_checkpoint(model) for model in _CLIP_NAMES),
@@ -109,6 +113,41 @@ CLIP = ComponentSpec(
     reader=f"{_HERE}.clip_layout:read_clip",
     checkpoints=_CLIP_FILES,
     tiny=_TINY_CLIP,
+)
+#: Of both towers; OpenAI's own files hold most numbers in half precision and are about half as large.
+_RESNET_SIZES = {
+    "rn50": "408 MB for 102.0 million weights in float32",
+    "rn101": "479 MB for 119.7 million weights in float32",
+    "rn50x4": "714 MB for 178.3 million weights in float32",
+    "rn50x16": "1.16 GB for 291.0 million weights in float32",
+    "rn50x64": "2.49 GB for 623.3 million weights in float32",
+}
+CLIP_RESNET = ComponentSpec(
+    kind="backbone",
+    name="clip-resnet",
+    target=f"{_HERE}.clip_resnet:ClipResNet",
+    config=f"{_HERE}.clip_resnet_config:ClipResNetConfig",
+    summary="CLIP RN50, RN101, RN50x4, RN50x16 or RN50x64, the value of every place projected",
+    paper="clip",
+    ports=_PORTS,
+    weights="index",
+    reader=f"{_HERE}.clip_resnet_layout:read_clip_resnet",
+    # The file, not the repository: that also holds timm's, which is the vision tower alone.
+    checkpoints=(
+        *(
+            Checkpoint(
+                role="model",
+                files=(f"{model.replace('rn', 'RN')}.*", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+                source=f"hub://timm/{model.replace('rn', 'resnet')}_clip.openai/open_clip_model.safetensors",
+                license="MIT",
+                when=f"model={model}",
+                size=size,
+            )
+            for model, size in _RESNET_SIZES.items()
+        ),
+        MERGES,
+    ),
+    tiny=_TINY_RESNET,
 )
 TALK2DINO = ComponentSpec(
     kind="backbone",
@@ -226,8 +265,7 @@ REGIONCLIP = ComponentSpec(
         ),
         MERGES,
     ),
-    tiny="{weights: none, resolution: 96, channels: 8, stage1: 1, stage2: 1, stage3: 2, stage4: 1, dim: 32, "
-    "text_width: 64, text_layers: 2, vocabulary: 514}",
+    tiny=_TINY_RESNET,
 )
 DENSECLIP = ComponentSpec(
     kind="backbone",
@@ -317,4 +355,4 @@ PROXYCLIP = ComponentSpec(
     "text_layers: 2, vocabulary: 514}",
 )
 
-BACKBONES = (CLIP, INVITE, PROXYCLIP, TALK2DINO, SIGLIP2, DINOTXT, REGIONCLIP, DENSECLIP, ALPHACLIP)
+BACKBONES = (CLIP, CLIP_RESNET, INVITE, PROXYCLIP, TALK2DINO, SIGLIP2, DINOTXT, REGIONCLIP, DENSECLIP, ALPHACLIP)

@@ -19,7 +19,7 @@ def test_each_region_becomes_the_rendered_picture_of_its_own_image_without_a_run
     images = [picture((50, 40), 1), picture((30, 60), 2)]
     regions = Regions((Box(3, 4, 20, 30), WholeImage(), Box(1, 1, 9, 50)), (0, 1, 1))
     backbone = GridBackbone()
-    for style in ("whole", "crop", "circle", "box", "blur"):
+    for style in ("whole", "crop", "circle", "box", "marked", "blur"):
         views = Picture(PictureConfig(style=style, width=2)).encode(Scene(images, backbone), regions)
         assert isinstance(views, RegionViews)
         for view, region, index in zip(views.pictures, regions.items, regions.image, strict=True):

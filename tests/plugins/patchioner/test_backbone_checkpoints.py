@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from clip_family_layouts import write_alphaclip, write_denseclip
+from clip_resnet_release import write_clip_resnet
 from dinotxt_release import write_dinotxt
 from official_layouts import clip_model, context_of, write_clip
 from proxyclip_release import write_parts
@@ -30,6 +31,9 @@ from regionkit.core.testing.fakes import picture
 from regionkit.plugins.patchioner.backbones.alphaclip import AlphaClip
 from regionkit.plugins.patchioner.backbones.alphaclip_config import AlphaClipConfig
 from regionkit.plugins.patchioner.backbones.alphaclip_layout import read_alphaclip
+from regionkit.plugins.patchioner.backbones.clip_resnet import ClipResNet
+from regionkit.plugins.patchioner.backbones.clip_resnet_config import ClipResNetConfig
+from regionkit.plugins.patchioner.backbones.clip_resnet_layout import read_clip_resnet
 from regionkit.plugins.patchioner.backbones.denseclip import DenseClip
 from regionkit.plugins.patchioner.backbones.denseclip_config import DenseClipConfig
 from regionkit.plugins.patchioner.backbones.denseclip_layout import read_denseclip
@@ -79,6 +83,8 @@ _BESIDE = ("offline_", "roi_heads", "teacher_", "pixel_")
 _SEGMENTS = ("contexts", "gamma", "backbone.fpn", "neck", "decode_head", "identity_head", "context_decoder")
 _POSITIONS = ("pos_embed", "visual.positional_embedding")
 _FILE = {"vision": ("visual.",)}
+#: What batch norms count in training, beside their weights and statistics.
+_STEPS = ".num_batches_tracked"
 
 
 def _siglip2(folder: Path) -> dict[str, Path]:
@@ -138,6 +144,7 @@ RELEASES = {
         write_regionclip,
         (*_BESIDE, "lang_encoder.logit_scale"),
     ),
+    "clip-resnet": Release(ClipResNet, read_clip_resnet, ClipResNetConfig(resolution=96), write_clip_resnet, _COUNTS),
 }
 EACH = pytest.mark.parametrize("name", list(RELEASES))
 
@@ -151,7 +158,11 @@ def states_of(release: Release, files: dict[str, Path]) -> dict[str, dict[str, T
             if role == "model" and "vision" in files:  # the vision tower is in timm's file
                 aside = (*aside, *_FILE["vision"])
             read = {name: tensor.clone() for name, tensor in read_checkpoint(path).items()}
-            found[role] = {name: tensor for name, tensor in read.items() if not name.startswith(aside)}
+            found[role] = {
+                name: tensor
+                for name, tensor in read.items()
+                if not name.startswith(aside) and not name.endswith(_STEPS)
+            }
     return found
 
 

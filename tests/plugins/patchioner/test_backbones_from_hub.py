@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from clip_family_layouts import write_alphaclip, write_denseclip
+from clip_resnet_release import write_clip_resnet
 from dinotxt_release import write_dinotxt
 from hub_server import COMMIT, Hub, hub_of_this_machine
 from official_layouts import clip_model, write_clip, write_merges, write_talk2dino
@@ -65,6 +66,11 @@ def _clip(folder: Path) -> dict[str, Path]:
 _DINOTXT = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_reg4_dinotxt_tet1280d20h24l_"
 CASES = {
     "clip": Case("name: clip, resolution: 64", _clip, {"model": CLIP}),
+    "clip-resnet": Case(
+        "name: clip-resnet, resolution: 96",
+        partial(write_clip_resnet, layout="open_clip"),
+        {"model": "timm/resnet50x4_clip.openai"},
+    ),
     "invite": Case("name: invite, resolution: 64", _clip, {"model": CLIP}),
     "proxyclip-dino": Case(
         "name: proxyclip, resolution: 56",

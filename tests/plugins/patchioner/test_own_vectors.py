@@ -25,7 +25,7 @@ from regionkit.plugins.patchioner.backbones.denseclip_config import DenseClipCon
 from regionkit.plugins.patchioner.backbones.denseclip_layout import read_denseclip
 from regionkit.plugins.patchioner.backbones.dinotxt import VisionHead
 from regionkit.plugins.patchioner.backbones.dinotxt_layout import read_vision_head
-from regionkit.plugins.patchioner.backbones.regionclip import EveryToken
+from regionkit.plugins.patchioner.backbones.resnet import EveryToken
 
 param = pytest.param
 FILES = ["alphaclip", "denseclip", "dinotxt_head", "regionclip_attention_pool"]

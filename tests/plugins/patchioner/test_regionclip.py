@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -23,22 +22,23 @@ from official_layouts import (
     openai_state,
     without,
 )
-from regionclip_release import CHANNELS, PLACES, STAGES, regionclip_state, write_regionclip
+from regionclip_release import regionclip_state, write_regionclip
+from resnet_layouts import CHANNELS, LAST, PLACES, affine, doubled, pool_by_formula, trunk_by_formula
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d
 
 from regionkit.core.contracts import BuildContext
 from regionkit.core.errors import WeightsError
 from regionkit.core.testing import check_backbone
 from regionkit.core.testing.fakes import picture
 from regionkit.core.weights import WeightFile, read_header, write_weights
-from regionkit.plugins.patchioner.backbones.regionclip import EveryToken, RegionClip
+from regionkit.plugins.patchioner.backbones.regionclip import RegionClip
 from regionkit.plugins.patchioner.backbones.regionclip_config import (
     REGIONCLIP_SIZES,
     RegionClipConfig,
 )
 from regionkit.plugins.patchioner.backbones.regionclip_layout import read_regionclip
+from regionkit.plugins.patchioner.backbones.resnet import EveryToken
 from regionkit.plugins.patchioner.backbones.square_config import ports_of
 from regionkit.registry.cli import root
 
@@ -46,7 +46,6 @@ param = pytest.param
 CONFIG = RegionClipConfig(resolution=32 * PLACES)
 PROJECTION = dataclasses.replace(CONFIG, spatial="projection")
 TEXTS = ["the dog", "A cat, the dog at the cat", "x", "the dog at the cat " * 10]
-LAST = 32 * CHANNELS
 
 
 def built(folder: Path, config: RegionClipConfig = CONFIG) -> RegionClip:
@@ -59,58 +58,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> RegionClip:
     return built(tmp_path_factory.mktemp("regionclip"))
 
 
-# ---------------------------------------------------------------- the formulas, in float64, with the official names
-
-
-def convolved(x: Tensor, state: dict[str, Tensor], convolution: str, norm: str, **how: int) -> Tensor:
-    """A convolution and the batch norm behind it, by its stored statistics."""
-    x = conv2d(x, state[f"{convolution}.weight"], **how)
-    mean, variance, weight, bias = (
-        state[f"{norm}.{name}"][:, None, None] for name in ("running_mean", "running_var", "weight", "bias")
-    )
-    return (x - mean) / (variance + 1e-5).sqrt() * weight + bias
-
-
-def bottleneck(x: Tensor, state: dict[str, Tensor], block: str, stride: int) -> Tensor:
-    out = convolved(x, state, f"{block}.conv1", f"{block}.bn1").relu()
-    out = convolved(out, state, f"{block}.conv2", f"{block}.bn2", padding=1).relu()
-    out = avg_pool2d(out, stride) if stride > 1 else out
-    out = convolved(out, state, f"{block}.conv3", f"{block}.bn3")
-    if f"{block}.downsample.0.weight" in state:
-        x = avg_pool2d(x, stride) if stride > 1 else x
-        x = convolved(x, state, f"{block}.downsample.0", f"{block}.downsample.1")
-    return (out + x).relu()
-
-
-def trunk_by_formula(pixels: Tensor, state: dict[str, Tensor]) -> Tensor:
-    """CLIP's modified ResNet: three convolutions and an average pool, then every stride an average pool."""
-    x, state = pixels.double(), {name: tensor.double() for name, tensor in state.items()}
-    x = convolved(x, state, "backbone.conv1", "backbone.bn1", stride=2, padding=1).relu()
-    x = convolved(x, state, "backbone.conv2", "backbone.bn2", padding=1).relu()
-    x = avg_pool2d(convolved(x, state, "backbone.conv3", "backbone.bn3", padding=1).relu(), 2)
-    for stage, blocks in enumerate(STAGES, 1):
-        for block in range(blocks):
-            stride = 2 if stage > 1 and block == 0 else 1
-            x = bottleneck(x, state, f"backbone.layer{stage}.{block}", stride)
-    return x
-
-
-def affine(x: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
-    return x @ state[f"backbone.attnpool.{name}.weight"].T + state[f"backbone.attnpool.{name}.bias"]
-
-
-def pool_by_formula(places: Tensor, state: dict[str, Tensor]) -> Tensor:
-    """Attention pool of one picture: places (c, h, w) to (1 + h w, dim), every token a query, heads of 64."""
-    places, state = places.double(), {name: tensor.double() for name, tensor in state.items()}
-    x = places.flatten(1).T
-    x = torch.cat([x.mean(0, keepdim=True), x]) + state["backbone.attnpool.positional_embedding"]
-    query, key, value = (affine(x, state, f"{letter}_proj") for letter in "qkv")
-    mixed = []
-    for start in range(0, x.shape[1], 64):
-        part = slice(start, start + 64)
-        logits = query[:, part] @ key[:, part].T / math.sqrt(64)
-        mixed.append(logits.softmax(-1) @ value[:, part])
-    return affine(torch.cat(mixed, dim=1), state, "c_proj")
+# ---------------------------------------------------------------- what it computes
 
 
 def unit(x: Tensor) -> Tensor:
@@ -125,7 +73,7 @@ def test_trunk_is_a_plain_modified_resnet(backbone):
     with torch.no_grad():
         places = backbone.vision.forward_features(pixels)
     assert places.shape == (2, LAST, PLACES, PLACES)
-    wanted = trunk_by_formula(pixels, regionclip_state())
+    wanted = trunk_by_formula(pixels, regionclip_state(), "backbone")
     torch.testing.assert_close(places.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -139,15 +87,15 @@ def test_attention_pool_is_asked_by_every_token(seed):
     places = torch.randn(2, LAST, PLACES, PLACES, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         tokens = pool(places)
-    wanted = torch.stack([pool_by_formula(one, state) for one in places])
+    wanted = torch.stack([pool_by_formula(one, state, "backbone") for one in places])
     torch.testing.assert_close(tokens.double(), wanted, rtol=0, atol=1e-5)
 
 
 def test_pictures_are_unit_vectors_of_trunk_and_pool(backbone):
     state = regionclip_state()
     features = backbone.encode(IMAGES)
-    places = trunk_by_formula(backbone.preprocess(IMAGES)[0], state)
-    wanted = unit(torch.stack([pool_by_formula(one, state) for one in places]))
+    places = trunk_by_formula(backbone.preprocess(IMAGES)[0], state, "backbone")
+    wanted = unit(torch.stack([pool_by_formula(one, state, "backbone") for one in places]))
     torch.testing.assert_close(features.cls.double(), wanted[:, 0], rtol=0, atol=1e-5)
     torch.testing.assert_close(features.patches.flatten(1, 2).double(), wanted[:, 1:], rtol=0, atol=1e-5)
     assert features.attention is None
@@ -156,8 +104,8 @@ def test_pictures_are_unit_vectors_of_trunk_and_pool(backbone):
 def test_projection_puts_each_place_through_the_last_projection_alone(backbone, tmp_path):
     projected, state = built(tmp_path, PROJECTION), regionclip_state()
     features = projected.encode(IMAGES)
-    places = trunk_by_formula(projected.preprocess(IMAGES)[0], state).flatten(2).transpose(1, 2)
-    wanted = unit(affine(places, {name: tensor.double() for name, tensor in state.items()}, "c_proj"))
+    places = trunk_by_formula(projected.preprocess(IMAGES)[0], state, "backbone").flatten(2).transpose(1, 2)
+    wanted = unit(affine(places, doubled(state), "backbone.attnpool.c_proj"))
     torch.testing.assert_close(features.patches.flatten(1, 2).double(), wanted, rtol=0, atol=1e-5)
     assert torch.equal(features.cls, backbone.encode(IMAGES).cls)
     assert projected.space == f"regionclip-rn50-projection/image[{DIM}]"
@@ -170,8 +118,8 @@ def test_another_resolution_resamples_positions(tmp_path):
     state["backbone.attnpool.positional_embedding"] = resample_abs_pos_embed(positions, [5, 5], num_prefix_tokens=1)[0]
     features = backbone.encode(IMAGES[:1])
     assert features.patches.shape == (1, 5, 5, DIM)
-    places = trunk_by_formula(backbone.preprocess(IMAGES[:1])[0], state)[0]
-    wanted = unit(pool_by_formula(places, state))
+    places = trunk_by_formula(backbone.preprocess(IMAGES[:1])[0], state, "backbone")[0]
+    wanted = unit(pool_by_formula(places, state, "backbone"))
     torch.testing.assert_close(features.patches[0].flatten(0, 1).double(), wanted[1:], rtol=0, atol=1e-5)
 
 

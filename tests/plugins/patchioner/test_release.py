@@ -32,6 +32,7 @@ from regionkit.plugins.patchioner.release import read_decap, read_memory
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer, tokenizer_from
 from regionkit.registry.cli import root
 from regionkit.registry.document import read_pipeline
+from regionkit.registry.registry import get_registry
 
 param = pytest.param
 SPACE = f"talk2dino-vit-b14/text[{WIDTH}]"
@@ -382,6 +383,8 @@ def test_names_of_the_release_are_recognised():
         ("clip", "model", "ViT-B-16.pt"),
         ("clip", "model", "ViT-B-32.pt"),
         ("clip", "vision", "vit_base_patch16_clip_224.openai.safetensors"),
+        ("clip-resnet", "model", "RN50x4.pt"),
+        ("clip-resnet", "model", "open_clip_model.safetensors"),
         ("dinov2-talk2dino", "vision", "dinov2_vitb14_reg4_pretrain.pth"),
         ("dinov2-talk2dino", "projection", "vitb_mlp_infonce.pth"),
         ("dinov2-talk2dino", "merges", "bpe_simple_vocab_16e6.txt.gz"),
@@ -432,6 +435,8 @@ EXPECTED = {
     **{f"patchioner-ifcap{end}": ("clip", 224, "noise", _ENTITIES) for end in ("", "-crop")},
     **{f"patchioner-diffusion-bridge{end}": ("clip", 224, "diffusion", {}) for end in ("", "-crop")},
     **{f"patchioner-{name}": ("clip", 224, "none", {}) for name in ("zerocap", "magic")},
+    **{f"patchioner-{name}": ("clip", 224, "noise", _ENTITIES) for name in ("mercap", "entrocap")},
+    "patchioner-capdec": ("clip-resnet", 288, "noise", {"variance": 0.016}),
     "patchioner-close": ("clip", 224, "noise", {"std": 0.12}),
     "patchioner-clip-b16": ("clip", 224, "memory", _MEMORY),
     "patchioner-clip-b32": ("clip", 224, "memory", _MEMORY),
@@ -463,11 +468,13 @@ def test_presets_pin_what_the_release_does(name):
     for kind in ("backbone", "region_encoder", "decoder"):
         assert preset[kind].get("compat") == "reference" or preset[kind]["name"] in _WITHOUT_COMPAT, kind
     if backbone == "clip":
-        small = ("b32", "ifcap", "diffusion-bridge", "zerocap", "magic")
+        small = ("b32", "ifcap", "diffusion-bridge", "zerocap", "magic", "mercap", "entrocap")
         model = (
             "vit-l14" if name.endswith("-close") else "vit-b32" if any(word in name for word in small) else "vit-b16"
         )
         assert preset["backbone"]["model"] == model
+    if backbone == "clip-resnet":
+        assert (preset["backbone"]["model"], preset["backbone"]["fit"]) == ("rn50x4", "crop")
     own = {"alphaclip": "alpha-mask", "regionclip": "whole" if name.endswith("whole") else "crop"}
     ours = "crop" if name.endswith("-crop") else "learned-pool" if name.endswith("-learned") else "patch-pool"
     assert encoder == own.get(backbone, ours)
@@ -478,8 +485,33 @@ def test_presets_pin_what_the_release_does(name):
         config(**{key: value for key, value in preset["bridge"].items() if key != "name"})
 
 
+#: Multimodal models of table 3, by what their presets are called.
+MULTIMODAL = {
+    "qwen2.5-vl": ("qwen2_5_vl", "Qwen/Qwen2.5-VL-3B-Instruct"),
+    "qwen3-vl": ("qwen3_vl", "Qwen/Qwen3-VL-4B-Instruct"),
+    "llava-onevision1.5": ("llavaonevision1_5", "lmms-lab/LLaVA-OneVision-1.5-4B-Instruct"),
+}
+
+
+@pytest.mark.parametrize("style", ["crop", "marked"])
+@pytest.mark.parametrize("name", list(MULTIMODAL))
+def test_multimodal_models_are_shown_crops_or_marks(name, style):
+    preset = read_pipeline(f"patchioner-{name}-{style}").data
+    model, place = MULTIMODAL[name]
+    assert (preset["backbone"]["name"], preset["bridge"]["name"]) == ("colours", "none")
+    assert preset["region_encoder"] == {"name": "picture", "style": style}
+    assert (preset["decoder"]["name"], preset["decoder"]["model"]) == ("vlm", model)
+    assert ("marked in red" in preset["decoder"]["prompt"]) == (style == "marked")
+    spec = get_registry().find("decoder", "vlm")
+    sources = {entry.role: entry.source for entry in spec.checkpoints if entry.when == f"model={model}"}
+    assert sources.pop("model") == f"hub://{place}"
+    files = ("config.json", "tokenizer.json", "preprocessor_config.json")
+    assert set(sources.values()) == {f"hub://{place}/{file}" for file in files}
+
+
 def test_there_is_no_preset_beyond_those():
-    assert {path.stem for path in Path(regionkit_presets()[0]).glob("*.yaml")} == set(EXPECTED)
+    multimodal = {f"patchioner-{name}-{style}" for name in MULTIMODAL for style in ("crop", "marked")}
+    assert {path.stem for path in Path(regionkit_presets()[0]).glob("*.yaml")} == set(EXPECTED) | multimodal
 
 
 def test_a_bank_of_ours_and_a_file_of_others_are_told_apart(tmp_path):

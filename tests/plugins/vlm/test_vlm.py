@@ -13,6 +13,7 @@ from regionkit.core.testing import Sentences, picture
 from regionkit.plugins.vlm.config import VlmConfig
 from regionkit.plugins.vlm.decoder import Vlm
 from regionkit.plugins.vlm.families import in_vision_tower
+from regionkit.plugins.vlm.family import Shown
 
 TINY = {
     "weights": "none",
@@ -73,8 +74,9 @@ def test_tiles_make_a_picture_longer_and_padding_changes_nothing():
         features = decoder.visual_features(shown)
     assert tokens.mask.sum(1).tolist() == [9 * 6 + 7, 3 * 6 + 7, 3 * 6 + 7]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
-    tiles, _ = decoder.tiling.cut(shown.pictures[0])
-    by_hand = torch.stack([decoder._seen([tile], lambda seen: seen.mean(1))[0] for tile in tiles]).mean(0)
+    tiles, _ = decoder.pictures.cut(shown.pictures[0])
+    each = [Shown(decoder.pictures.pixels([tile]), (0, 0)) for tile in tiles]
+    by_hand = torch.stack([decoder.family.features(decoder.model, [one])[0] for one in each]).mean(0)
     torch.testing.assert_close(features[0], by_hand)
 
 

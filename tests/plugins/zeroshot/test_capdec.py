@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,11 +33,14 @@ from regionkit.plugins.zeroshot.capdec import CapDec
 from regionkit.plugins.zeroshot.capdec_config import CapDecConfig
 from regionkit.plugins.zeroshot.capdec_layout import read_capdec
 from regionkit.registry.cli import root
+from regionkit.registry.document import read_document, read_pipeline
+from regionkit.registry.schema import fill
 from regionkit.registry.weights import index as weight_index
 
 param = pytest.param
 SPACE = f"tiny/text[{DIM}]"
 HEADS = {"heads": 4, "mapper_heads": 8}
+RECIPES = Path(__file__).resolve().parents[3] / "examples" / "recipes"
 
 
 def opened(folder, file="coco_prefix-009.pt", **options) -> CapDec:
@@ -319,3 +323,17 @@ def test_defaults_are_those_of_the_release():
     assert (config.mapper, config.prefix, config.clip_length, config.mapper_layers) == ("transformer", 40, 40, 8)
     assert (config.hidden, config.layers, config.heads, config.max_length, config.stop) == (768, 12, 12, 67, ".")
     assert config.label_smoothing == 0.0
+
+
+def test_preset_and_recipe_are_in_the_space_of_its_paper():
+    """CLIP RN50x4, 640 numbers wide, and noise of variance 0.016."""
+    preset = read_pipeline("patchioner-capdec").data
+    recipe = read_document(RECIPES / "capdec-coco.yaml").data
+    for data in (preset, recipe):
+        backbone = fill("backbone", data["backbone"]).config
+        assert backbone.spaces() == ("clip-rn50x4/image[640]", "clip-rn50x4/text[640]")
+        assert fill("bridge", data["bridge"]).config.corruption == "noise(std=0.1265)"
+        decoder = fill("decoder", data["decoder"]).config
+        assert (decoder.mapper, decoder.prefix, decoder.clip_length) == ("transformer", 40, 40)
+    assert preset["decoder"]["compat"] == "reference"
+    assert fill("bridge", preset["bridge"]).config.normalises  # the release divides pictures by their norm

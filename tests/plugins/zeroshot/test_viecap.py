@@ -131,6 +131,36 @@ def test_vectors_of_words_are_means_over_the_templates() -> None:
     torch.testing.assert_close(plain, encode(["A photo of a dog.", "A photo of an owl."]))
 
 
+def test_with_each_the_nearest_sentence_speaks_for_its_word() -> None:
+    """One of two sentences of the first word is exactly the region; their mean is not."""
+    entries = torch.tensor([[[1.0, 0.0], [-1.0, 0.1]], [[0.8, 0.6], [0.8, 0.6]]])
+    region = torch.tensor([[1.0, 0.0]])
+    found = entity_probabilities(region, entries, 0.1)
+    torch.testing.assert_close(found, (torch.tensor([[1.0, 0.8]]) / 0.1).softmax(-1))
+    mean = entity_probabilities(region, entries.mean(1), 0.1)
+    assert (int(found.argmax()), int(mean.argmax())) == (0, 1)
+
+
+def test_vectors_kept_apart_are_unit_and_their_mean_is_the_ensemble() -> None:
+    words, encode = ["dog", "sports ball"], GridBackbone().encode_text
+    apart = embed_vocabulary(encode, words, TEMPLATES, each=True)
+    assert apart.shape[:2] == (2, len(TEMPLATES))
+    torch.testing.assert_close(apart.norm(dim=-1), torch.ones(2, len(TEMPLATES)))
+    torch.testing.assert_close(normalize(apart.mean(1), dim=-1), embed_vocabulary(encode, words, TEMPLATES))
+
+
+def test_a_decoder_with_each_says_the_words_of_the_nearest_sentences() -> None:
+    decoder = build(vocabulary="mini", threshold=0.0, top_k=2, each=True)
+    tokens = regions(decoder, ["a origami dog.", "art of the boat."])
+    words, vectors = decoder.entries()
+    cosines = torch.einsum("rd,ntd->rnt", normalize(tokens.vectors(), dim=-1), vectors).amax(-1)
+    assert decoder.entities(tokens) == [[words[at] for at in row.topk(2).indices.tolist()] for row in cosines]
+    assert [row[0] for row in decoder.entities(tokens)] == ["dog", "boat"]
+    assert not any(name.startswith("entries.") for name in decoder.artifact().tensors)
+    with pytest.raises(ValueError, match="each: true needs ensemble: true"):
+        ViecapConfig(each=True, ensemble=False)
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [
