@@ -48,6 +48,9 @@ _ROUNDS = 3
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
+#: What transformers calls the frequencies of rotary positions.
+_FREQUENCIES = "inv_freq"
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -82,8 +85,9 @@ def in_precision(component: Component, precision: Precision) -> None:
 
     A backbone keeps its weights, computes under autocast when it sees pictures, and hands float32 on: what regions and
     bridges make of that, and sentences of a bank, are computed as before. A decoder's weights become bfloat16, which
-    halves what a step has to read; probabilities of words are computed in float32. float16 is no choice: processors
-    emulate it, and its range is too small for some models.
+    halves what a step has to read; probabilities of words are computed in float32, and so are the angles of rotary
+    positions, which grow with the position: three digits of a frequency are none of the angle of token 2,000. float16
+    is no choice: processors emulate it, and its range is too small for some models.
     """
     import torch
 
@@ -94,7 +98,11 @@ def in_precision(component: Component, precision: Precision) -> None:
     if isinstance(component, Backbone):
         _autocast(component)
     elif isinstance(component, Decoder):
+        kept = {name: buffer for name, buffer in component.named_buffers() if name.endswith(_FREQUENCIES)}
         component.to(torch.bfloat16)
+        for name, buffer in kept.items():
+            owner, _, own = name.rpartition(".")
+            setattr(component.get_submodule(owner), own, buffer)
 
 
 def _autocast(backbone: Backbone) -> None:

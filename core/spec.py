@@ -211,6 +211,7 @@ class ComponentSpec:
         config: ``module:Dataclass`` of its options; the module must import neither torch nor numpy.
         summary: One line for listings.
         paper: Key of the paper that it comes from, resolved by ``toolkit cite``; empty for our own parts.
+        papers: For choices of its options that come from other papers, pairs of ``option=value`` and a paper's key.
         reads: What it takes. A backbone takes pictures and leaves this empty.
         writes: What it gives. A decoder gives captions and leaves this empty.
         text: For a backbone with a text tower, the space of its sentences, ``name[dim]``.
@@ -260,6 +261,7 @@ class ComponentSpec:
     config: str = ""
     summary: str = ""
     paper: str = ""
+    papers: tuple[tuple[str, str], ...] = ()
     reads: Port | None = None
     writes: Port | None = None
     text: str = ""

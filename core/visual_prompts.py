@@ -11,6 +11,7 @@ import math
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from regionkit.core.errors import RegionkitError
@@ -34,10 +35,11 @@ def render(
         image: The picture, of any mode; it is left as it is.
         region: A still region in its pixels. Its bounding box grows to whole pixels, so that none of it is lost.
         style: ``whole``: the picture alone. ``crop``: the bounding box, cut out. ``circle``: a red ellipse inscribed in
-            the bounding box. ``box``: the bounding box in red. ``marked``: the region itself in red, each box of a set,
-            the line of a trace, a dot at a point, the rim of a mask or patch; nothing on a whole picture. ``blur``: all
+            the bounding box. ``box``: the bounding box in red. ``marked``: the region itself in red, around each box of
+            a set, around a mask or patch, along a trace, a dot at a point; nothing on a whole picture. ``blur``: all
             pixels outside the region blurred.
-        width: Width of red lines in pixels, drawn inwards; a box with less room is filled.
+        width: Width of red lines in pixels. They are drawn inwards, and a box with less room is filled; those of
+            ``marked`` are drawn outwards, which leaves small regions to be seen. Dots are twice as wide.
         radius: Standard deviation of the blur in pixels.
 
     Returns:
@@ -80,21 +82,28 @@ def _mark(picture: Image.Image, region: Region, width: int) -> None:
         case Box() | BoxSet():
             for box in region.boxes if isinstance(region, BoxSet) else (region,):
                 left, top, right, bottom = pixel_bounds(box, picture.size)
-                draw.rectangle((left, top, right - 1, bottom - 1), outline=_RED, width=width)
+                # Around it, and within the picture: a line that nobody sees marks nothing.
+                start = max(left - width, 0), max(top - width, 0)
+                stop = min(right + width, picture.width) - 1, min(bottom + width, picture.height) - 1
+                draw.rectangle((*start, *stop), outline=_RED, width=width)
         case Trace():
             draw.line(region.points, fill=_RED, width=width, joint="curve")
-            _dot(draw, region.points[0], width / 2)  # a trace may be one point
+            _dot(draw, region.points[0], width)  # where it begins, and all there is of a trace of one point
         case Point():
             for point in region.points:
                 _dot(draw, point, width)
         case _:
             mask = region_mask(region, picture.size)
-            inside = np.pad(mask, width, constant_values=False)
-            for axis in (0, 1):  # what has a pixel outside within reach, along rows and columns, is the rim
-                shifted = [np.roll(inside, step, axis) for step in range(-width, width + 1)]
-                inside = np.logical_and.reduce(shifted)
-            rim = mask & ~inside[width:-width, width:-width]
-            picture.paste(_RED, mask=Image.fromarray(rim))
+            grown = _grown(_grown(mask, width).T, width).T
+            picture.paste(_RED, mask=Image.fromarray(grown & ~mask))
+
+
+def _grown(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Return a mask (h, w) with all pixels within reach of it along their column; any reach costs the same."""
+    reach = min(width, len(mask))
+    counts = np.pad(mask.astype(np.int32), ((reach + 1, reach), (0, 0))).cumsum(0)
+    near: NDArray[np.bool_] = counts[2 * reach + 1 :] > counts[: -2 * reach - 1]
+    return near
 
 
 def _dot(draw: ImageDraw.ImageDraw, point: tuple[float, float], radius: float) -> None:

@@ -182,7 +182,8 @@ def check_fit(module: Any, tensors: Mapping[str, Tensor], source: str | Path) ->
     faults += [f"left over: {_first_three(unknown)}"] if unknown else []
     faults += [f"shape: {line}" for line in shapes[:3]]
     if faults:
-        raise WeightsError(f"{source}: the weights do not fit {type(module).__name__}", *faults)
+        what = getattr(module, "fitted", type(module).__name__)
+        raise WeightsError(f"{source}: the weights do not fit {what}", *faults)
 
 
 def _first_three(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -167,12 +167,12 @@ class LanguageDecoder(nn.Module, Decoder):
             RegionkitError: The prompt leaves no room for a caption.
         """
         options = options or GenerateOptions()
-        tokens = self._tokens(inputs)
+        read, length = self._reader(inputs)
         captions: list[Caption] = []
-        size, device = named(options, "batch_size"), tokens.tokens.device
-        key = (options.max_tokens, options.beams, tokens.tokens.shape[1])
-        for part in batches_that_fit(self, len(tokens), size, default=options.batch_size, device=device, key=key):
-            captions += self._captions(rows_of(tokens, part), prompt, options, part.start)
+        size, device = named(options, "batch_size"), self._weight.device
+        key = (options.max_tokens, options.beams, length)
+        for part in batches_that_fit(self, len(inputs), size, default=options.batch_size, device=device, key=key):
+            captions += self._captions(read(part), prompt, options, part.start)
         return captions
 
     @torch.inference_mode()
@@ -188,10 +188,10 @@ class LanguageDecoder(nn.Module, Decoder):
             RegionkitError: A text does not fit behind the prompt.
         """
         check_pairs(inputs, texts)
-        tokens = self._tokens(inputs)
+        read, _ = self._reader(inputs)
         found = [self._weight.new_zeros(0, dtype=torch.float32)]
-        for part in iter_batches(len(tokens), _SCORE_BATCH):
-            found.append(self._likelihood(rows_of(tokens, part), texts[part], prompt))
+        for part in iter_batches(len(inputs), _SCORE_BATCH):
+            found.append(self._likelihood(read(part), texts[part], prompt))
         return torch.cat(found)
 
     @torch.inference_mode()
@@ -200,14 +200,14 @@ class LanguageDecoder(nn.Module, Decoder):
     ) -> list[list[TokenScore]]:
         """Return the tokens of texts, the end token included, and how likely each was; raises as :meth:`score`."""
         check_pairs(inputs, texts)
-        tokens = self._tokens(inputs)
+        read, _ = self._reader(inputs)
         found: list[list[TokenScore]] = []
-        for part in iter_batches(len(tokens), _SCORE_BATCH):
+        for part in iter_batches(len(inputs), _SCORE_BATCH):
             ids, lengths = self._targets(texts[part], None)
             if not ids.numel():  # no model of transformers runs on nothing
                 found += [[] for _ in range(len(ids))]
                 continue
-            likely = self._logits(rows_of(tokens, part), ids, lengths, prompt).float().log_softmax(-1)
+            likely = self._logits(read(part), ids, lengths, prompt).float().log_softmax(-1)
             found += scored_tokens(ids, lengths, likely, alternatives, self._shown)
         return found
 
@@ -388,6 +388,18 @@ class LanguageDecoder(nn.Module, Decoder):
             torch.tensor(ids, dtype=torch.long, device=self._weight.device)
         )
         return found
+
+    def _reader(self, inputs: RegionTokens | RegionViews) -> tuple[Callable[[slice], RegionTokens], int]:
+        """Return what gives the tokens of some regions, and how much there is to read of each, for batch sizes.
+
+        Vectors are looked at once, all of them. Pictures become tokens batch by batch: those of thousands of regions
+        are not all there at once.
+        """
+        if isinstance(inputs, RegionViews):
+            sides = [picture.width * picture.height for picture in inputs.pictures]
+            return lambda part: self._tokens(RegionViews(inputs.pictures[part])), max(sides, default=0)
+        tokens = self._tokens(inputs)
+        return lambda part: rows_of(tokens, part), tokens.tokens.shape[1]
 
     def _tokens(self, inputs: RegionTokens | RegionViews) -> RegionTokens:
         """Check what is read, blank its padding, and bring it to the model's device and type."""

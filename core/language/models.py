@@ -198,7 +198,7 @@ def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str |
         WeightsError: Names are missing or left over, or shapes differ.
     """
     complete = _completed(model, tensors)
-    check_fit(_Names(model.state_dict()), complete, source)
+    check_fit(_Names(model), complete, source)
     return complete
 
 
@@ -271,8 +271,9 @@ def released_model(
 class _Names:
     """Stands for a module whose tensors have plain names, for the comparison with those of a file."""
 
-    def __init__(self, own: Mapping[str, Tensor]) -> None:
-        self._own = {plain_name(name): tensor for name, tensor in own.items()}
+    def __init__(self, model: nn.Module) -> None:
+        self.fitted = type(model).__name__
+        self._own = {plain_name(name): tensor for name, tensor in model.state_dict().items()}
 
     def state_dict(self) -> Mapping[str, Tensor]:
         return self._own

@@ -95,6 +95,8 @@ class PatchPool(RegionEncoder):
 
     def weights(self, features: Features, regions: Regions) -> NDArray[np.float64]:
         """Return (r, h, w): what each patch contributes to each region."""
+        if not len(regions):
+            return np.zeros((0, *features.frames[0].grid))
         return self._weights(features, regions).maps(features.frames[0].grid)
 
     def _weights(self, features: Features, regions: Regions) -> PatchWeights:

@@ -33,6 +33,14 @@ _RELEASES = {
     ),
 }  # fmt: skip
 
+#: Families that come from other papers than SmolVLM's.
+_PAPERS = {
+    "idefics3": "idefics3",
+    "qwen2_5_vl": "qwen2.5-vl",
+    "qwen3_vl": "qwen3-vl",
+    "llavaonevision1_5": "llava-onevision-1.5",
+}
+
 
 def _named(place: str, file: str) -> tuple[str, ...]:
     """Return how a file is found: in a folder of the model's name before any other, since all have these names."""
@@ -82,6 +90,7 @@ def regionkit_components() -> list[ComponentSpec]:
             config=f"{_HERE}.config:VlmConfig",
             summary="A vision-language model (SmolVLM, Idefics3, Qwen2.5-VL, Qwen3-VL, LLaVA-OneVision-1.5)",
             paper="smolvlm",
+            papers=tuple((f"model={model}", key) for model, key in _PAPERS.items()),
             reads=Port(form="views"),
             weights="index",
             reader=f"{_HERE}.release:read_vlm",
@@ -107,6 +116,48 @@ def regionkit_papers() -> list[PaperSpec]:
              Srivastav, Vaibhav and Lochner, Joshua and Larcher, Hugo and Morlon, Mathieu and Tunstall, Lewis and
              von Werra, Leandro and Wolf, Thomas},
   journal = {arXiv preprint arXiv:2504.05299},
+  year    = {2025}
+}""",
+        ),
+        PaperSpec(
+            key="idefics3",
+            title="Building and better understanding vision-language models: insights and future directions",
+            bibtex="""@article{laurencon2024building,
+  title   = {Building and better understanding vision-language models: insights and future directions},
+  author  = {Lauren{\\c{c}}on, Hugo and Marafioti, Andr{\\'e}s and Sanh, Victor and Tronchon, L{\\'e}o},
+  journal = {arXiv preprint arXiv:2408.12637},
+  year    = {2024}
+}""",
+        ),
+        PaperSpec(
+            key="qwen2.5-vl",
+            title="Qwen2.5-VL Technical Report",
+            bibtex="""@article{bai2025qwen25vl,
+  title   = {Qwen2.5-VL Technical Report},
+  author  = {Bai, Shuai and Chen, Keqin and Liu, Xuejing and Wang, Jialin and Ge, Wenbin and Song, Sibo and Dang, Kai
+             and Wang, Peng and Wang, Shijie and Tang, Jun and others},
+  journal = {arXiv preprint arXiv:2502.13923},
+  year    = {2025}
+}""",
+        ),
+        PaperSpec(
+            key="qwen3-vl",
+            title="Qwen3-VL",
+            bibtex="""@misc{qwen2025qwen3vl,
+  title  = {Qwen3-VL},
+  author = {{Qwen team}},
+  note   = {https://github.com/QwenLM/Qwen3-VL},
+  year   = {2025}
+}""",
+        ),
+        PaperSpec(
+            key="llava-onevision-1.5",
+            title="LLaVA-OneVision-1.5: Fully Open Framework for Democratized Multimodal Training",
+            bibtex="""@article{an2025llavaonevision15,
+  title   = {LLaVA-OneVision-1.5: Fully Open Framework for Democratized Multimodal Training},
+  author  = {An, Xiang and Xie, Yin and Yang, Kaicheng and Zhang, Wenkang and Zhao, Xiuwei and Cheng, Zheng and
+             Wang, Yirui and Xu, Songcen and Chen, Changrui and Wu, Chunsheng and others},
+  journal = {arXiv preprint arXiv:2509.23661},
   year    = {2025}
 }""",
         ),

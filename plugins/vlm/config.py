@@ -37,6 +37,8 @@ class VlmConfig(LanguageOptions):
         vision_layers: Its transformer blocks.
         vision_heads: Its attention heads.
         vision_intermediate: Width of its feed-forward layers.
+        pixels: Most pixels of a picture for a family that looks at any size; 0 for as many as its weights say, which
+            may be twelve million and 16,000 tokens.
         tiles: Longer side of a picture in multiples of ``picture``: it is cut into tiles of that side, and shown whole
             beside them; 1 shows it whole only. A family that looks at any size has no tiles.
         prompt: What is asked of each region where the call says nothing. The picture stands where it says ``<image>``;
@@ -62,6 +64,7 @@ class VlmConfig(LanguageOptions):
     vision_layers: int = 12
     vision_heads: int = 12
     vision_intermediate: int = 3072
+    pixels: int = 0
     tiles: int = 1
     prompt: str = "<image>"  # ViZer, 4.1: SmolVLM-Base gets the image alone
     template: str = "auto"
@@ -81,8 +84,20 @@ class VlmConfig(LanguageOptions):
             raise ValueError(f"picture: {self.picture} must be patch x merge or more, {self.patch * self.merge}")
         if self.model not in _TILED and self.tiles != 1:
             raise ValueError(f"tiles: {self.tiles} must be 1, since '{self.model}' looks at any size: set picture")
+        if self.model not in _TILED:
+            self._check_angles()
+        if self.pixels < 0:
+            raise ValueError(f"pixels: {self.pixels} must be 0 (as many as the weights say) or more")
         if self.template != "auto" and self.template.count("{}") != 1:
             raise ValueError(f"template: '{self.template}' must be auto, or have one {{}} for the prompt")
+
+    def _check_angles(self) -> None:
+        """Refuse heads that rotary positions cannot be laid over: pairs of numbers, in the tower for two directions."""
+        for width, heads, least in (("hidden", "heads", 2), ("vision_hidden", "vision_heads", 4)):
+            head = getattr(self, width) // getattr(self, heads)
+            if head % least:
+                asked = f"{width}: {getattr(self, width)} over {getattr(self, heads)} {heads} is {head} a head"
+                raise ValueError(f"{asked}, and '{self.model}' needs a multiple of {least}")
 
 
 #: Options that a weight file decides; they are stored in its header.

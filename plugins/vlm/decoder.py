@@ -47,13 +47,13 @@ class PictureTokens(RegionTokens):
     """Tokens of r pictures, marks included.
 
     Attributes:
-        places: (r, t, 3) 1, row and column of each token of a picture; zeros at marks, and all zeros where the model is
-            not told.
-        deep: (r, t, k, d) what joins the states behind each of the first k layers; zeros at marks.
+        places: (r, t, 3) 1, row and column of each token of a picture; zeros at marks.
+        deep: (r, t, k, d) what joins the states behind each of the first k layers; zeros at marks. None where nothing
+            does.
     """
 
     places: Tensor
-    deep: Tensor
+    deep: Tensor | None
 
 
 class Vlm(CausalDecoder):
@@ -72,12 +72,13 @@ class Vlm(CausalDecoder):
     name = "vlm"
     naming = Naming("causal")
     sizes = SIZES
+    habits = ("prompt", "template", "pixels")
 
     def __init__(self, config: VlmConfig, model: Any, tokenizer: LanguageTokenizer, pictures: Pictures) -> None:
         config = dataclasses.replace(config, **sizes_of(model.config, pictures))
         super().__init__(config, "", model, tokenizer)
-        self.pictures = pictures
         self.family = FAMILIES[model.config.model_type]
+        self.pictures = self.family.bounded(pictures, config.pixels) if config.pixels else pictures
         inside = [name for name, _ in model.named_parameters() if is_adapter(name) and in_vision_tower(name)]
         if inside:
             raise RegionkitError(
@@ -142,7 +143,9 @@ class Vlm(CausalDecoder):
             return Prefix(self._embed(start).expand(len(tokens), -1, -1), tokens.mask.new_ones(len(tokens), len(start)))
         opening, closing = self._around(self.config.prompt if prompt is None else prompt)
         first, last = [*start, *self.tokenizer.encode(opening)], self.tokenizer.encode(closing)
-        beside = {"places": tokens.places, "deep": tokens.deep} if isinstance(tokens, PictureTokens) else {}
+        beside = {"places": tokens.places} if isinstance(tokens, PictureTokens) else {}
+        if isinstance(tokens, PictureTokens) and tokens.deep is not None:
+            beside["deep"] = tokens.deep
         shown = Prefix(tokens.tokens, tokens.mask, beside)
         before, behind = (self._embed(ids).expand(len(tokens), -1, -1) for ids in (first, last))
         return shown.preceded_by(before).followed_by(behind)
@@ -167,6 +170,11 @@ class Vlm(CausalDecoder):
         finally:
             for hook in hooks:
                 hook.remove()
+
+    @property
+    def width(self) -> int:
+        """Width of the words that it reads; what it is shown are pictures, which lie in no space."""
+        return int(self._weight.shape[1])
 
     def artifact(self) -> WeightArtifact:
         """Return the weights, adapters included, and what the decoder knows of them."""
@@ -196,14 +204,14 @@ class Vlm(CausalDecoder):
         if not places:
             return tokens
         ones = [torch.cat([one.new_ones(len(one), 1), one], 1) for one in places]
-        deep = [one.deep.transpose(0, 1) for one in looked]
+        deep = [one.deep.transpose(0, 1) for one in looked if one.deep is not None]
         rows, length = holes.shape
         return PictureTokens(
             tokens.tokens,
             tokens.mask,
             tokens.space,
             _filled(ones[0].new_zeros(rows, length, 3), holes, ones),
-            _filled(deep[0].new_zeros(rows, length, *deep[0].shape[1:]), holes, deep),
+            _filled(deep[0].new_zeros(rows, length, *deep[0].shape[1:]), holes, deep) if deep else None,
         )
 
     def _prepared(self, views: RegionViews) -> list[Shown]:

@@ -34,12 +34,12 @@ class Looked:
     Attributes:
         tokens: (n, d), in the order of the place holders in the text that stands for the picture.
         places: (n, 2) row and column of each in the picture; None where the model is not told.
-        deep: (k, n, d) added to the tokens' states behind each of the first k layers.
+        deep: (k, n, d) added to the tokens' states behind each of the first k layers; None where nothing is.
     """
 
     tokens: Tensor
     places: Tensor | None
-    deep: Tensor
+    deep: Tensor | None = None
 
 
 class Pictures(Protocol):
@@ -79,6 +79,14 @@ class Family(ABC):
     def sizes(self, made_of: Any, pictures: Any) -> dict[str, Any]:
         """Return the options of the vision side that a config stands for."""
 
+    def check(self, made_of: Any, source: str | Path) -> None:
+        """Refuse a config that only a forward pass would stumble over.
+
+        Raises:
+            WeightsError: Its numbers do not go together.
+        """
+        return
+
     @abstractmethod
     def pictures_of_options(self, config: Any) -> Pictures:
         """Return how a new model's pictures are prepared."""
@@ -110,6 +118,14 @@ class Family(ABC):
     @abstractmethod
     def features(self, model: Any, shown: Sequence[Shown]) -> Tensor:
         """Return (r, d_v): the mean over each picture of what the vision tower sees, before the connector."""
+
+    @abstractmethod
+    def bounded(self, pictures: Any, pixels: int) -> Pictures:
+        """Return pictures of at most so many pixels.
+
+        Raises:
+            RegionkitError: The family shows pictures in one size, or one token of it is larger.
+        """
 
     def new_marks(self, config: Any) -> tuple[str, ...]:
         """Return the special tokens that the tokenizer of a new model gets."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from regionkit.core.errors import WeightsError
+from regionkit.core.errors import RegionkitError, WeightsError
 from regionkit.core.language.prefix import Prefix
 from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.plugins.vlm.family import Family, Looked, Pictures, Shown
@@ -100,6 +101,17 @@ class Native(Family):
         """Read what the header of a weight file keeps."""
         return Patching.of_extra(stored, source)
 
+    def bounded(self, pictures: Patching, pixels: int) -> Pictures:
+        """Return pictures of at most so many pixels, a token's at the least."""
+        if pixels < pictures.factor**2:
+            raise RegionkitError(
+                f"decoder 'vlm': pixels: {pixels} is less than one token of '{self.name}' shows, "
+                f"{pictures.factor} x {pictures.factor}",
+                f"set decoder.pixels to {pictures.factor**2} or more",
+            )
+        most = min(pictures.most, pixels)
+        return replace(pictures, most=most, least=min(pictures.least, most))
+
     def text(self, made_of: Any, grid: tuple[int, int]) -> str:
         """Return the text that stands for a picture of so many rows and columns of patches."""
         count = grid[0] * grid[1] // made_of.vision_config.spatial_merge_size**2
@@ -116,8 +128,8 @@ class Native(Family):
         for one in shown:
             seen = _seen(model, one)
             tokens = seen.pooler_output
-            deep = getattr(seen, "deepstack_features", None) or []
-            deep = torch.stack(list(deep)) if deep else tokens.new_zeros(0, *tokens.shape)
+            layers = getattr(seen, "deepstack_features", None)
+            deep = torch.stack(list(layers)) if layers else None
             places = self.places(model, one.grid)
             found.append(Looked(tokens, None if places is None else places.to(tokens.device), deep))
         return found
@@ -138,6 +150,10 @@ class Qwen25(Native):
     name = "qwen2_5_vl"
     spreads = True
 
+    def check(self, made_of: Any, source: str | Path) -> None:
+        """Check the shares of rotary positions."""
+        _check_rope(made_of, source)
+
     def fields(self, config: Any, tokenizer: LanguageTokenizer) -> dict[str, Any]:
         """Return the fields of the config of a new model."""
         found = super().fields(config, tokenizer)
@@ -157,6 +173,10 @@ class Qwen3(Native):
     name = "qwen3_vl"
     spreads = True
     template = _USER
+
+    def check(self, made_of: Any, source: str | Path) -> None:
+        """Check the shares of rotary positions."""
+        _check_rope(made_of, source)
 
     def fields(self, config: Any, tokenizer: LanguageTokenizer) -> dict[str, Any]:
         """Return the fields of the config of a new model; layers at each quarter of the tower are the deep ones."""
@@ -195,6 +215,19 @@ class OneVision(Native):
     def places(self, model: Any, grid: tuple[int, int]) -> Tensor | None:
         """Return None: a token's position is its place in the sequence."""
         return None
+
+
+def _check_rope(made_of: Any, source: str | Path) -> None:
+    """Refuse rotary positions whose shares for time, rows and columns are not all there is of a head."""
+    text = made_of.get_text_config()
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    section = (text.rope_parameters or {}).get("mrope_section")
+    if not isinstance(section, list | tuple) or len(section) != 3 or sum(section) * 2 != head:
+        raise WeightsError(
+            f"{source}: mrope_section is {section}, and should be three numbers that add up to half the width of a "
+            f"head, {head // 2}",
+            "fetch config.json again",
+        )
 
 
 def spread_positions(prefix: Prefix) -> Tensor:

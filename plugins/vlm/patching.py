@@ -19,6 +19,10 @@ from PIL import Image
 from regionkit.core.errors import WeightsError
 from regionkit.plugins.vlm.family import Shown
 
+#: Largest side of a patch or token, and largest area that a picture may be enlarged to, that are no mistake.
+_MOST_SIDE, _MOST_PIXELS = 4096, 1 << 26
+_LEAST_STD = 1e-6
+
 
 @dataclass(frozen=True)
 class Patching:
@@ -58,17 +62,19 @@ class Patching:
                 patch=int(stored["patch_size"]),
                 merge=int(stored["merge_size"]),
                 frames=int(stored["temporal_patch_size"]),
-                least=int(stored.get("min_pixels") or size["shortest_edge"]),
-                most=int(stored.get("max_pixels") or size["longest_edge"]),
+                least=int(stored["min_pixels"] if "min_pixels" in stored else size["shortest_edge"]),
+                most=int(stored["max_pixels"] if "max_pixels" in stored else size["longest_edge"]),
                 mean=tuple(map(float, stored["image_mean"])),
                 std=tuple(map(float, stored["image_std"])),
                 resample=int(stored.get("resample", Image.Resampling.BICUBIC)),
             )
             patching.check()
         except KeyError as error:
-            raise WeightsError(f"{path}: it does not say how pictures are prepared: {error} is missing") from None
+            raise WeightsError(f"{path}: {error} is missing, or no number", f"fetch {path.name} again") from None
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise WeightsError(f"{path}: it does not say how pictures are prepared: {error}") from None
+            raise WeightsError(
+                f"{path}: it does not say how pictures are prepared: {error}", f"fetch {path.name} again"
+            ) from None
         return patching
 
     @classmethod
@@ -96,9 +102,24 @@ class Patching:
         Raises:
             ValueError: They do not.
         """
-        whole = min(self.patch, self.merge, self.frames) >= 1 and self.least >= 1 and self.most >= self.factor**2
-        if not whole or self.least > self.most or len(self.mean) != 3 or len(self.std) != 3 or 0 in self.std:
-            raise ValueError(f"{asdict(self)}")
+        for name, value, most in (
+            ("patch_size", self.patch, _MOST_SIDE),
+            ("merge_size", self.merge, _MOST_SIDE),
+            ("temporal_patch_size", self.frames, _MOST_SIDE),
+            ("the fewest pixels", self.least, _MOST_PIXELS),
+            ("the most pixels", self.most, None),
+        ):
+            if value < 1 or (most is not None and value > most):
+                raise ValueError(f"{name}: {value} must be 1 or more{f', at most {most}' if most else ''}")
+        if self.most < max(self.least, self.factor**2):
+            raise ValueError(
+                f"the most pixels, {self.most}, are fewer than the fewest, {self.least}, or than a token's"
+            )
+        for name, colours in (("image_mean", self.mean), ("image_std", self.std)):
+            if len(colours) != 3 or not all(map(math.isfinite, colours)):
+                raise ValueError(f"{name}: {list(colours)} must be three numbers")
+        if min(map(abs, self.std)) < _LEAST_STD:
+            raise ValueError(f"image_std: {list(self.std)} must be numbers that a colour can be divided by")
         Image.Resampling(self.resample)
 
     @property

@@ -47,8 +47,21 @@ def read_vlm(files: Mapping[str, Path], config: VlmConfig) -> WeightArtifact:
             f"{files['tokenizer']}: this tokenizer has no {lacking[0]}, so it is that of another model",
             "fetch the whole folder again",
         )
+    family.check(made_of, files["config"])
+    if made_of.image_token_id != tokenizer.id_of(family.marks[0]):
+        raise WeightsError(
+            f"{files['config']}: a picture's token is {made_of.image_token_id} there, and {family.marks[0]} is "
+            f"{tokenizer.id_of(family.marks[0])} in {files['tokenizer'].name}",
+            "one of the two is that of another model: fetch the whole folder again",
+        )
     pictures = family.pictures_of_folder(files["preprocessor"], made_of)
     tensors = family.renamed(as_floats(read_checkpoint(files["model"]), files["model"]))
+    layers = made_of.get_text_config().num_hidden_layers
+    if layers > len(tensors):  # making them all would take forever
+        raise WeightsError(
+            f"{files['config']}: it says {layers} layers, and {files['model']} holds {len(tensors)} tensors",
+            "one of the two is that of another model: fetch the whole folder again",
+        )
     with torch.device("meta"):
         model = new_model(made_of, str(files["config"]))
     check_tensors(model, tensors, files["model"])
@@ -60,7 +73,7 @@ def read_vlm(files: Mapping[str, Path], config: VlmConfig) -> WeightArtifact:
         )
     extra = {"tokenizer": tokenizer.to_extra(), "model": stored_config(model), "pictures": pictures.to_extra()}
     sizes = sizes_of(made_of, pictures)
-    return WeightArtifact(tensors, WeightHeader("decoder", "vlm", config=sizes, extra=extra, license="see its release"))
+    return WeightArtifact(tensors, WeightHeader("decoder", "vlm", config=sizes, extra=extra))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from regionkit.core.contracts import iter_batches
-from regionkit.core.errors import WeightsError
+from regionkit.core.errors import RegionkitError, WeightsError
 from regionkit.core.language.tokenizers import LanguageTokenizer
 from regionkit.plugins.vlm.family import Family, Looked, Pictures, Shown
 from regionkit.plugins.vlm.tiles import FRAME, GLOBAL, IMAGE, Tiling, marked, row_marks
@@ -73,6 +73,14 @@ class Tiled(Family):
         """Read what the header of a weight file keeps."""
         return Tiling.of_extra(stored, source)
 
+    def bounded(self, pictures: Any, pixels: int) -> Pictures:
+        """Refuse: tiles are all of one size."""
+        raise RegionkitError(
+            f"decoder 'vlm': pixels: '{self.name}' sees tiles of {pictures.side} x {pictures.side} pixels, how many is "
+            "what its weights say",
+            "leave decoder.pixels out",
+        )
+
     def new_marks(self, config: Any) -> tuple[str, ...]:
         """Return the marks of pictures of at most ``tiles`` x ``tiles`` tiles."""
         return (*self.marks, *row_marks(config.tiles))
@@ -86,7 +94,7 @@ class Tiled(Family):
         """Return the tokens of each picture, tile by tile."""
         found = _seen(model, shown, lambda seen: model.model.connector(seen))
         rows = torch.split(found, [len(one.pixels) for one in shown])
-        return [Looked(row.flatten(0, 1), None, row.new_zeros(0, row.shape[0] * row.shape[1], 1)) for row in rows]
+        return [Looked(row.flatten(0, 1), None) for row in rows]
 
     def features(self, model: Any, shown: Sequence[Shown]) -> Tensor:
         """Return the mean of what the tower sees, over patches, then over tiles."""

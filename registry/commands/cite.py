@@ -44,7 +44,7 @@ def _keys(name: str) -> list[str]:
         return list(_keys_in(read_document(name).data))
     specs = [spec for spec in registry.specs() if spec.name == name]
     if specs or name in registry.presets or name in registry.papers:
-        keys = [spec.paper for spec in specs if spec.paper]
+        keys = [key for spec in specs for key in (spec.paper, *(key for _, key in spec.papers)) if key]
         keys += _keys_in(read_pipeline(name).data) if name in registry.presets else []
         return [*keys, *([name] if name in registry.papers else [])]
     known = {spec.name for spec in registry.specs()} | set(registry.presets) | set(registry.papers)
@@ -57,7 +57,7 @@ def _keys_in(value: Any, kind: str = "") -> Iterator[str]:
     """Walk a file and yield the paper of every component that it names, in grids and lists too."""
     if isinstance(value, Mapping):
         if kind and isinstance(value.get("name"), str):
-            yield from _paper_of(kind, value["name"])
+            yield from _paper_of(kind, value["name"], value)
         for key, inner in value.items():
             word = "metric" if key == "metrics" else str(key)
             yield from _keys_in(inner, word if word in KINDS else "")
@@ -68,10 +68,12 @@ def _keys_in(value: Any, kind: str = "") -> Iterator[str]:
         yield from _paper_of(kind, value)
 
 
-def _paper_of(kind: str, name: str) -> Iterator[str]:
+def _paper_of(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Iterator[str]:
     try:
         spec = get_registry().find(kind, name)
     except UnknownName:  # `toolkit validate` is the command that tells
         return
-    if spec.paper:
-        yield spec.paper
+    chosen = {f"{option}={value}" for option, value in (options or {}).items()}
+    key = next((key for choice, key in spec.papers if choice in chosen), spec.paper)
+    if key:
+        yield key

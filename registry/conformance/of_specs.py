@@ -137,7 +137,8 @@ def spec_complete(spec: ComponentSpec, _: Options) -> None:
     demand("\n" not in spec.summary, "its summary holds a line break")
     demand(bool(spec.license), "it names no licence: license='...'")
     papers = get_registry().papers
-    demand(not spec.paper or spec.paper in papers, f"no plugin describes its paper '{spec.paper}' in regionkit_papers")
+    for key in (spec.paper, *(key for _, key in spec.papers)):
+        demand(not key or key in papers, f"no plugin describes its paper '{key}' in regionkit_papers")
 
 
 @_spec_check

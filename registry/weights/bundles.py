@@ -19,11 +19,11 @@ from typing import Any
 from regionkit.core.archives import MAX_BYTES, refused, safe_name, unpack
 from regionkit.core.errors import RegionkitError, RunFailed, WeightsError
 from regionkit.core.files import is_file, is_free, replacing, replacing_folder, sha256_of
-from regionkit.core.spec import PARTS
+from regionkit.core.spec import PARTS, ComponentSpec
 from regionkit.core.weights import WeightFile, write_weights
 from regionkit.registry.plan import PipelinePlan, plan_pipeline
 from regionkit.registry.registry import get_registry
-from regionkit.registry.schema import Part
+from regionkit.registry.schema import Part, with_defaults
 from regionkit.registry.weights.bank_choice import memory_of
 from regionkit.registry.weights.bundle_manifest import (
     MANIFEST,
@@ -34,6 +34,7 @@ from regionkit.registry.weights.bundle_manifest import (
 )
 from regionkit.registry.weights.conversion import Stated, complete, recipe_of
 from regionkit.registry.weights.index import content_hash, files_of
+from regionkit.registry.weights.official import spec_for
 from regionkit.registry.weights.option_files import BESIDE, OptionFile
 from regionkit.registry.weights.references import is_reference
 
@@ -108,9 +109,13 @@ def _gather(part: Part, file: WeightFile, folder: Path) -> Entry:
     target = folder / inner
     target.parent.mkdir(parents=True, exist_ok=True)
     if file.files:
-        header = complete(part.spec, file.header, file.files, Stated(), recipe_of(part.spec, file.files, target))
+        # Of several releases the one that the weights say they are.
+        spec = spec_for(with_defaults(part, file.header.config))
+        choices = {entry.when for entry in spec.checkpoints if entry.when and entry.role in file.files}
+        more = [word for choice in sorted(choices) for word in ("--set", choice)]
+        header = complete(spec, file.header, file.files, Stated(), recipe_of(spec, file.files, target, more))
         write_weights(target, file.tensors(), header)
-        source = "; ".join(_source(part, role, path) for role, path in sorted(file.files.items()))
+        source = "; ".join(_source(spec, role, path) for role, path in sorted(file.files.items()))
     else:
         header = file.header
         shutil.copyfile(file.path, target)
@@ -141,8 +146,8 @@ def _gather_beside(part: Part, option: str, found: OptionFile, folder: Path) -> 
         yield Entry(str(inner), part.kind, part.name, "", *what, recipe="")
 
 
-def _source(part: Part, role: str, path: Path) -> str:
-    known = next((entry.source for entry in part.spec.checkpoints if entry.role == role and entry.source), "")
+def _source(spec: ComponentSpec, role: str, path: Path) -> str:
+    known = next((entry.source for entry in spec.checkpoints if entry.role == role and entry.source), "")
     return f"{role} {path.name}" + (f" ({known})" if known else "")
 
 

@@ -148,21 +148,40 @@ def files_in(spec: ComponentSpec, folder: Path) -> dict[str, Path]:
 
 
 def installed_in(part: Part, folder: Path) -> dict[str, Path]:
-    """Return what :func:`files_in` does, and nothing where the files are those of another model.
+    """Return what :func:`files_in` does, from the first place in a folder that holds the model which is meant.
 
     Models whose files have the same names are told apart by what they say of themselves, and only of an option that was
-    written: one that was not takes whatever is there.
+    written: one that was not takes whatever can be read. Nothing is returned where all there is are other models.
     """
-    files = files_in(spec_for(part), folder)
-    choices = {entry.when.partition("=")[0] for entry in part.spec.checkpoints if entry.when} & part.given
+    spec = spec_for(part)
+    files = files_in(spec, folder)
+    choices = {entry.when.partition("=")[0] for entry in part.spec.checkpoints if entry.when}
     if not choices or not files:
         return files
+    written = {name: plain(getattr(part.config, name)) for name in choices & part.given}
+    own = [folder / spec.kind, folder / spec.name]
+    inner = [path for place in (*own, folder) for path in sorted(place.glob("*")) if path.is_dir()]
+    found = (files_in(spec, path) for path in inner if not path.name.startswith(".") and path not in own)
+    candidates = [files, *(one for one in found if any(entry.role in one for entry in _telling(spec)))]
+    verdicts = ((one, _is_meant_by(part, one, written)) for one in candidates)
+    right = next((one for one, verdict in verdicts if verdict), None)
+    if right is not None:
+        return right
+    # Whoever wants files that cannot be read is told what is wrong with them.
+    return files if _is_meant_by(part, files, written) is None else {}
+
+
+def _is_meant_by(part: Part, files: Mapping[str, Path], written: Mapping[str, Any]) -> bool | None:
+    """Say whether files are of the model that the written options name; None where they cannot be read."""
+    question = _question(part, files)
     try:
-        said = read_official(part, files, next(iter(files.values()))).header.config
-    except WeightsError:  # whoever wants them is told what is wrong with them
-        return files
-    written = {name: plain(getattr(part.config, name)) for name in choices}
-    return {} if any(said.get(name, value) != value for name, value in written.items()) else files
+        said = _header(question).config
+    except WeightsError:
+        return None
+    if all(said.get(name, value) == value for name, value in written.items()):
+        return True
+    _made.pop(question, None)  # nobody will take its tensors
+    return False
 
 
 def role_of(spec: ComponentSpec, path: Path) -> str | None:
@@ -220,10 +239,14 @@ def read_official(
         WeightsError: A file has another hash than the component pins, or the reader refuses one.
     """
     check_pins(spec_for(part), originals or files)
+    question = _question(part, files)
+    return WeightFile(place, _header(question), dict(files), functools.partial(_take, question))
+
+
+def _question(part: Part, files: Mapping[str, Path]) -> _Question:
     versions = tuple((role, path, *_version(path)) for role, path in sorted(files.items()))
     options = json.dumps(part.to_dict(), default=str)
-    question = _Question(part.spec.reader, options, versions, part.config, owner_text(part.spec))
-    return WeightFile(place, _header(question), dict(files), functools.partial(_take, question))
+    return _Question(part.spec.reader, options, versions, part.config, owner_text(part.spec))
 
 
 #: What readers made and nobody has taken yet: as many as one pipeline has parts.

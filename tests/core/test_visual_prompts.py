@@ -74,20 +74,30 @@ def red_of(region, width: int = 1) -> np.ndarray:
     return red
 
 
-def test_marked_draws_each_box_of_a_set_and_nothing_between():
-    first, second = Box(2, 3, 12, 13), Box(30, 20, 50, 38)
+def test_marked_draws_around_each_box_of_a_set_and_nothing_between():
+    first, second = Box(2, 3, 12, 13), Box(30, 20, 50, 36)
     expected = np.zeros((40, 60), dtype=bool)
-    for left, top, right, bottom in ((2, 3, 12, 13), (30, 20, 50, 38)):
-        expected[top:bottom, left:right] = True
-        expected[top + 1 : bottom - 1, left + 1 : right - 1] = False
-    np.testing.assert_array_equal(red_of(BoxSet((first, second))), expected)
-    np.testing.assert_array_equal(red_of(first), red_of(BoxSet((first,))))
+    for left, top, right, bottom in ((2, 3, 12, 13), (30, 20, 50, 36)):
+        expected[top - 2 : bottom + 2, left - 2 : right + 2] = True
+        expected[top:bottom, left:right] = False
+    np.testing.assert_array_equal(red_of(BoxSet((first, second)), 2), expected)
+    np.testing.assert_array_equal(red_of(first, 2), red_of(BoxSet((first,)), 2))
+
+
+def test_marked_leaves_a_small_region_to_be_seen_and_a_line_at_the_border():
+    small = red_of(Box(20, 20, 22, 23), 5)
+    assert not small[20:23, 20:22].any()
+    assert small.sum() == 12 * 13 - 2 * 3
+    whole = red_of(Box(0, 0, 60, 40), 3)
+    assert whole[:3].all()
+    assert not whole[3:-3, 3:-3].any()
 
 
 def test_marked_draws_the_line_of_a_trace_dots_at_points_and_nothing_on_a_whole_picture():
     line = red_of(Trace(((10, 20), (40, 20))), 3)
     assert line[20, 10:41].all()
-    assert set(np.flatnonzero(line.any(1)).tolist()) <= {18, 19, 20, 21, 22}
+    assert set(np.flatnonzero(line[:, 15:].any(1)).tolist()) <= {18, 19, 20, 21, 22}  # beside the dot where it begins
+    np.testing.assert_array_equal(red_of(Trace(((10, 20),)), 3), red_of(Point(((10, 20),)), 3))
     assert red_of(Trace(((10, 20),)), 4)[20, 10]
     dots = red_of(Point(((10, 10), (50, 30))), 2)
     assert dots[10, 10]
@@ -96,16 +106,15 @@ def test_marked_draws_the_line_of_a_trace_dots_at_points_and_nothing_on_a_whole_
     assert not red_of(WholeImage()).any()
 
 
-def test_marked_draws_the_rim_of_a_mask_with_its_holes():
+def test_marked_draws_around_a_mask_and_in_its_holes():
     bitmap = np.zeros((40, 60), dtype=bool)
     bitmap[5:35, 10:50] = True
     bitmap[15:25, 20:40] = False
-    red = red_of(Mask(bitmap), 2)
-    assert not (red & ~bitmap).any()
-    inner = np.zeros_like(bitmap)
-    inner[7:33, 12:48] = True
-    inner[13:27, 18:42] = False
-    np.testing.assert_array_equal(red, bitmap & ~inner)
+    grown = np.zeros_like(bitmap)
+    grown[3:37, 8:52] = True
+    grown[17:23, 22:38] = False
+    np.testing.assert_array_equal(red_of(Mask(bitmap), 2), grown & ~bitmap)
+    np.testing.assert_array_equal(red_of(Mask(bitmap), 10_000), ~bitmap)  # as wide as asked for, at no more cost
 
 
 def test_the_default_line_is_ten_pixels_wide():

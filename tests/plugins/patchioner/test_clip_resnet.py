@@ -26,6 +26,7 @@ from official_layouts import (
 )
 from PIL import Image
 from resnet_layouts import CHANNELS, LAST, PLACES, affine, doubled, pool_by_formula, trunk_by_formula
+from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 from torch.nn.functional import multi_head_attention_forward
@@ -42,6 +43,7 @@ from regionkit.plugins.patchioner.backbones.clip_resnet_config import CLIP_RESNE
 from regionkit.plugins.patchioner.backbones.clip_resnet_layout import read_clip_resnet
 from regionkit.plugins.patchioner.backbones.square_config import ports_of
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
+from regionkit.registry import load
 from regionkit.registry.cli import root
 from regionkit.registry.weights import index as weight_index
 
@@ -441,6 +443,23 @@ def test_the_preset_of_capdec_captions_from_released_files(layout, nothing_here,
     result = CliRunner().invoke(root, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert len(json.loads(result.stdout)["captions"]) == 1
+
+
+@pytest.mark.parametrize("model", ["", ", model: rn50x4"], ids=["by-default", "written"])
+def test_folders_side_by_side_hold_files_of_one_name(model, nothing_here, tmp_path, monkeypatch):
+    """That of another network comes first in the order of their names."""
+    mine = tmp_path / "mine"
+    write_clip_resnet(mine / "rn50x4", "open_clip")
+    (mine / "rn50").mkdir()
+    save_file({"visual.conv1.weight": torch.ones(16, 3, 3, 3)}, mine / "rn50" / "open_clip_model.safetensors")
+    monkeypatch.setenv("REGIONKIT_WEIGHTS", str(mine))
+    weight_index.get_index.cache_clear()
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(
+        f"backbone: {{name: clip-resnet, resolution: 96{model}}}\nregion_encoder: patch-pool\nbridge: none\n"
+        "decoder: {name: decap, weights: none, tokenizer: bytes, hidden: 16, layers: 1, heads: 2, positions: 64}\n"
+    )
+    assert load(str(path), device="cpu").backbone.config.model == "rn50x4"
 
 
 def test_a_decoder_of_another_space_is_refused(nothing_here, tmp_path, monkeypatch):

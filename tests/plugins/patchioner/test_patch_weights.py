@@ -70,6 +70,12 @@ def test_listed_and_spread_weights_add_up_the_same_patches(found, seed):
     torch.testing.assert_close(_spread(weights, image, patches), wanted, rtol=0, atol=1e-6)
 
 
+def test_no_regions_have_no_weights():
+    frame = Frame.squash((90, 60), (126, 84), (6, 9))
+    features = Features(torch.zeros(1, 6, 9, 5), (frame,))
+    assert PatchPool().weights(features, Regions((), ())).shape == (0, 6, 9)
+
+
 @pytest.mark.parametrize("route", [pytest.param(_listed, id="listed"), pytest.param(_spread, id="spread")])
 def test_patches_get_their_gradient(route):
     patches = torch.randn(1, *GRID, 4, requires_grad=True)

@@ -10,8 +10,9 @@ from native_folder import FRAMES, PATCH, SPARE, config_of, official, preprocesso
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear
 
+from regionkit.core.compute import in_precision
 from regionkit.core.contracts import BuildContext
-from regionkit.core.errors import WeightsError
+from regionkit.core.errors import RegionkitError, WeightsError
 from regionkit.core.features import GenerateOptions, RegionTokens, RegionViews
 from regionkit.core.language.prefix import Prefix
 from regionkit.core.testing import Sentences, picture
@@ -294,14 +295,38 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path, family):
     changed("preprocessor_config.json", patch_size=8)
     with pytest.raises(WeightsError, match=r"it cuts patches of 8 pixels, 2 x 2 a token"):
         read(tmp_path)
-    changed("preprocessor_config.json", patch_size=None)
-    with pytest.raises(WeightsError, match="does not say how pictures are prepared"):
-        read(tmp_path)
-    changed("preprocessor_config.json", **preprocessor(family))
+    for wrong, said in (
+        ({"patch_size": None}, "does not say how pictures are prepared: .*\n.*fetch preprocessor_config.json again"),
+        ({"patch_size": 0}, "patch_size: 0 must be 1 or more"),
+        ({"min_pixels": 0}, "the fewest pixels: 0 must be 1 or more"),
+        (
+            {"size": {"shortest_edge": 10**15, "longest_edge": 10**18}},
+            "the fewest pixels: 10+ must be 1 or more, at",
+        ),
+        ({"image_std": [0.5, 0, 0.5]}, r"image_std: \[0.5, 0.0, 0.5\] must be numbers that a colour can be divided by"),
+        ({"image_mean": [0.5]}, r"image_mean: \[0.5\] must be three numbers"),
+    ):
+        whole = {name: one for name, one in preprocessor(family).items() if name not in wrong}
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps({**whole, **wrong}))
+        with pytest.raises(WeightsError, match=said):
+            read(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(preprocessor(family)))
     stored = json.loads((tmp_path / "config.json").read_text())
     changed("config.json", text_config={**stored["text_config"], "num_hidden_layers": 3})
-    with pytest.raises(WeightsError, match=r"layers\.3\."):
+    with pytest.raises(WeightsError, match=r"do not fit (Qwen|OneVision)\w+\n.*layers\.3\."):
         read(tmp_path)
+    changed("config.json", text_config={**stored["text_config"], "num_hidden_layers": 10**6})
+    with pytest.raises(WeightsError, match=r"it says 1000000 layers, and .* holds"):
+        read(tmp_path)
+    changed("config.json", **stored)
+    changed("config.json", image_token_id=3)
+    with pytest.raises(WeightsError, match=r"a picture's token is 3 there, and <\|image_pad\|> is \d+ in tokenizer"):
+        read(tmp_path)
+    if family != "llavaonevision1_5":
+        rope = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [1, 1, 1]}
+        changed("config.json", **{**stored, "text_config": {**stored["text_config"], "rope_parameters": rope}})
+        with pytest.raises(WeightsError, match=r"mrope_section is \[1, 1, 1\], and should be three numbers"):
+            read(tmp_path)
     changed("config.json", **{**stored, "model_type": "qwen9_vl"})
     with pytest.raises(WeightsError, match="a model of family 'qwen9_vl'"):
         read(tmp_path)
@@ -342,6 +367,106 @@ def test_adapters_stay_out_of_the_tower_and_change_nothing_at_first(family):
     with torch.no_grad():
         views = shown(family)
         assert torch.equal(plain.score(views, ["a", "b", "c"]), adapted.score(views, ["a", "b", "c"]))
+
+
+@families
+def test_captions_that_the_positions_end_are_those_of_each_alone(family):
+    """Rows of one length go together then, with what is told of their positions."""
+    sizes = [(60, 24), (16, 16), (60, 24), (40, 40)]
+    longest = max(len(row) for row in _lengths(build(family, prompt="what"), shown(family, sizes)))
+    decoder = build(family, positions=longest + 3, prompt="what")
+    views = shown(family, sizes)
+    together = decoder.generate(views, options=GenerateOptions(max_tokens=9))
+    alone = [decoder.generate(RegionViews((one,)), options=GenerateOptions(max_tokens=9))[0] for one in views.pictures]
+    assert [one.tokens for one in together] == [one.tokens for one in alone]
+    assert len({len(one.tokens) for one in together}) > 1
+
+
+def _lengths(decoder: Vlm, views: RegionViews) -> list[list[bool]]:
+    with torch.no_grad():
+        prefix = decoder.prefix(decoder._tokens(views))
+    return [row[row].tolist() for row in prefix.valid]
+
+
+@families
+def test_bfloat16_keeps_the_frequencies_of_positions_exact(family):
+    decoder, views = build(family), shown(family)
+    exact = {name: one.clone() for name, one in decoder.named_buffers() if name.endswith("inv_freq")}
+    with torch.no_grad():
+        wanted = decoder.score(views, ["a dog"] * 3)
+        in_precision(decoder, "bfloat16")
+        found = decoder.score(views, ["a dog"] * 3)
+    assert exact
+    assert all(torch.equal(dict(decoder.named_buffers())[name], one) for name, one in exact.items())
+    assert next(decoder.parameters()).dtype == torch.bfloat16
+    torch.testing.assert_close(found, wanted, atol=0.5, rtol=0)
+    assert len(decoder.generate(views, options=GenerateOptions(max_tokens=3))) == 3
+
+
+@families
+def test_logits_of_hidden_states_are_the_models_own(family):
+    decoder, views = build(family), shown(family)
+    with torch.no_grad():
+        states = decoder.hidden_states(views, ["a dog"] * 3).tokens
+        ids, lengths = decoder._targets(["a dog"] * 3, None)
+        own = decoder._logits(decoder._tokens(views), ids, lengths, None)
+        torch.testing.assert_close(decoder.logits(states), own, atol=1e-4, rtol=1e-4)
+
+
+@families
+def test_pixels_bound_what_is_seen_of_a_picture(tmp_path, family):
+    write_folder(tmp_path, family)
+    artifact = read_vlm({role: tmp_path / name for role, name in _NAMES.items()}, VlmConfig())
+    file = WeightFile(tmp_path, artifact.header, read=lambda: artifact.tensors)
+    factor = 2 * PATCH[family]
+
+    def tokens(pixels: int) -> int:
+        decoder = Vlm.build(VlmConfig(pixels=pixels), BuildContext(weights=file))
+        with torch.no_grad():
+            return decoder._tokens(RegionViews((picture((400, 300)),))).tokens.shape[1] - 2  # its two marks
+
+    assert tokens(0) > 12 >= tokens(12 * factor**2) > 6 >= tokens(6 * factor**2)
+    with pytest.raises(RegionkitError, match=f"pixels: 9 is less than one token of '{family}' shows, {factor} x"):
+        tokens(9)
+
+
+def test_pixels_are_no_matter_of_tiles():
+    with pytest.raises(RegionkitError, match="pixels: 'smolvlm' sees tiles of 16 x 16 pixels"):
+        build("smolvlm", picture=16, pixels=400)
+
+
+@families
+def test_what_is_asked_and_how_goes_with_the_weights(family):
+    header = build(family, template="Q: {} A:", prompt="what", pixels=900).artifact().header
+    assert {name: header.config[name] for name in ("template", "prompt", "pixels")} == {
+        "template": "Q: {} A:", "prompt": "what", "pixels": 900,
+    }  # fmt: skip
+
+
+@families
+def test_pictures_are_prepared_batch_by_batch(family, monkeypatch):
+    """One large picture among many makes the others no longer, and not all are there at once."""
+    decoder, at_once = build(family, positions=4096, picture=512), []
+    own = decoder._tokens
+    monkeypatch.setattr(decoder, "_tokens", lambda inputs: at_once.append(len(inputs)) or own(inputs))
+    views = shown(family, [(12, 12)] * 9)
+    decoder.generate(views, options=GenerateOptions(max_tokens=2, batch_size=4))
+    assert at_once == [4, 4, 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        pytest.param({"vision_hidden": 36, "vision_heads": 6}, "36 over 6 vision_heads is 6 a head", id="tower"),
+        pytest.param({"hidden": 30, "heads": 2}, "hidden: 30 over 2 heads is 15 a head", id="words"),
+        pytest.param({"picture": 4}, "picture: 4 must be patch x merge or more, 8", id="picture"),
+        pytest.param({"pixels": -1}, "pixels: -1 must be 0", id="pixels"),
+    ],
+)
+@families
+def test_sizes_that_no_position_can_be_laid_over_are_refused(family, given, said):
+    with pytest.raises(ValueError, match=said):
+        build(family, **given)
 
 
 @families

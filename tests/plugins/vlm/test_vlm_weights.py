@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from click.testing import CliRunner
 from hub_server import Hub, hub_of_this_machine
 from native_folder import write_folder
 
+from regionkit.core.errors import ConfigError
 from regionkit.core.regions import Box
 from regionkit.core.testing import picture
 from regionkit.registry import load
 from regionkit.registry.cli import root
 from regionkit.registry.weights import index as weight_index
+from regionkit.registry.weights import official
 
 PLACES = {
     "qwen2.5-vl": ("qwen2_5_vl", "Qwen/Qwen2.5-VL-3B-Instruct"),
@@ -77,6 +80,46 @@ def test_files_of_another_model_are_not_taken_for_the_one_asked_for(name):
     assert f"from hub://{place}; licence " in said
     assert "billion weights in half precision" in said
     assert f"get them with: toolkit weights pull patchioner-{name}-crop" in said
+
+
+@models
+def test_a_model_under_a_name_of_its_own_is_found_among_others(name):
+    """Other sizes of a family lie in folders that no release of ours is called by."""
+    installed(*PLACES)
+    place = PLACES[name][1].rpartition("/")[2]
+    (Path("mine") / place).rename(Path("mine") / f"zz-{place}")
+    pipeline = load(f"patchioner-{name}-crop", device="cpu")
+    assert pipeline.decoder.config.model == PLACES[name][0]
+
+
+def test_a_model_that_is_not_the_one_asked_for_is_not_kept():
+    installed("qwen2.5-vl")
+    official._made.clear()
+    with pytest.raises(ConfigError, match="no weights of decoder 'vlm'"):
+        load("patchioner-qwen3-vl-crop", device="cpu")
+    assert not official._made
+
+
+@models
+def test_a_bundle_says_where_its_model_comes_from_and_under_which_licence(name, tmp_path):
+    installed(*PLACES)
+    code, said = run("weights", "bundle", f"patchioner-{name}-crop", "--out", "b.zip")
+    assert code == 0, said
+    family, place = PLACES[name]
+    assert f"hub://{place}" in said
+    assert ("non-commercial" in said) == (name == "qwen2.5-vl")
+    with zipfile.ZipFile("b.zip") as bundle:
+        manifest = next(bundle.read(one).decode() for one in bundle.namelist() if one.endswith("weights.json"))
+    assert "SmolVLM" not in manifest
+    assert f"--set model={family}" in manifest
+
+
+@models
+def test_each_cites_its_own_paper(name):
+    code, said = run("cite", f"patchioner-{name}-marked")
+    assert code == 0
+    titles = {"qwen2.5-vl": "Qwen2.5-VL", "qwen3-vl": "Qwen3-VL", "llava-onevision1.5": "LLaVA-OneVision-1.5"}
+    assert [title for title in (*titles.values(), "SmolVLM") if f"{{{title}" in said] == [titles[name]]
 
 
 @models
