@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from regionkit.core.errors import WeightsError
 from regionkit.core.language.tokenizers import LanguageTokenizer
 
 
@@ -42,16 +45,55 @@ class Looked:
     deep: Tensor | None = None
 
 
-class Pictures(Protocol):
-    """How pictures are prepared."""
+@dataclass(frozen=True)
+class Pictures(ABC):
+    """How pictures are prepared.
 
+    Attributes:
+        mean: Taken off each colour, in 0..1.
+        std: Divides it then.
+    """
+
+    mean: tuple[float, ...] = field(default=(0.5, 0.5, 0.5), kw_only=True)
+    std: tuple[float, ...] = field(default=(0.5, 0.5, 0.5), kw_only=True)
+
+    @abstractmethod
     def shown(self, picture: Image.Image) -> Shown:
         """Prepare one."""
-        ...
+
+    @abstractmethod
+    def check(self) -> None:
+        """Check that the numbers make sense.
+
+        Raises:
+            ValueError: They do not.
+        """
+
+    @classmethod
+    def of_extra(cls, stored: object, source: str | Path) -> Self:
+        """Read what :meth:`to_extra` wrote.
+
+        Raises:
+            WeightsError: It is damaged.
+        """
+        try:
+            given: dict[str, Any] = dict(stored)  # type: ignore[call-overload]
+            found = cls(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
+            found.check()
+        except (ValueError, TypeError, KeyError) as error:
+            raise WeightsError(f"{source}: its header does not say how pictures are prepared: {error}") from None
+        return found
 
     def to_extra(self) -> Mapping[str, Any]:
         """Return what the header of a weight file keeps."""
-        ...
+        return asdict(self)
+
+    def _normal(self, array: NDArray[Any]) -> NDArray[np.float32]:
+        """Return colours (..., 3) of 0..255 as the vision tower reads them."""
+        scaled: NDArray[np.float32] = array.astype(np.float32) / np.float32(255)
+        mean, std = (np.array(one, np.float32) for one in (self.mean, self.std))
+        normal: NDArray[np.float32] = (scaled - mean) / std
+        return normal
 
 
 class Family(ABC):

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from PIL import Image
 
 from regionkit.core.errors import WeightsError
-from regionkit.plugins.vlm.family import Shown
+from regionkit.plugins.vlm.family import Pictures, Shown
 
 #: Largest side of a patch or token, and largest area that a picture may be enlarged to, that are no mistake.
 _MOST_SIDE, _MOST_PIXELS = 4096, 1 << 26
@@ -25,7 +24,7 @@ _LEAST_STD = 1e-6
 
 
 @dataclass(frozen=True)
-class Patching:
+class Patching(Pictures):
     """How a picture is prepared.
 
     Attributes:
@@ -34,8 +33,6 @@ class Patching:
         frames: How often a still picture is repeated, for towers whose patches last so many frames.
         least: Fewest pixels of a picture; smaller ones are enlarged.
         most: Most pixels; larger ones are made smaller.
-        mean: Taken off each colour, in 0..1.
-        std: Divides it then.
         resample: Filter, by its number in Pillow.
     """
 
@@ -44,8 +41,6 @@ class Patching:
     frames: int
     least: int
     most: int
-    mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
-    std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
     resample: int = int(Image.Resampling.BICUBIC)
 
     @classmethod
@@ -76,25 +71,6 @@ class Patching:
                 f"{path}: it does not say how pictures are prepared: {error}", f"fetch {path.name} again"
             ) from None
         return patching
-
-    @classmethod
-    def of_extra(cls, stored: object, source: str | Path) -> Self:
-        """Read what :meth:`to_extra` wrote.
-
-        Raises:
-            WeightsError: It is damaged.
-        """
-        try:
-            given: dict[str, Any] = dict(stored)  # type: ignore[call-overload]
-            patching = cls(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
-            patching.check()
-        except (ValueError, TypeError, KeyError) as error:
-            raise WeightsError(f"{source}: its header does not say how pictures are prepared: {error}") from None
-        return patching
-
-    def to_extra(self) -> Mapping[str, Any]:
-        """Return what the header of a weight file keeps."""
-        return asdict(self)
 
     def check(self) -> None:
         """Check that the numbers make sense.
@@ -151,8 +127,7 @@ class Patching:
         size = self.size(*picture.size)
         if picture.size != size:
             picture = picture.resize(size, Image.Resampling(self.resample))
-        array = np.asarray(picture, dtype=np.float32) / np.float32(255)
-        normal = (array - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        normal = self._normal(np.asarray(picture))
         rows, columns, merge, patch = size[1] // self.patch, size[0] // self.patch, self.merge, self.patch
         cut = normal.reshape(rows // merge, merge, patch, columns // merge, merge, patch, 3)
         cut = cut.transpose(0, 3, 1, 4, 6, 2, 5)  # tokens, patches of a token, colour, and the patch

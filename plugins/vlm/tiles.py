@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from regionkit.core.errors import WeightsError
-from regionkit.plugins.vlm.family import Shown
+from regionkit.plugins.vlm.family import Pictures, Shown
 
 #: No side of a picture gets longer than this.
 _LONGEST = 4096
@@ -27,23 +27,19 @@ IMAGE, FRAME, GLOBAL = "<image>", "<fake_token_around_image>", "<global-img>"
 
 
 @dataclass(frozen=True)
-class Tiling:
+class Tiling(Pictures):
     """How a picture is prepared.
 
     Attributes:
         side: Side of a tile in pixels, that of the vision tower's picture.
         longest: What the longer side of a picture is scaled to before it is cut.
         split: Whether it is cut at all.
-        mean: Taken off each colour, in 0..1.
-        std: Divides it then.
         resample: Filter, by its number in Pillow.
     """
 
     side: int
     longest: int
     split: bool = True
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.5, 0.5, 0.5)
     resample: int = int(Image.Resampling.LANCZOS)
 
     @classmethod
@@ -72,25 +68,6 @@ class Tiling:
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise WeightsError(f"{path}: it does not say how pictures are prepared: {error}") from None
         return tiling
-
-    @classmethod
-    def of_extra(cls, stored: object, source: str | Path) -> Self:
-        """Read what :meth:`to_extra` wrote.
-
-        Raises:
-            WeightsError: It is damaged.
-        """
-        try:
-            given: dict[str, Any] = dict(stored)  # type: ignore[call-overload]
-            tiling = cls(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
-            tiling.check()
-        except (ValueError, TypeError, KeyError) as error:
-            raise WeightsError(f"{source}: its header does not say how pictures are prepared: {error}") from None
-        return tiling
-
-    def to_extra(self) -> Mapping[str, Any]:
-        """Return what the header of a weight file keeps."""
-        return asdict(self)
 
     def check(self) -> None:
         """Check that the numbers make sense.
@@ -122,8 +99,7 @@ class Tiling:
 
     def pixels(self, tiles: Sequence[Image.Image]) -> Tensor:
         """Return tiles as the vision tower reads them, (n, 3, side, side)."""
-        arrays = np.stack([np.asarray(tile, dtype=np.float32) for tile in tiles]) / np.float32(255)
-        normal = (arrays - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        normal = self._normal(np.stack([np.asarray(tile) for tile in tiles]))
         return torch.from_numpy(normal).permute(0, 3, 1, 2).contiguous()
 
     def _scaled(self, picture: Image.Image) -> Image.Image:

@@ -81,7 +81,8 @@ def their_inputs(family: str, one, prompt: str, written: str = ""):
 @families
 def test_pictures_become_the_patches_that_transformers_makes(family):
     found = preprocessor(family)
-    patching = Patching(PATCH[family], 2, FRAMES[family], *found["size"].values(), (0.5, 0.4, 0.6), (0.5, 0.3, 0.4))
+    mean, std = tuple(found["image_mean"]), tuple(found["image_std"])
+    patching = Patching(PATCH[family], 2, FRAMES[family], *found["size"].values(), mean=mean, std=std)
     processor = their_processor(family)
     for size in SIZES:
         one = picture(size, 3)

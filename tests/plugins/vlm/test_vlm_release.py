@@ -60,7 +60,7 @@ def their_inputs(given, pictures, prompt="", **options):
 def test_pictures_become_the_tiles_that_transformers_makes(split):
     pictures = [picture(size, seed) for seed, size in enumerate(SIZES)]
     path = preprocessor(split=split)
-    tiling = Tiling(SIDE, 3 * SIDE, split, tuple(path["image_mean"]), tuple(path["image_std"]))
+    tiling = Tiling(SIDE, 3 * SIDE, split, mean=tuple(path["image_mean"]), std=tuple(path["image_std"]))
     for ours, theirs in zip(pictures, their_inputs(None, pictures, split=split), strict=True):
         tiles, (rows, columns) = tiling.cut(ours)
         assert len(tiles) == rows * columns + 1
