@@ -137,14 +137,16 @@ def _lasting(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _configured(family: Family, given: Mapping[str, Any], who: str) -> Any:
+    import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    own = family.own_model()
-    if own is None and family.name not in CONFIG_MAPPING:
+    if int(transformers.__version__.partition(".")[0]) < family.transformers:
         raise RegionkitError(
-            f"{who}: the installed transformers has no models of family '{family.name}'",
+            f"{who}: models of family '{family.name}' need transformers {family.transformers} or later, and "
+            f"{transformers.__version__} is installed",
             "install a later one: pip install -U transformers",
         )
+    own = family.own_model()
     try:
         return (own[0] if own else CONFIG_MAPPING[family.name])(**given)
     except Exception as error:  # families check their fields in their own ways

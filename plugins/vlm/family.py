@@ -105,6 +105,7 @@ class Family(ABC):
         template: What stands around a prompt, ``{}`` for the prompt itself.
         tower: Names in a module's path that say it sees pictures, or connects what is seen.
         spreads: Whether a token has numbers in time, rows and columns, and not one alone.
+        transformers: First version of transformers whose models take and give what is written here.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Family(ABC):
     template: str = "{}"
     tower: tuple[str, ...]
     spreads: bool = False
+    transformers: int = 4
 
     @abstractmethod
     def fields(self, config: Any, tokenizer: LanguageTokenizer) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Native(Family):
     marks = (_PLACE, _START, _END, _VIDEO, "<|im_start|>", "<|im_end|>")
     template = _SYSTEM + _USER
     tower = ("visual",)
+    transformers = 5
     frames = 2
 
     def fields(self, config: Any, tokenizer: LanguageTokenizer) -> dict[str, Any]:

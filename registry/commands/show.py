@@ -203,14 +203,14 @@ def _yaml(value: Any) -> str:
 def _preset_facts(name: str) -> dict[str, Any]:
     from regionkit.registry.commands.published import rows_json
     from regionkit.registry.document import read_pipeline
-    from regionkit.registry.plan import plan_pipeline
     from regionkit.registry.published.tables import rows_of
+    from regionkit.registry.weights.absent import plan_or_tell
 
     document = read_pipeline(name)
     facts: dict[str, Any] = {"kind": PRESET, "preset": name, "path": str(document.path), "pipeline": document.data}
     facts["published"] = rows_json(rows_of(name), name)
     try:
-        plan = plan_pipeline(document.data, document.line)
+        plan = plan_or_tell(document, name)
     except ConfigError as error:
         return facts | {"plan": None, "problems": [str(problem) for problem in error.problems]}
     return facts | {"plan": plan.to_dict(), "lines": plan.describe(), "problems": []}
@@ -223,6 +223,7 @@ def _preset_text(name: str) -> str:
     facts = _preset_facts(name)
     lines = [f"preset {name}: {facts['pipeline'].get('summary', '')}".rstrip(": "), f"  file: {facts['path']}"]
     lines += [f"  {line}" for line in facts.get("lines", [])]
-    lines += [f"  cannot run: {problem}" for problem in facts["problems"]]
+    # What is not here says by itself that the preset cannot run.
+    lines += [f"  {one}" if f"{name} cannot run: " in one else f"  cannot run: {one}" for one in facts["problems"]]
     lines += [f"  {line}" for line in row_lines(rows_of(name), name)]
     return "\n".join(lines)

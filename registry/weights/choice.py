@@ -101,7 +101,7 @@ def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
     if len(matches) > 1:
         names = ", ".join(f"{file.label} ({_described(file.header)})" for file in matches)
         raise WeightsError(
-            f"several weight files fit {part.kind} '{part.name}' ({wanted}): {names}",
+            f"several weight files fit {part.kind} '{part.name}'{f' ({wanted})' if str(wanted) else ''}: {names}",
             f"say which: {part.kind}.weights: {matches[0].label}",
         )
     return matches[0]

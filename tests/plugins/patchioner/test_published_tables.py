@@ -282,6 +282,13 @@ def test_the_command_tells_rows_with_their_numbers():
     assert "table 10" not in published("--preset", "patchioner-talk2dino-learned")
 
 
+def test_show_tells_all_that_is_not_here_as_run_does(nothing_here):
+    text = CliRunner().invoke(root, ["show", "patchioner-mercap"]).output
+    assert "patchioner-mercap cannot run: 4 files of its weights are not here" in text
+    assert "decoder viecap, model: coco_prefix-*.pt" in text
+    assert "get them with: toolkit weights pull patchioner-mercap" in text
+
+
 def test_show_tells_the_published_rows():
     text = CliRunner().invoke(root, ["show", "patchioner-talk2dino-attention"]).output
     assert "  published: patchioner, table 2, row 'T2D + Mem. (≈ DeCap)'\n    image@coco/test: cider-d 88.5" in text

@@ -351,6 +351,14 @@ def build(family: str, **options) -> Vlm:
 
 
 @families
+def test_an_older_transformers_is_told_in_a_sentence(family, monkeypatch):
+    monkeypatch.setattr("transformers.__version__", "4.57.1")
+    said = f"models of family '{family}' need transformers 5 or later, and 4.57.1 is installed\n.*pip install -U"
+    with pytest.raises(RegionkitError, match=said):
+        build(family)
+
+
+@families
 def test_an_untrained_model_learns_and_its_tower_with_it(family):
     decoder = build(family).train()
     torch.autograd.backward(decoder.loss(shown(family), ["a dog", "a red boat", ""]))
