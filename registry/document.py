@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,14 @@ class Document:
             mapping, whether the file named a preset, a path or wrote it out.
         lines: ``file:line`` or ``--set a.b`` of every dotted path.
         name: What to call it: the preset's name or the file's stem.
+        overrides: The ``a.b=c`` strings that were laid over it, as they were given.
     """
 
     path: Path | None
     data: dict[str, Any]
     lines: dict[str, str] = field(default_factory=dict)
     name: str = ""
+    overrides: tuple[str, ...] = ()
 
     def line(self, path: str) -> str:
         """Return where a dotted path was written: ``file:line``, or the option it came from.
@@ -111,9 +113,10 @@ def find_source(source: str | Path, folder: Path) -> Path:
     if text in registry.presets:
         return registry.presets[text]
     names = sorted(registry.presets)
+    listed = "see: toolkit list-components --kind preset" if names else "no plugin brings presets"
     raise UnknownName(
         f"no preset named '{text}'",
-        did_you_mean(text, names) or (f"presets are: {', '.join(names)}" if names else "no plugin brings presets"),
+        did_you_mean(text, names) or listed,
         f"to read the file of that name write ./{text}" if is_file(folder / text) else "",
         *registry.skipped(),
     )
@@ -243,4 +246,4 @@ def _override(document: Document, overrides: Sequence[str]) -> Document:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return document
+    return replace(document, overrides=(*document.overrides, *overrides))

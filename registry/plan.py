@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from regionkit.core.errors import ConfigError, MissingExtra, Problem, RegionkitError, WeightsError
+from regionkit.core.errors import ConfigError, MissingExtra, Problem, RegionkitError, WeightsAbsent, WeightsError
 from regionkit.core.spec import PARTS
 from regionkit.core.weights import WeightFile
 from regionkit.registry.misspelt import as_meant
@@ -251,6 +251,8 @@ def settle_pipeline(
 def fitting(parts: PipelinePlan | Mapping[str, Part], kind: str) -> list[str]:
     """Return the names of the parts of a kind that fit with the others, and whose packages and weights are there.
 
+    That the weights of a decoder among the others are not there is no reason against a part that fits with it.
+
     Args:
         parts: A plan, or some of its parts by kind; what they hold of ``kind`` itself is ignored.
         kind: One of the four parts of a pipeline.
@@ -268,9 +270,15 @@ def fitting(parts: PipelinePlan | Mapping[str, Part], kind: str) -> list[str]:
             continue
         candidate = replace(candidate, folder=next((part.folder for part in given.values()), ""))
         chosen = {**given, kind: candidate}
-        if not trace_parts({known: chosen[known] for known in PARTS if known in chosen}).faults:
+        trace = trace_parts({known: chosen[known] for known in PARTS if known in chosen})
+        fits_without = kind != "decoder" and "decoder" in trace.ports
+        if not trace.faults or (fits_without and all(_is_absent(fault) for fault in trace.faults)):
             names.append(spec.name)
     return names
+
+
+def _is_absent(fault: Fault) -> bool:
+    return fault.kind == "decoder" and isinstance(fault.error, WeightsAbsent)
 
 
 def read_folder(value: Any, where: Where, problems: list[Problem]) -> str:

@@ -114,7 +114,7 @@ class Registry:
         self.plugins[owner.plugin] = owner
         # Presets and weights are looked up once, and it may have brought more. Who has not imported the index has no
         # old one; importing it here would slow down every listing.
-        vars(self).pop("presets", None)
+        vars(self).pop("_owned_presets", None)
         index = sys.modules.get("regionkit.registry.weights.index")
         if index is not None:
             index.get_index.cache_clear()
@@ -298,25 +298,33 @@ class Registry:
                 f"it comes with plugin {self.command_owner(command.name)}; see: toolkit doctor",
             ) from error
 
-    @functools.cached_property
+    @property
     def presets(self) -> dict[str, Path]:
         """Preset files by name.
 
         Raises:
             RegionkitError: Two folders hold a preset of the same name.
         """
-        found: dict[str, Path] = {}
-        owners: dict[str, Owner] = {}
+        return {name: path for name, (path, _) in self._owned_presets.items()}
+
+    def preset_owner(self, name: str) -> Owner:
+        """Return who brings a preset."""
+        return self._owned_presets[name][1]
+
+    @functools.cached_property
+    def _owned_presets(self) -> dict[str, tuple[Path, Owner]]:
+        found: dict[str, tuple[Path, Owner]] = {}
         for folder, owner in self._preset_folders:
             for path in sorted(folder.glob("*.yaml")):
                 if path.stem in found:
+                    first, first_owner = found[path.stem]
                     raise RegionkitError(
                         f"two plugins both bring a preset '{path.stem}'",
-                        f"first:  {owners[path.stem]}, in {found[path.stem]}",
+                        f"first:  {first_owner}, in {first}",
                         f"second: {owner}, in {path}",
                         f"rename one of them, or turn one plugin off with {DISABLE_VARIABLE}={owner.plugin}",
                     )
-                found[path.stem], owners[path.stem] = path, owner
+                found[path.stem] = path, owner
         return found
 
     @property

@@ -79,6 +79,9 @@ class _Tracer:
                 if kind in ("backbone", "bridge"):  # nothing can be said of what comes after
                     break
                 continue
+            if kind == "bridge" and (fault := self._no_pictures()):
+                self.trace.faults.append(fault)
+                break
             try:
                 step(self.parts[kind])
             except PortError as error:
@@ -114,6 +117,16 @@ class _Tracer:
         file = self.trace.weights[part.kind] = self.choices.weights(part, Wanted(reads.space))
         writes = settled(part, own.writes or Port("same"), file.header if file else None, reads, end="writes")
         self._pass(part, reads, resolve(part, writes, self.spaces, reads))
+
+    def _no_pictures(self) -> Fault | None:
+        """Say that a decoder of pictures gets none: no bridge makes any, whatever else is wrong with it."""
+        decoder = self.parts.get("decoder")
+        reads = ends(decoder).reads if decoder else None
+        if decoder is None or reads is None or reads.form != "views" or self.flow.form == "views":
+            return None
+        giver = f"{self.giver} '{self.parts[self.giver].name}'"
+        message = mismatch(giver, self.flow, f"decoder '{decoder.name}'", reads)
+        return Fault("decoder", PortError(message), (self.giver, "decoder"))
 
     def _bridge(self, part: Part) -> None:
         own = ends(part)
@@ -153,11 +166,11 @@ class _Tracer:
         else:
             reads = resolve(part, reads, self.spaces, self.flow)
         self._check(part, reads)
+        self.trace.ports[part.kind] = (spelled(reads), "")  # before its weights: without them it fits all the same
         if part.kind not in self.trace.weights:
             wanted = Wanted("" if reads.form == "views" else reads.space)
             is_bank = "corpus" in part.spec.needs
             self.trace.weights[part.kind] = None if is_bank else self.choices.weights(part, wanted)
-        self.trace.ports[part.kind] = (spelled(reads), "")
 
     def _trained_space(self, part: Part, file: WeightFile | None) -> str:
         """Return the space of weights; where they do not say it, the one that reaches them is taken on trust."""
@@ -200,7 +213,7 @@ class _Tracer:
         if decoder is None:
             return self.flow.space
         own = ends(decoder).reads or Port("any")
-        if own.form == "views" or not of_weights(own):
+        if not of_weights(own):
             raise PortError(
                 f"{part.kind} '{part.name}' is made for decoders that read a space of their own, and decoder "
                 f"'{decoder.name}' reads {own}",

@@ -57,7 +57,7 @@ def dry_run_text(document: Document, name: str, match: Match, data: Sequence[Any
         lines += ["everything is here:", *(f"  {line}" for line in plan.describe())]
     else:
         absent = absent_weights(document.data)
-        lines.append(str(problem_of(absent, name, recipes=recipes_of(match), dry=True)))
+        lines.append(str(problem_of(absent, name, document, recipes_of(match), dry=True)))
     lines.append("")
     published = row_lines(match.rows, match.preset, _asked(data) if data else None)
     of = f"{name} on these data" if match.rows else name

@@ -120,7 +120,7 @@ def _planned(document: Document, base: Document, name: str, match: Match) -> Abl
             if not others:
                 plan_pipeline(base.data, base.line)
             raise
-        raise ConfigError([*others, problem_of(absent, name, base.line(""), recipes_of(match))]) from None
+        raise ConfigError([*others, problem_of(absent, name, base, recipes_of(match))]) from None
 
 
 def _refuse_without_data(name: str, overrides: Sequence[str]) -> NoReturn:
@@ -142,7 +142,7 @@ def _refuse_without_data(name: str, overrides: Sequence[str]) -> NoReturn:
     if not absent:
         raise click.UsageError(_NO_DATA)
     recipes = recipes_of(published_for(base.data, name))
-    raise ConfigError([Problem("", "", _NO_DATA, ()), problem_of(absent, name, base.line(""), recipes)])
+    raise ConfigError([Problem("", "", _NO_DATA, ()), problem_of(absent, name, base, recipes)])
 
 
 def _asked(context: click.Context, options: dict[str, Any], *, needed: bool) -> tuple[list[str], str]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
-from regionkit.core.compute import fast_products
+from regionkit.core.compute import as_columns, fast_products
 from regionkit.core.errors import FeatureError
 
 #: On an accelerator, asking whether all rows are done makes the host wait; it is asked once in so many steps.
@@ -160,7 +160,7 @@ def likeliest(hidden: Tensor, outputs: Tensor, known: int) -> tuple[Tensor, Tens
         outputs: (v, d) rows of the output layer, over all of which probabilities are normalised.
         known: Only the first so many ids are written.
     """
-    columns = hidden.T.contiguous()
+    columns = as_columns(hidden)
     step = (
         max(_LOGITS_TOGETHER // max(len(hidden), 1), _LEAST_WORDS)
         if hidden.device.type == "cpu"

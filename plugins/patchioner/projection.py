@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from regionkit.core.compute import fast_products
+from regionkit.core.compute import as_columns, fast_products
 from regionkit.core.contracts import iter_batches
 
 #: Bank rows looked at together: what a block makes of many regions stays in a processor's cache.
@@ -88,7 +88,7 @@ class _Products:
         self.block = ON_GPU if unit.is_cuda else WIDENED if widened else BLOCK
         self._wide = queries.new_empty(min(self.block, len(unit)), unit.shape[1]) if widened else None
         # Divided afterwards where numbers are rounded: 1 / temperature may be beyond float16.
-        self._columns = (queries.to(unit.dtype) if self._own else queries / temperature).T.contiguous()
+        self._columns = as_columns(queries.to(unit.dtype) if self._own else queries / temperature)
 
     def logits(self, rows: slice) -> Tensor:
         """Return (b, m) logits of some rows, a product that may be changed; :meth:`add` for the same rows follows."""

@@ -10,15 +10,12 @@ import click
 
 from regionkit.core.errors import ConfigError, RegionkitError, UnknownName, did_you_mean
 from regionkit.core.spec import KINDS, RELEASED, Checkpoint, ComponentSpec
+from regionkit.registry.commands.list_components import PRESET
 from regionkit.registry.registry import Registry, get_registry
 
 if TYPE_CHECKING:
     from regionkit.core.spec import Ports
     from regionkit.core.weights import WeightFile
-
-
-#: The word for presets, which have names of their own and are no components.
-PRESET = "preset"
 
 
 @click.command()
@@ -52,7 +49,7 @@ def _unknown(registry: Registry, name: str, kind: str | None) -> RegionkitError:
         presets = sorted(registry.presets)
         return UnknownName(
             f"no preset named '{name}'",
-            did_you_mean(name, presets) or (f"presets are: {', '.join(presets)}" if presets else ""),
+            did_you_mean(name, presets) or ("see: toolkit list-components --kind preset" if presets else ""),
             *registry.skipped(),
         )
     if kind is not None:
@@ -62,9 +59,8 @@ def _unknown(registry: Registry, name: str, kind: str | None) -> RegionkitError:
             return error
     known = {spec.name for spec in registry.specs()} | set(registry.presets)
     brought, close, skipped = registry.about_missing(name, known)
-    return UnknownName(
-        f"no component or preset named '{name}'", *brought, close, *skipped, "see: toolkit list-components"
-    )
+    listed = f"see: toolkit list-components, or toolkit list-components --kind {PRESET}"
+    return UnknownName(f"no component or preset named '{name}'", *brought, close, *skipped, listed)
 
 
 def component_facts(spec: ComponentSpec) -> dict[str, Any]:

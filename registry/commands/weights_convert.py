@@ -51,9 +51,9 @@ def convert(what: str, files: tuple[Path, ...], **options: Any) -> None:
 
 
 def _convert_component(spec: ComponentSpec, paths: tuple[Path, ...], options: dict[str, Any]) -> None:
-    from regionkit.registry.weights.conversion import Stated, convert, match_files, recipe_of, save
+    from regionkit.registry.weights.conversion import Stated, convert, match_files, part_of, recipe_of, save
     from regionkit.registry.weights.folders import default_folder, found_text
-    from regionkit.registry.weights.official import spec_for
+    from regionkit.registry.weights.reading import spec_for
 
     if not spec.reader:
         raise WeightsError(
@@ -63,7 +63,7 @@ def _convert_component(spec: ComponentSpec, paths: tuple[Path, ...], options: di
     for option, word in (("names", "names"), ("records", "record")):
         if options[option]:
             raise RegionkitError(f"--{word} belongs to single pickles, not to a component")
-    part = _part(spec, options["overrides"])
+    part = part_of(spec, options["overrides"])
     files = match_files(spec_for(part), paths, _named(options["roles"]))
     out = _out(options["out"] or default_folder() / f"{spec.name}.safetensors", [".safetensors"], files.values())
     stated = Stated(options["space"], options["corpus"], options["corruption"], options["licence"])
@@ -136,18 +136,6 @@ def _named(roles: tuple[str, ...]) -> dict[str, Path]:
         if not named[role].exists():
             raise WeightsError(f"--role {text}: there is no file {path}")
     return named
-
-
-def _part(spec: ComponentSpec, overrides: tuple[str, ...]) -> Any:
-    from regionkit.registry.merging import apply_override
-    from regionkit.registry.schema import fill
-
-    data: dict[str, Any] = {"part": {"name": spec.name}}
-    lines: dict[str, str] = {}
-    for text in overrides:
-        option = text.removeprefix(f"{spec.kind}.")
-        data = apply_override(data, lines, f"part.{option}")
-    return fill(spec.kind, data["part"], lambda path: "--set" if path != spec.kind else "")
 
 
 def _out(out: Path, endings: list[str], inputs: Any) -> Path:

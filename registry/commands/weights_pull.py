@@ -40,9 +40,10 @@ _Key = tuple[str, str, str]
 @click.command("pull")
 @click.argument("what")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Put files here.  [the cache of the hub]")
+@click.option("--set", "overrides", multiple=True, metavar="a.b=c", help="Change an option: it may need other files.")
 @click.option("--yes", is_flag=True, help="Fetch without asking.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; fetches only together with --yes.")
-def pull(what: str, out: Path | None, yes: bool, as_json: bool) -> None:
+def pull(what: str, out: Path | None, overrides: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Fetch released weights.
 
     WHAT is a preset, a pipeline file, a component, hub://ORG/NAME[@REVISION][/PATH][#sha256=HEX], or file:BUNDLE.zip.
@@ -52,20 +53,24 @@ def pull(what: str, out: Path | None, yes: bool, as_json: bool) -> None:
     is missing.
     """
     from regionkit.core.archives import is_archive
+    from regionkit.registry.weights.references import is_reference
 
     path = Path(what.removeprefix("file:")).expanduser()
+    if overrides and (is_archive(path) or is_reference(what)):
+        raise click.UsageError("--set changes options of a preset, a pipeline file or a component: leave it out")
     if is_archive(path):
         _unpack(path, out, as_json)
         return
-    needs, others, rest = _needs(what, out)
-    _pull(what, needs, others, rest, out, fetches=yes, as_json=as_json)
+    needs, others, rest = _needs(what, out, overrides)
+    words = (what, *(word for text in overrides for word in ("--set", text)))
+    typed = what if is_reference(what) else shlex.join(words)
+    _pull(typed, needs, others, rest, out, fetches=yes, as_json=as_json)
 
 
-def _needs(what: str, out: Path | None) -> _Asked:
+def _needs(what: str, out: Path | None, overrides: Sequence[str]) -> _Asked:
     """Say what is needed, whatever WHAT is, what of it nobody fetches, and how to ask for what shows later."""
     from regionkit.registry.registry import get_registry
-    from regionkit.registry.schema import fill
-    from regionkit.registry.weights.conversion import find_component
+    from regionkit.registry.weights.conversion import find_component, part_of
     from regionkit.registry.weights.fetching import needs_of_component, needs_of_options, needs_of_reference
     from regionkit.registry.weights.references import is_offline, is_reference
 
@@ -74,7 +79,7 @@ def _needs(what: str, out: Path | None) -> _Asked:
         return needs_of_reference(what, out), [], None
     registry = get_registry()
     if what in registry.presets or what.endswith((".yaml", ".yml")):
-        return _needs_of_pipeline(what, out)
+        return _needs_of_pipeline(what, out, overrides)
     spec = find_component(what)
     if spec is None:
         raise UnknownName(
@@ -88,12 +93,11 @@ def _needs(what: str, out: Path | None) -> _Asked:
             f"{spec.kind} '{spec.name}' has no released weights that could be fetched",
             f"see what there is: toolkit weights list --kind {spec.kind}" if spec.weights else "it needs none",
         )
-    part = fill(spec.kind, spec.name)
-    assert part is not None  # without a list to take them, mistakes are raised
+    part = part_of(spec, overrides)
     return [*needs_of_component(part, out), *needs_of_options(part, out, offered=True)], [], None
 
 
-def _needs_of_pipeline(what: str, out: Path | None) -> _Asked:
+def _needs_of_pipeline(what: str, out: Path | None, overrides: Sequence[str]) -> _Asked:
     """Say the same of a pipeline.
 
     Raises:
@@ -104,7 +108,7 @@ def _needs_of_pipeline(what: str, out: Path | None) -> _Asked:
     from regionkit.registry.weights.absent import as_needed
     from regionkit.registry.weights.pipeline_needs import is_awaited, needs_of_parts, needs_of_repository, repository_of
 
-    document = read_pipeline(what)
+    document = read_pipeline(what, overrides)
     check_reader(document, "")
     data, wrong = document.data, list[Problem]()
     if not repository_of(data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,7 +139,7 @@ def plan_or_tell(document: Document, name: str) -> PipelinePlan:
         absent = told_absent(document.data) if len(others) < len(error.problems) else []
         if not absent:
             raise
-        raise ConfigError([*others, problem_of(absent, name, document.line(""))]) from None
+        raise ConfigError([*others, problem_of(absent, name, document)]) from None
 
 
 def told_absent(data: Mapping[str, Any]) -> list[Absent]:
@@ -158,26 +159,27 @@ def _told_by_weights(data: Mapping[str, Any]) -> set[str]:
 
 
 def problem_of(
-    absent: Sequence[Absent], name: str, where: str = "", recipes: Sequence[str] = (), *, dry: bool = False
+    absent: Sequence[Absent], name: str, document: Document, recipes: Sequence[str] = (), *, dry: bool = False
 ) -> Problem:
     """Say what is absent, and the commands that get it.
 
     Args:
         absent: What is.
         name: The preset or file, as the command line has it.
-        where: The file in which the pipeline stands.
+        document: The pipeline; what was laid over it on the command line belongs to the commands, too.
         recipes: Recipes that make what was never released.
         dry: Whether the command that says it is the one that shows the whole pipeline.
     """
     count = "1 file of its weights is" if len(absent) == 1 else f"{len(absent)} files of its weights are"
     trained = any(one.made.startswith("toolkit train") for one in absent)
     released = any(not one.made and not one.place for one in absent)
-    get = f"get them with: toolkit weights pull {name}" if released else ""
+    typed = shlex.join([name, *(word for text in document.overrides for word in ("--set", text))])
+    get = f"get them with: toolkit weights pull {typed}" if released else ""
     of_them = "them" if trained else "what was not released for this row"
     made = f"recipes that make {of_them}: {', '.join(recipes)}" if recipes else ""
-    show = "" if dry else f"what it would do: toolkit run {name} --dry-run"
+    show = "" if dry else f"what it would do: toolkit run {typed} --dry-run"
     hints = (*map(str, absent), *filter(None, (get, made, show)))
-    return Problem(where, "", f"{name} cannot run: {count} not here", hints)
+    return Problem("" if dry else document.line(""), "", f"{name} cannot run: {count} not here", hints)
 
 
 def _told(need: Need) -> Absent:

@@ -12,7 +12,7 @@ from regionkit.registry.schema import Part, fill
 from regionkit.registry.weights.choice import Wanted, choose_weights, find_weights, owner_of, reference_of, suits
 from regionkit.registry.weights.index import get_index
 from regionkit.registry.weights.official import find_installed
-from regionkit.registry.weights.references import is_reference
+from regionkit.registry.weights.references import is_folder, is_reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +52,21 @@ def choose_bank(
     Raises:
         WeightsError: There is no such bank, or none that follows from the rest.
     """
-    if reference_of(part) != "auto":
-        return BankChoice(choose_weights(part, Wanted(space)))
     name = str(getattr(part.config, "bank", "auto"))
+    reference = reference_of(part)
+    if reference != "auto":  # of a file that is named, the name of its bank is the user's own decision
+        among = name if name != "auto" and is_reference(reference) and is_folder(reference) else ""
+        return BankChoice(choose_weights(part, Wanted(space, corpus=among)))
     own = corpus or (decoder.header.corpus if decoder else "")
     banks = find_weights(part, Wanted(space, corpus="" if name == "auto" else name))
     if name == "auto" and len(banks) > 1:
         banks = [file for file in banks if own and file.header.corpus == own] or banks
     if len(banks) == 1:
         return BankChoice(banks[0])
-    if not banks and name == "auto":
-        installed = find_installed(part)
-        if installed is not None and suits(part, installed, Wanted(space)):
+    if not banks:
+        asked = Wanted(space, corpus="" if name == "auto" else name)
+        installed = find_installed(part, lambda file: suits(part, file, asked))
+        if installed is not None and suits(part, installed, asked):
             return BankChoice(installed)
     wanted = own if name == "auto" else name
     if not banks and wanted in get_registry().names("corpus") and _fillable(wanted):

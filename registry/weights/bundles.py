@@ -34,8 +34,8 @@ from regionkit.registry.weights.bundle_manifest import (
 )
 from regionkit.registry.weights.conversion import Stated, complete, recipe_of
 from regionkit.registry.weights.index import content_hash, files_of
-from regionkit.registry.weights.official import spec_for
 from regionkit.registry.weights.option_files import BESIDE, OptionFile
+from regionkit.registry.weights.reading import spec_for
 from regionkit.registry.weights.references import is_reference
 
 #: Bytes that a manifest may have; those of the presets have a few thousand.

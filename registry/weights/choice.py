@@ -20,8 +20,8 @@ from regionkit.registry.weights.official import (
     find_official,
     is_released,
     missing_installed,
-    spec_for,
 )
+from regionkit.registry.weights.reading import spec_for
 from regionkit.registry.weights.references import is_reference, locate
 from regionkit.registry.weights.relatives import as_own
 
@@ -59,11 +59,19 @@ class Wanted:
             return trust and (own.dim == wanted.dim or self.any_width)
         return self.any_width and own.name == wanted.name
 
+    def takes_corpus(self, header: WeightHeader) -> bool:
+        """Say whether weights hold the wanted corpus; files of a release write its name with other signs."""
+        return not self.corpus or _plain_name(header.corpus) == _plain_name(self.corpus)
+
     def __str__(self) -> str:
         words = [self.space]
         words += [f"corruption {self.corruption}"] if self.corruption else []
         words += [f"corpus {self.corpus}"] if self.corpus else []
         return ", ".join(word for word in words if word)
+
+
+def _plain_name(corpus: str) -> str:
+    return corpus.lower().replace("_", "-")
 
 
 def owner_of(part: Part) -> tuple[str, str]:
@@ -94,7 +102,7 @@ def choose_weights(part: Part, wanted: Wanted) -> WeightFile | None:
         return None
     matches = find_weights(part, wanted) if reference == "auto" else _named(part, reference, wanted)
     if not matches:
-        installed = find_installed(part)
+        installed = find_installed(part, lambda file: suits(part, file, wanted))
         if installed is None or not suits(part, installed, wanted):
             raise missing(part, wanted, installed)
         return installed
@@ -170,7 +178,8 @@ def contradictions(part: Part, header: WeightHeader) -> list[str]:
 
 def suits(part: Part, file: WeightFile, wanted: Wanted) -> bool:
     """Say whether official weights that the toolkit found may be taken unasked."""
-    return wanted.takes(file.header, trust=True) and not contradictions(part, file.header)
+    header = file.header
+    return wanted.takes(header, trust=True) and wanted.takes_corpus(header) and not contradictions(part, header)
 
 
 def _in_folder(part: Part, folder: Path, wanted: Wanted, *, outright: bool) -> list[WeightFile]:
@@ -198,7 +207,14 @@ def _in_folder(part: Part, folder: Path, wanted: Wanted, *, outright: bool) -> l
         found = _indexed(index, part, wanted, trust=True, held=False)
     if found:
         return found
-    official = find_official(part, folder)
+
+    def fits(file: WeightFile) -> bool:
+        taken = wanted.takes(file.header, trust=True) and wanted.takes_corpus(file.header)
+        return taken and (outright or not contradictions(part, file.header))
+
+    official = find_official(part, folder, fits)
+    if official is not None and not wanted.takes_corpus(official.header):
+        official = None  # a bank of something else
     if official is not None:
         _check_named(part, official, wanted)
     if official is not None and (outright or not contradictions(part, official.header)):

@@ -9,23 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from regionkit.core.errors import RunFailed, UnknownName, WeightsError, did_you_mean
 from regionkit.core.files import PICKLE_FILES
 from regionkit.core.spec import KINDS, ComponentSpec, Space
 from regionkit.core.weights import UNNAMED, WeightFile, WeightHeader, write_weights
+from regionkit.registry.merging import apply_override
 from regionkit.registry.registry import get_registry
-from regionkit.registry.schema import Part
-from regionkit.registry.weights.official import (
-    describe_missing,
-    files_in,
-    files_text,
-    missing_roles,
-    read_official,
-    role_of,
-    whole,
-)
+from regionkit.registry.schema import Part, fill
+from regionkit.registry.weights.official import describe_missing, files_in, files_text, missing_roles, role_of, whole
+from regionkit.registry.weights.reading import read_official
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,6 +57,21 @@ def find_component(text: str) -> ComponentSpec | None:
         names = ", ".join(f"{spec.kind}/{spec.name}" for spec in found)
         raise WeightsError(f"several components are named '{text}'", f"write one of: {names}")
     return found[0] if found else None
+
+
+def part_of(spec: ComponentSpec, overrides: Sequence[str] = ()) -> Part:
+    """Return a component with ``option=value`` strings, or ``KIND.option=value``, laid over its defaults.
+
+    Raises:
+        ConfigError: An option is unknown, or a value is none of its.
+    """
+    data: dict[str, Any] = {"part": {"name": spec.name}}
+    lines: dict[str, str] = {}
+    for text in overrides:
+        data = apply_override(data, lines, f"part.{text.removeprefix(f'{spec.kind}.')}")
+    part = fill(spec.kind, data["part"], lambda path: "--set" if path != spec.kind else "")
+    assert part is not None  # without a list to take them, mistakes are raised
+    return part
 
 
 def unknown_component(text: str) -> UnknownName:

@@ -18,8 +18,9 @@ from regionkit.core.spec import Checkpoint, ComponentSpec
 from regionkit.registry.registry import user_weight_folders
 from regionkit.registry.schema import Part
 from regionkit.registry.weights.bundles import verify
-from regionkit.registry.weights.official import HUB_WEIGHTS, cached, installed_in, pin_of, spec_for
+from regionkit.registry.weights.official import HUB_WEIGHTS, cached, installed_in
 from regionkit.registry.weights.option_files import BESIDE, asked_for, find_options
+from regionkit.registry.weights.reading import pin_of, spec_for
 from regionkit.registry.weights.references import (
     Reference,
     check_hash,

@@ -1,33 +1,27 @@
-"""Weights as their authors released them: finding the files of a component by their names, and reading them."""
+"""Weights as their authors released them: finding the files of a component by their names."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-import json
 import re
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatch
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePath
+from typing import Any
 
-from regionkit.core.errors import RegionkitError, WeightsError
+from regionkit.core.errors import WeightsError
 from regionkit.core.files import is_file
-from regionkit.core.spec import PARTS, Checkpoint, ComponentSpec
-from regionkit.core.weights import WeightFile, WeightHeader
+from regionkit.core.spec import Checkpoint, ComponentSpec
+from regionkit.core.weights import WeightFile
 from regionkit.registry.registry import user_weight_folders
-from regionkit.registry.schema import Part, owner_text
+from regionkit.registry.schema import Part
 from regionkit.registry.values import plain
-from regionkit.registry.weights.index import files_of
-from regionkit.registry.weights.references import check_hash, is_reference, locate, parse_reference
+from regionkit.registry.weights.reading import forget, read_official, said_by, spec_for
+from regionkit.registry.weights.references import is_reference, locate
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from regionkit.core.contracts import WeightArtifact
-
+#: Says of weights that were read whether they may be the ones that are meant.
+Fits = Callable[[WeightFile], bool]
 #: Weights of a repository, the surest first, under the names that the hub's own libraries give them.
 HUB_WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin", "*.safetensors")
 #: Names of the parts of a model in several files, and of the file that says which tensor lies in which.
@@ -35,37 +29,7 @@ _PART = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})(?P<ending>\.safetens
 _INDEX = ".index.json"
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What a reader is asked for.
-
-    Attributes:
-        reader: Its name.
-        options: The options as JSON; a config may hold what cannot be hashed.
-        versions: Role, path and version of each file.
-        config: The options.
-        owner: Who brings the reader.
-    """
-
-    reader: str
-    options: str
-    versions: tuple[tuple[str, Path, int, int], ...]
-    config: Any = field(compare=False)
-    owner: str = field(compare=False)
-
-
-def spec_for(part: Part) -> ComponentSpec:
-    """Return the spec of a part with the checkpoints that belong to its options."""
-    chosen = tuple(entry for entry in part.spec.checkpoints if _is_meant(entry, part.config))
-    return part.spec if chosen == part.spec.checkpoints else replace(part.spec, checkpoints=chosen)
-
-
-def _is_meant(entry: Checkpoint, config: Any) -> bool:
-    option, _, value = entry.when.partition("=")
-    return not option or str(getattr(config, option, "")) == value
-
-
-def find_official(part: Part, place: Path) -> WeightFile | None:
+def find_official(part: Part, place: Path, fits: Fits | None = None) -> WeightFile | None:
     """Return the official checkpoints that lie in a folder, or that one file and those beside it are.
 
     Roles that the folder lacks are looked for in $REGIONKIT_WEIGHTS and in the hub's cache of their source.
@@ -73,12 +37,13 @@ def find_official(part: Part, place: Path) -> WeightFile | None:
     Args:
         part: The component. Where it names the folder itself, and not its pipeline does, the folder may be the model.
         place: A folder, or one of the files.
+        fits: Tells files apart whose names say as much; without it the first goes.
 
     Returns:
         The weights; None for a folder that holds nothing of this component.
 
     Raises:
-        WeightsError: A file is missing, or the reader refuses one.
+        WeightsError: A file is missing, or the reader refuses one; or several may be meant.
     """
     if not part.spec.reader:
         return None
@@ -87,19 +52,72 @@ def find_official(part: Part, place: Path) -> WeightFile | None:
     files = _named_file(spec, place) if place.is_file() else _named_folder(spec, place, own=own)
     if not any(entry.role in files for entry in _telling(spec)):
         return None
-    return read_official(part, _completed(part, files), place)
+    return _the_one(part, _completed(part, files), place, None if place.is_file() else fits)
 
 
-def find_installed(part: Part) -> WeightFile | None:
+def find_installed(part: Part, fits: Fits | None = None) -> WeightFile | None:
     """Return official checkpoints from $REGIONKIT_WEIGHTS and the hub's cache, where all of them are there.
 
     Raises:
-        WeightsError: The reader refuses a file.
+        WeightsError: The reader refuses a file; or several may be meant.
     """
     if not part.spec.reader or missing_installed(part):
         return None
     files = _installed(part)
-    return read_official(part, files, next(iter(files.values())))
+    return _the_one(part, files, next(iter(files.values())), fits)
+
+
+def _the_one(part: Part, files: Mapping[str, Path], place: Path, fits: Fits | None) -> WeightFile:
+    """Read files, or those of the same names beside them that fit where they do not.
+
+    Raises:
+        WeightsError: As :func:`read_official`; or several fit, and nothing says which is meant.
+    """
+    choices = _alternatives(spec_for(part), files) if fits is not None else []
+    if fits is None or len(choices) < 2:
+        return read_official(part, files, place)
+    fitting = []
+    for one in choices:
+        try:
+            read = read_official(part, one, place)
+        except WeightsError:
+            continue  # one that cannot be read is told of where no other fits
+        if fits(read):
+            fitting.append(one)
+        else:
+            forget(part, one)
+    if len(fitting) > 1:
+        names = [str(path) for one in fitting for role, path in one.items() if _differs(role, fitting)]
+        raise WeightsError(
+            f"{len(fitting)} files may be the weights of {part.kind} '{part.name}', and nothing says which is meant",
+            *names,
+            f"name one of them: {part.kind}.weights: file:{names[0]}",
+        )
+    return read_official(part, fitting[0] if fitting else files, place)
+
+
+def _differs(role: str, choices: Iterable[Mapping[str, Path]]) -> bool:
+    return len({one[role] for one in choices}) > 1
+
+
+def _alternatives(spec: ComponentSpec, files: Mapping[str, Path]) -> list[dict[str, Path]]:
+    """Return files first, then the same with another one in the place of a role: it lies beside, its name says as much.
+
+    One model in two formats, which differ by the ending alone, is no choice.
+    """
+    found = [dict(files)]
+    for entry in _telling(spec):
+        path = files.get(entry.role)
+        pattern = next((name for name in entry.files if path is not None and path.match(name)), "")
+        if path is None or not pattern:
+            continue
+        top = path.parents[len(PurePath(pattern).parts) - 1]
+        stems = {path.with_suffix("")}
+        for other in _matching(replace(entry, files=(pattern,)), top):
+            if other.with_suffix("") not in stems and not other.samefile(path):
+                stems.add(other.with_suffix(""))
+                found.append({**files, entry.role: other})
+    return found
 
 
 def is_released(part: Part) -> bool:
@@ -173,14 +191,13 @@ def installed_in(part: Part, folder: Path) -> dict[str, Path]:
 
 def _is_meant_by(part: Part, files: Mapping[str, Path], written: Mapping[str, Any]) -> bool | None:
     """Say whether files are of the model that the written options name; None where they cannot be read."""
-    question = _question(part, files)
     try:
-        said = _header(question).config
+        said = said_by(part, files).config
     except WeightsError:
         return None
     if all(said.get(name, value) == value for name, value in written.items()):
         return True
-    _made.pop(question, None)  # nobody will take its tensors
+    forget(part, files)
     return False
 
 
@@ -202,83 +219,6 @@ def describe_missing(entries: Iterable[Checkpoint]) -> list[str]:
         f"missing {entry.role}: {' or '.join(entry.files)}" + (f", from {entry.source}" if entry.source else "")
         for entry in entries
     ]
-
-
-def check_pins(spec: ComponentSpec, files: Mapping[str, Path]) -> None:
-    """Check that files have the hashes that their component pins; each version of a file is read once.
-
-    Raises:
-        WeightsError: One has another hash.
-    """
-    for entry in spec.checkpoints:
-        pin = pin_of(entry)
-        if pin and entry.role in files:
-            check_hash(files[entry.role], pin, f"{spec.kind} '{spec.name}', {entry.role}")
-
-
-def pin_of(entry: Checkpoint) -> str:
-    """Return the hash that a file must have, as it is written beside its source or in it; empty for any."""
-    return entry.sha256 or (parse_reference(entry.source).sha256 if entry.source.startswith("hub:") else "")
-
-
-def read_official(
-    part: Part, files: Mapping[str, Path], place: Path, originals: Mapping[str, Path] | None = None
-) -> WeightFile:
-    """Read official checkpoints with the component's own reader.
-
-    The header is kept while the files stay as they are. The tensors are kept until they are taken, and made again for
-    who asks once more: a plan that is never built should not hold a model in memory.
-
-    Args:
-        part: The component.
-        files: Paths by role.
-        place: The file or folder that they are known by.
-        originals: What they were made of, where they are no released files themselves.
-
-    Raises:
-        WeightsError: A file has another hash than the component pins, or the reader refuses one.
-    """
-    check_pins(spec_for(part), originals or files)
-    question = _question(part, files)
-    return WeightFile(place, _header(question), dict(files), functools.partial(_take, question))
-
-
-def _question(part: Part, files: Mapping[str, Path]) -> _Question:
-    versions = tuple((role, path, *_version(path)) for role, path in sorted(files.items()))
-    options = json.dumps(part.to_dict(), default=str)
-    return _Question(part.spec.reader, options, versions, part.config, owner_text(part.spec))
-
-
-#: What readers made and nobody has taken yet: as many as one pipeline has parts.
-_made: OrderedDict[_Question, WeightArtifact] = OrderedDict()
-
-
-@functools.lru_cache(maxsize=256)
-def _header(question: _Question) -> WeightHeader:
-    artifact = _made[question] = _ask(question)
-    while len(_made) > len(PARTS):
-        _made.popitem(last=False)
-    return artifact.header
-
-
-def _take(question: _Question) -> Mapping[str, Tensor]:
-    return (_made.pop(question, None) or _ask(question)).tensors
-
-
-def _ask(question: _Question) -> WeightArtifact:
-    module, _, name = question.reader.partition(":")
-    files = {role: path for role, path, *_ in question.versions}
-    try:
-        artifact: WeightArtifact = getattr(importlib.import_module(module), name)(files, question.config)
-    except RegionkitError:
-        raise
-    except Exception as error:  # a stranger's reader, or a checkpoint of a shape that it never met
-        raise WeightsError(
-            f"{', '.join(str(path) for path in files.values())}: cannot be read: {type(error).__name__}: {error}",
-            "the files may be damaged or of another model; "
-            f"otherwise this is a fault of {question.owner}: {question.reader}",
-        ) from error
-    return artifact
 
 
 def _named_file(spec: ComponentSpec, path: Path) -> dict[str, Path]:
@@ -389,9 +329,3 @@ def _matching(entry: Checkpoint, folder: Path) -> list[Path]:
     # A link that leads nowhere is not there; a pipe or a device would be waited for.
     there = [path for path in named if not path.name.startswith(".") and (is_file(path) or path.is_dir())]
     return [whole(path) for path in there]
-
-
-def _version(path: Path) -> tuple[int, int]:
-    """Return what changes when a file, or a file of a folder, does."""
-    status = [inner.stat() for inner in files_of(path)]
-    return max((one.st_mtime_ns for one in status), default=0), sum(one.st_size for one in status)

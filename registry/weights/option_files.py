@@ -16,7 +16,8 @@ from regionkit.core.spec import RELEASED, Checkpoint
 from regionkit.registry.registry import user_weight_folders
 from regionkit.registry.schema import Part
 from regionkit.registry.weights.index import files_of
-from regionkit.registry.weights.official import cached, files_in, holds_model, pin_of
+from regionkit.registry.weights.official import cached, files_in, holds_model
+from regionkit.registry.weights.reading import pin_of
 from regionkit.registry.weights.references import check_hash, locate, parse_reference
 
 #: The folder among weights in which these files go: a model that lies there is not taken for another part's.

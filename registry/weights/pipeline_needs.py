@@ -19,7 +19,7 @@ from regionkit.registry.weights.fetching import (
     needs_of_options,
     needs_of_reference,
 )
-from regionkit.registry.weights.official import spec_for
+from regionkit.registry.weights.reading import spec_for
 from regionkit.registry.weights.references import is_offline, locate
 
 

@@ -58,6 +58,19 @@ def test_listing_of_one_kind(toy):
     )
 
 
+def test_listing_of_presets(toy):
+    toy({"toy_plugin/presets/torn.yaml": "summary: [A toy\n"})
+    rows = {row["name"]: row for row in listing(toy, "--kind", "preset")}
+    assert {row["kind"] for row in rows.values()} == {"preset"}
+    assert all(tuple(row) == KEYS for row in rows.values())
+    assert rows["toy"] == dict(zip(KEYS, ("preset", "toy", "toy", "toys", "1.2", "A toy", "", "ok", ""), strict=True))
+    assert rows["mini"]["summary"] == "The captioner of the mini-world, with dense features and the memory bridge"
+    assert rows["torn"]["status"] == "unreadable"
+    assert "torn.yaml:2: not readable" in rows["torn"]["reason"]
+    assert "preset  torn" in (text := toy.run("list-components", "--kind", "preset").stdout)
+    assert "unreadable: " in text
+
+
 def test_listing_as_markdown(toy):
     lines = toy.run("list-components", "--kind", "region_encoder", "--format", "md").stdout.splitlines()
     assert lines[:2] == ["| kind | name | plugin | what it is | license |", "| --- | --- | --- | --- | --- |"]

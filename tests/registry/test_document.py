@@ -230,7 +230,7 @@ def test_unknown_preset_says_what_exists(toy):
     toy({"zzz": "a: 1\n"})
     with pytest.raises(UnknownName) as caught:
         read_pipeline("zzz")
-    assert "presets are: " in str(caught.value)
+    assert "see: toolkit list-components --kind preset" in str(caught.value)
     assert str(caught.value).endswith("to read the file of that name write ./zzz")
     with pytest.raises(UnknownName, match="did you mean: toy"):
         read_pipeline("toyy")

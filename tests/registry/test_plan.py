@@ -104,7 +104,7 @@ def test_unbridged_pipeline_is_marked(toy, name):
         ),
         pytest.param(
             {"decoder": "toy-pictures"},
-            ["bridge 'toy-none' writes toy-a/text[4], but decoder 'toy-pictures' reads views (pictures)"],
+            ["region_encoder 'toy-pool' writes toy-a/image[4], but decoder 'toy-pictures' reads views (pictures)"],
             id="no-views",
         ),
         pytest.param(

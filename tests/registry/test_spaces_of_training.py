@@ -69,8 +69,19 @@ def test_what_works_between_blocks_refuses_a_backbone_without_any():
 
 
 def test_a_projector_refuses_a_decoder_that_has_no_space_of_its_own():
-    text = refusal(region_encoder="patch-pool", decoder={"name": "vlm", "weights": "none"})
+    text = refusal(region_encoder="patch-pool", decoder={"name": "zerocap", "weights": "none"})
     assert "bridge 'language-projection' is made for decoders that read a space of their own" in text
+
+
+def test_a_decoder_of_pictures_that_gets_none_is_told_before_anything_about_bridges():
+    text = refusal(region_encoder="patch-pool", decoder={"name": "vlm", "weights": "none"})
+    assert "region_encoder 'patch-pool' writes mini-dense/image[128], but decoder 'vlm' reads views (pictures)" in text
+    mute = {"backbone": "colours", "region_encoder": "patch-pool", "bridge": "none"}
+    text = refusal(**mute, decoder={"name": "vlm", "weights": "none"})
+    assert "region_encoder 'patch-pool' writes colours[4], but decoder 'vlm' reads views (pictures)" in text
+    assert "region_encoders that fit here: picture" in text
+    text = refusal(**mute, decoder="vlm")  # no weights are here: that is not what keeps picture from fitting
+    assert "region_encoders that fit here: picture" in text
 
 
 def test_a_projector_refuses_an_untrained_decoder_that_does_not_say_its_space():

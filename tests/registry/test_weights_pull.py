@@ -403,3 +403,35 @@ def test_help_is_there_for_every_command():
         assert result.exit_code == 0
         assert result.output.startswith("Usage: ")
         assert not {"decap", "clip", "coco"} & set(re.findall(r"\w+", result.output.lower()))
+
+
+def test_options_decide_which_files_are_needed(monkeypatch, tmp_path):
+    monkeypatch.setenv("REGIONKIT_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    run = CliRunner().invoke
+
+    def sources(*args):
+        files = json.loads(run(root, ["--offline", "weights", "pull", *args, "--json"]).stdout)["files"]
+        return {file["source"] for file in files if file["role"] == "model" and "clip" in file["part"]}
+
+    assert sources("clip") == {"hub://openai/clip-vit-base-patch16"}
+    assert sources("clip", "--set", "model=vit-l14") == {"hub://openai/clip-vit-large-patch14"}
+    assert sources("clip", "--set", "backbone.model=vit-l14") == {"hub://openai/clip-vit-large-patch14"}
+    changed = ["patchioner-clip-b16", "--set", "backbone.model=vit-l14"]
+    assert sources(*changed) == {"hub://openai/clip-vit-large-patch14"}
+    wrong = run(root, ["weights", "pull", "clip", "--set", "moel=vit-l14"])
+    assert error(wrong, 2).startswith("--set: backbone.moel: unknown option\n  did you mean: model\n")
+    told = run(root, ["weights", "pull", "hub://a/b", "--set", "model=vit-l14"])
+    assert told.exit_code == 2
+    assert "--set changes options of a preset, a pipeline file or a component: leave it out" in told.stderr
+
+
+@pytest.mark.parametrize("command", [["run", "--data", "box@mini"], ["run", "--dry-run"], ["run"]])
+def test_commands_that_are_told_keep_what_was_laid_over_the_preset(monkeypatch, tmp_path, command):
+    monkeypatch.setenv("REGIONKIT_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    word, *more = command
+    result = CliRunner().invoke(root, [word, "patchioner-clip-b16", "--set", "backbone.model=vit-l14", *more])
+    assert "get them with: toolkit weights pull patchioner-clip-b16 --set backbone.model=vit-l14\n" in result.output
+    quoted = CliRunner().invoke(root, [word, "patchioner-qwen3-vl-crop", "--set", "decoder.prompt=two words", *more])
+    assert "toolkit weights pull patchioner-qwen3-vl-crop --set 'decoder.prompt=two words'\n" in quoted.output

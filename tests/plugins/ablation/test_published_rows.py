@@ -66,7 +66,7 @@ def colours(fakes: None, tmp_path: Path) -> Iterator[None]:
     yield
     registry._forget(plugin)
     del registry.plugins["colours"], registry.published[before[0] :], registry._preset_folders[before[1] :]
-    vars(registry).pop("presets", None)
+    vars(registry).pop("_owned_presets", None)
     forget()
 
 

@@ -243,7 +243,7 @@ def test_every_preset_tells_of_each_missing_file_where_it_is_had_its_licence_and
         document = pipeline(name)
         absent = absent_weights(document.data)
         assert absent, name
-        problem = problem_of(absent, name, document.line(""))
+        problem = problem_of(absent, name, document)
         assert problem.message == f"{name} cannot run: {len(absent)} files of its weights are not here"
         assert f"get them with: toolkit weights pull {name}" in problem.hints
         for one in absent:

@@ -18,7 +18,7 @@ from regionkit.core.testing import picture
 from regionkit.registry import load
 from regionkit.registry.cli import root
 from regionkit.registry.weights import index as weight_index
-from regionkit.registry.weights import official
+from regionkit.registry.weights import reading
 
 PLACES = {
     "qwen2.5-vl": ("qwen2_5_vl", "Qwen/Qwen2.5-VL-3B-Instruct"),
@@ -94,10 +94,10 @@ def test_a_model_under_a_name_of_its_own_is_found_among_others(name):
 
 def test_a_model_that_is_not_the_one_asked_for_is_not_kept():
     installed("qwen2.5-vl")
-    official._made.clear()
+    reading._made.clear()
     with pytest.raises(ConfigError, match="no weights of decoder 'vlm'"):
         load("patchioner-qwen3-vl-crop", device="cpu")
-    assert not official._made
+    assert not reading._made
 
 
 @models
