@@ -43,7 +43,12 @@ class BuildContext:
         bank: For a decoder whose spec names a ``memory``, the bank of texts that was chosen for it, with the tensors of
             :func:`regionkit.core.texts.bank_tensors`; None where it is fitted to a corpus after it was built, or not.
         backbone: The pipeline's backbone; None while the backbone itself is built.
-        parts: For a recipe, the parts that it trains with, by kind; for a metric, what it judges with, by role.
+        parts: What was built before it, by role, which is the kind unless a spec says otherwise. For a recipe, all
+            parts of its file: those of its ``needs``, and a corpus where the file names one. For each of these, those
+            that come before it in the order corpus, dataset, backbone, region encoder, bridge, decoder, others: an
+            untrained decoder takes its words from the :class:`Corpus` in ``parts["corpus"]``. In a pipeline, the parts
+            before it and never a corpus, so ask with ``parts.get("corpus")``. For a metric, what it judges with; for a
+            data set or a corpus, what its spec needs.
         hashes: For a metric, the content hash of the weights of each part that has some, by role, for its signature.
         seed: Seed of a recipe, and of freshly initialised weights.
         scratch: For a recipe, a folder of its own beside the run, which it makes where it needs one: what lies there is
@@ -201,7 +206,15 @@ class GapBridge(Component, ABC):
     """
 
     def fit(self, embeddings: Tensor, texts: Sequence[str]) -> None:
-        """Fit to a corpus of n texts and their embeddings (n, d); by default nothing is learned."""
+        """Fit to a corpus of n texts and their embeddings (n, d); by default nothing is learned.
+
+        Called once after :meth:`build` where no weight file was chosen, and only for a spec with ``needs=("corpus",)``
+        and ``weights="index"``: the option ``bank`` of its config names the corpus. The embeddings are those of the
+        backbone's text tower, float32, not normalised, on the device of the bridge.
+
+        Of pictures it hears nothing. What is learned from pairs are weights, made beforehand by a recipe, for which
+        there is :meth:`alignment_loss`, or by a script that ends with :func:`regionkit.core.weights.write_weights`.
+        """
         return
 
     def corrupt(self, embeddings: Tensor, generator: torch.Generator) -> Tensor:
@@ -256,7 +269,11 @@ class Decoder(Component, ABC):
     places_regions: ClassVar[bool] = False
 
     def fit(self, embeddings: Tensor, texts: Sequence[str]) -> None:
-        """Fit to a corpus of n texts and their embeddings (n, d), for one that retrieves; by default nothing."""
+        """Fit to a corpus of n texts and their embeddings (n, d), for one that retrieves; by default nothing.
+
+        Called as :meth:`GapBridge.fit` is, for a spec with ``needs=("corpus",)`` and ``weights="index"``, or with a
+        ``memory``, where no file of the bank was chosen.
+        """
         return
 
     @abstractmethod

@@ -48,6 +48,12 @@ class FeatureError(RegionkitError):
     """A backbone or bridge produced values that cannot be used, such as NaN."""
 
 
+class ContractError(FeatureError):
+    """A part handed on something else than its contract says: a fault of its code, whatever it was given."""
+
+    exit_code = 1
+
+
 class WeightsError(RegionkitError):
     """Weights are missing, damaged, or were trained for something else."""
 
@@ -82,6 +88,10 @@ class RunFailed(RegionkitError):
     """The work itself was refused or ended badly although it was asked for correctly."""
 
     exit_code = 1
+
+
+class PartFailed(RunFailed):
+    """The code of a part raised what nobody foresaw; the exception is the ``__cause__``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from regionkit.core import seams
 from regionkit.core.contracts import iter_batches
 from regionkit.core.errors import FeatureError, RegionkitError
 from regionkit.core.explaining import Neighbour, TokenScore
@@ -150,11 +151,9 @@ def explain_caption(
         RegionkitError: The region cannot be captioned at all.
     """
     scene, regions = Scene([image], pipeline.backbone), Regions.of([[region]])
-    encoded = pipeline.region_encoder.encode(scene, regions)
-    if isinstance(encoded, RegionTokens):
-        encoded.check_finite(f"region encoder '{type(pipeline.region_encoder).__name__}'")
-    inputs = encoded if isinstance(encoded, RegionViews) else pipeline.bridge.bridge(encoded)
-    made = pipeline.decoder.generate(inputs, prompt, options)[0]
+    encoded = seams.encoded(pipeline.region_encoder, scene, regions)
+    inputs = encoded if isinstance(encoded, RegionViews) else seams.bridged(pipeline.bridge, encoded)
+    made = seams.captions(pipeline.decoder, inputs, prompt, options)[0]
     frame = pipeline.backbone.frame(image.size)
     patches = PatchesExplained(frame, patch_weights(region, frame) > 0, cells_of(frame.grid))
     found = Explanation(image, region, made, made.text if text is None else text, math.nan, patches)

@@ -112,16 +112,14 @@ class Scene:
         """Features of all images, from one forward pass that is made on first use.
 
         Raises:
-            FeatureError: The backbone produced NaN or infinite values.
+            FeatureError: The backbone produced NaN or infinite values, or no features of these images.
         """
         if self._features is None:
             from regionkit.core.compute import device_of, fast_products
+            from regionkit.core.seams import seen
 
-            self.backbone.check_images(self.images)
             with fast_products(device_of(self.backbone)):
-                features = self.backbone.encode(self.images)
-            features.check_finite(f"backbone '{type(self.backbone).__name__}'")
-            self._features = features
+                self._features = seen(self.backbone, self.images)
         return self._features
 
 

@@ -221,8 +221,8 @@ def _reference_spans(boxes: NDArray[np.float64], frame: Frame) -> list[_Span]:
         start = np.clip(corner, 0.0, size - 1.0)
         extent = (boxes[:, axis + 2] - boxes[:, axis]) * frame.scale[axis]
         length = np.minimum(np.maximum(extent, 0.0), size - start)
-        first = np.floor(start / patch)
-        spans.append((first, np.minimum(first + np.floor(length / patch) + 1, frame.grid[1 - axis])))
+        first = np.floor(start / patch + _ROUNDING)
+        spans.append((first, np.minimum(first + np.floor(length / patch + _ROUNDING) + 1, frame.grid[1 - axis])))
     return spans
 
 
@@ -245,8 +245,8 @@ def _shares(covered: NDArray[np.float64]) -> NDArray[np.float64]:
 def _points(points: NDArray[np.float64], frame: Frame) -> NDArray[np.float64]:
     """Count the points (n, 2) in each cell; those outside the frame are dropped, unless all are."""
     unit = frame.to_unit(points)
-    seen = ((unit >= 0) & (unit <= 1)).all(1)
-    unit = unit[seen] if seen.any() else unit.clip(0, 1)
+    seen = ((unit >= -_ROUNDING) & (unit <= 1 + _ROUNDING)).all(1)
+    unit = (unit[seen] if seen.any() else unit).clip(0, 1)
     rows, columns = frame.grid
     # x / (1 / G), not x * G: the released code's arithmetic, which differs at some cell edges.
     cells = np.minimum((unit / (1 / np.array([columns, rows]))).astype(np.int64), (columns - 1, rows - 1))

@@ -13,12 +13,14 @@ from regionkit.core.contracts import Backbone, Decoder, GapBridge, RegionEncoder
 from regionkit.core.errors import ImageError, RegionError
 from regionkit.core.features import Caption, GenerateOptions, RegionTokens, RegionViews, Scene
 from regionkit.core.regions import Region, Regions
+from regionkit.core.seams import bridged, captions, encoded
 
 
 class Pipeline:
     """Captions regions of images with a backbone, a region encoder, a bridge and a decoder.
 
-    ``regionkit.registry.load`` assembles one by name and checks that the parts fit; built by hand, parts are trusted.
+    ``regionkit.registry.load`` assembles one by name and checks that the parts fit; built by hand, parts are trusted to
+    fit. What parts hand on is checked in either case, see ``regionkit.core.seams``.
 
     Example:
         >>> from regionkit.registry import load
@@ -72,6 +74,7 @@ class Pipeline:
         Raises:
             RegionError: A region lies outside its image, or is of a kind that the region encoder does not take.
             ImageError: What is given as a picture is none.
+            FeatureError: A part handed on what its contract does not allow; the message names it.
         """
         if isinstance(images, Image.Image):
             flat = Regions.of([regions])  # type: ignore[list-item]
@@ -88,9 +91,9 @@ class Pipeline:
                 f"{len(images)} images and {len(regions)} lists of regions", "give one list of regions for each image"
             )
         flat = Regions.of(regions)  # type: ignore[arg-type]
-        captions = self.caption_scene(Scene(images, self.backbone), flat, prompt, options)
+        found = self.caption_scene(Scene(images, self.backbone), flat, prompt, options)
         nested: list[list[Caption]] = [[] for _ in images]
-        for index, caption in zip(flat.image, captions, strict=True):
+        for index, caption in zip(flat.image, found, strict=True):
             nested[index].append(caption)
         return nested
 
@@ -106,12 +109,9 @@ class Pipeline:
         if not len(regions):
             return []
         with fast_products(device_of(self.decoder)):
-            return self.decoder.generate(self.inputs(scene, regions), prompt, options)
+            return captions(self.decoder, self.inputs(scene, regions), prompt, options)
 
     def inputs(self, scene: Scene, regions: Regions) -> RegionTokens | RegionViews:
         """Return what the decoder reads: encoded and bridged regions."""
-        encoded = self.region_encoder.encode(scene, regions)
-        if isinstance(encoded, RegionViews):
-            return encoded
-        encoded.check_finite(f"region encoder '{type(self.region_encoder).__name__}'")
-        return self.bridge.bridge(encoded)
+        found = encoded(self.region_encoder, scene, regions)
+        return found if isinstance(found, RegionViews) else bridged(self.bridge, found)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from regionkit.core.contracts import iter_batches
 from regionkit.core.errors import DataError, MissingExtra
 
 _EMBEDDINGS, _TEXTS = "-embeddings", "-text"
+#: What is taken of each vector: some text towers write two vectors side by side.
+Columns = Literal["all", "first-half", "second-half"]
 #: Rows read together.
 _ROWS = 1 << 14
 #: A file that says it holds this many times its own size, and more than this many bytes, holds mostly nothing.
@@ -50,17 +52,18 @@ def released_bank_name(path: str | Path, name: str = "") -> str:
         return _choose(Path(path), file, name)
 
 
-def read_released_bank(path: str | Path, name: str = "") -> ReleasedBank:
+def read_released_bank(path: str | Path, name: str = "", columns: Columns = "all") -> ReleasedBank:
     """Read a bank of an HDF5 file.
 
     Args:
         path: The file.
         name: Which of its banks; may be left out where it holds one.
+        columns: What to take of each vector.
 
     Raises:
         MissingExtra: h5py is not installed.
-        DataError: The file is missing or damaged, holds no bank or several, an embedding is NaN or infinite, or there
-            is not one text an embedding.
+        DataError: The file is missing or damaged, holds no bank or several, an embedding is NaN or infinite, there
+            is not one text an embedding, or vectors have no halves.
     """
     path = Path(path)
     with _opened(path) as file:
@@ -68,7 +71,7 @@ def read_released_bank(path: str | Path, name: str = "") -> ReleasedBank:
         values = _dataset(path, file, f"{name}{_EMBEDDINGS}")
         stored = _dataset(path, file, f"{name}{_TEXTS}")
         _check_shapes(path, name, values, stored)
-        embeddings = _embeddings(path, name, values)
+        embeddings = _embeddings(path, name, values, columns)
         texts = _texts(path, name, stored)
     kept, filled = _without_empty(embeddings)
     if not len(kept):
@@ -146,11 +149,15 @@ def _check_shapes(path: Path, name: str, values: Any, stored: Any) -> None:
         raise DataError(f"{path}: it says it holds {claimed:,} bytes and is much smaller than that")
 
 
-def _embeddings(path: Path, name: str, values: Any) -> Tensor:
-    result = np.empty(values.shape, dtype=np.float32)
+def _embeddings(path: Path, name: str, values: Any, columns: Columns) -> Tensor:
+    width = values.shape[1]
+    if columns != "all" and width % 2:
+        raise DataError(f"{path}: vectors of width {width} have no {columns}", "take them whole: columns all")
+    taken = {"all": slice(width), "first-half": slice(width // 2), "second-half": slice(width // 2, width)}[columns]
+    result = np.empty((len(values), taken.stop - (taken.start or 0)), dtype=np.float32)
     for rows in iter_batches(len(result), _ROWS):
         with np.errstate(over="ignore"):  # what is too large for float32 is told below
-            result[rows] = values[rows]
+            result[rows] = values[rows, taken]
         finite = np.isfinite(result[rows]).all(axis=1)
         if not finite.all():
             row = rows.start + int(np.flatnonzero(~finite)[0])

@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
 
-from regionkit.core.contracts import Score
+import numpy as np
+
+from regionkit.core.blame import blamed, who
+from regionkit.core.contracts import Metric, Score, column
 from regionkit.core.errors import RunFailed, commonest
 
 _FAULT = "this is a fault of the metric: compute() must return finite numbers, one a sample, in the order of updates"
+
+
+def computed(metric: Metric, label: str, samples: int) -> Score:
+    """Let a metric judge what it has taken in, and check that what it hands on is a score.
+
+    Args:
+        metric: The metric.
+        label: What its values are called.
+        samples: How many samples it has taken in.
+
+    Raises:
+        RunFailed: It is none; the message says in what.
+    """
+    with blamed(metric, "metric"):
+        score = metric.compute()
+    asked = f"{who(metric, 'metric')}: compute()"
+    if not isinstance(score, Score):
+        gave = "None" if score is None else f"a {type(score).__name__}"
+        raise RunFailed(
+            f"{asked} gave {gave}, and the contract wants a Score",
+            "return Score(value, per_sample, signature): regionkit.core.contracts.Score",
+        )
+    if not isinstance(score.parts, Mapping) or set(score.parts) != set(metric.parts):
+        gave = str(list(score.parts)) if isinstance(score.parts, Mapping) else f"a {type(score.parts).__name__}"
+        raise RunFailed(
+            f"{asked} gave the parts {gave}, and its attribute parts says {list(metric.parts)}",
+            "tables have columns, and claims names, before anything is computed: make the two one",
+        )
+    for part, one in (score.parts or {"": score}).items():
+        check_score(column(label, part), one, samples)
+    return score
 
 
 def check_score(label: str, score: Score, samples: int) -> None:
@@ -21,6 +57,9 @@ def check_score(label: str, score: Score, samples: int) -> None:
     Raises:
         RunFailed: It is none; the message says in what.
     """
+    if not isinstance(score, Score):
+        raise RunFailed(f"metric '{label}' gave a {type(score).__name__}, and the contract wants a Score", _FAULT)
+    _check_types(label, score)
     for held in (score.per_sample, score.statistics):
         if held is not None and len(held) != samples:
             raise RunFailed(f"metric '{label}' gave {len(held):,} values for {samples:,} samples", _FAULT)
@@ -40,6 +79,34 @@ def check_score(label: str, score: Score, samples: int) -> None:
             raise RunFailed(f"metric '{label}' gave a value for sample {at}, which it says it could not judge", _FAULT)
     if score.statistics is not None and not all(map(math.isfinite, score.statistics.ravel().tolist())):
         raise RunFailed(f"metric '{label}' gave statistics that are not finite numbers", _FAULT)
+
+
+def _check_types(label: str, score: Score) -> None:
+    """Check that a score is made of what it is made of, before any of it is counted or compared.
+
+    Raises:
+        RunFailed: It is not; the message names the attribute.
+    """
+    values = score.per_sample if isinstance(score.per_sample, Sequence) else ()
+    kinds: dict[str, tuple[bool, str]] = {
+        "value": (isinstance(score.value, Real), "a float"),
+        "per_sample": (
+            score.per_sample is None
+            or (isinstance(score.per_sample, Sequence) and all(isinstance(one, Real) for one in values)),
+            "a tuple of floats, or None",
+        ),
+        "signature": (isinstance(score.signature, str), "a str"),
+        "statistics": (
+            score.statistics is None or (isinstance(score.statistics, np.ndarray) and score.statistics.ndim == 2),
+            "an array (n, k), or None",
+        ),
+        "unjudged": (isinstance(score.unjudged, Mapping), "positions and why"),
+    }
+    for name, (right, wanted) in kinds.items():
+        if not right:
+            held = getattr(score, name)
+            gave = "None" if held is None else f"a {type(held).__name__}"
+            raise RunFailed(f"metric '{label}' gave as {name} {gave}, and the contract wants {wanted}", _FAULT)
 
 
 def coverage(judged: int, samples: int) -> str:

@@ -221,10 +221,13 @@ class ComponentSpec:
             returns :class:`Ports`; its module must import neither torch nor numpy.
         accepts: Region kinds of a region encoder, which must name them; tasks of a dataset.
         needs: Parts that a recipe trains with (``backbone``, ``dataset``, ...); ``mapper:bridge`` is a bridge in the
-            role of ``mapper``, beside the one of the pipeline. For a bridge or a decoder ``("corpus",)`` says that it
-            can be fitted on the spot to a corpus of texts. For a metric, the kinds of components that it judges with:
-            which ones its options of these names say, and it is handed them built, beside the data set. For a data set
-            or a corpus likewise, such as the judge that it is made with, or the data that it takes sentences from.
+            role of ``mapper``, beside the one of the pipeline. For a bridge or a decoder ``("corpus",)`` says that its
+            ``fit`` is called with a corpus of texts where no file of its bank is chosen. It goes with the weights
+            ``index``, by which a bank is chosen at all, and is refused without; and with the options
+            ``bank: str = "auto"``, the name of the corpus, and ``weights: str = "auto"``. For a metric, the kinds of
+            components that it judges with: which ones its options of these names say, and it is handed them built,
+            beside the data set. For a data set or a corpus likewise, such as the judge that it is made with, or the
+            data that it takes sentences from.
         takes: ``KIND/NAME`` of the component whose weight files it reads where these are not its own: a decoder that
             retrieves reads the banks of a bridge.
         memory: For a decoder, ``KIND/NAME`` of the component whose banks of texts it holds beside its own weights. Its

@@ -27,6 +27,8 @@ _FEWEST, _DRAWN = 1_000, 100_000_000
 COVERAGE = 0.95
 #: Below this p a difference counts.
 LEVEL = 0.05
+#: Of the size of values, what rounding makes of differences between them that are none.
+ROUNDED = 1e-12
 #: Share of repetitions in which a difference as large as ``Comparison.detectable`` is found.
 POWER = 0.8
 
@@ -322,13 +324,20 @@ def _sides_changed(here: Floats, there: Floats, pool: Pool, signs: Iterable[Coun
         moved = part @ apart
         found = pool((total + moved) / 2) - pool((total - moved) / 2)
         differences.append(np.abs(found))
-    return share_of(np.concatenate(differences), seen)
+    return share_of(np.concatenate(differences), seen, abs(float(pool(total[None] / 2)[0])))
 
 
-def share_of(drawn: Floats, seen: float) -> float:
-    """Return the p of a value among what n draws under the null hypothesis gave; it counts as a draw itself."""
+def share_of(drawn: Floats, seen: float, size: float = 0.0) -> float:
+    """Return the p of a value among what n draws under the null hypothesis gave; it counts as a draw itself.
+
+    Args:
+        drawn: (n,) the draws.
+        seen: The value.
+        size: How large the numbers are of which they are differences, and of which they have the rounding.
+    """
     # Ties with what is seen must count in spite of rounding, or few groups would look significant.
-    hits = int((drawn >= seen - 1e-9 * float(drawn.max())).sum())
+    near = max(1e-9 * float(drawn.max()), ROUNDED * size)
+    hits = int((drawn >= seen - near).sum())
     return (1 + hits) / (len(drawn) + 1)
 
 

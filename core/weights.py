@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from regionkit.core.errors import WeightsError
 from regionkit.core.files import replacing
 from regionkit.core.official_names import in_the_file, would_be
+from regionkit.core.spec import Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +44,9 @@ class WeightHeader:
         config: Options that shape the architecture; they are laid under the user's options when the part is built.
         extra: Anything else that the component needs with its tensors, such as a word list.
         license: Licence of the weights.
+
+    Raises:
+        ValueError: A space is not of the form ``name[dim]``.
     """
 
     kind: str
@@ -55,6 +59,11 @@ class WeightHeader:
     config: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     license: str = "Apache-2.0"
+
+    def __post_init__(self) -> None:
+        for space in (self.space, self.writes):
+            if space:
+                Space.parse(space)
 
 
 @dataclass(frozen=True, slots=True)

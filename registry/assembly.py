@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from regionkit.core.blame import note_made
 from regionkit.core.compute import Precision, in_precision
 from regionkit.core.contracts import Backbone, BuildContext, Component, Corpus, Decoder, GapBridge, RegionEncoder
 from regionkit.core.errors import RegionkitError, RunFailed, did_you_mean
 from regionkit.core.spec import KINDS, PARTS, ComponentSpec
 from regionkit.core.weights import WeightFile
+from regionkit.registry.building import check_made, check_whole, not_built, who_is
 from regionkit.registry.packages import require_packages
 from regionkit.registry.plan import PipelinePlan
 from regionkit.registry.ports import space_in
@@ -93,19 +97,23 @@ def build_planned(
         parts=dict(built),
         seed=seed,
     )
-    component = place(build_part(plan.parts[kind], context, plan.files.get(kind, {})), device)
+    part = plan.parts[kind]
+    component = place(build_part(part, context, plan.files.get(kind, {})), device)
+    # What it writes is held against what the plan says, wherever it is handed on.
+    note_made(component, replace(who_is(part.spec), writes=plan.ports[kind][1]))
     if kind in plan.fit_corpus:
         from regionkit.registry.weights.banks import embed_corpus
 
         assert isinstance(component, (GapBridge, Decoder))
         assert isinstance(backbone, Backbone)
-        part = fill("corpus", plan.fit_corpus[kind])
-        assert part is not None
-        corpus = build_part(part, BuildContext())
+        sentences = fill("corpus", plan.fit_corpus[kind])
+        assert sentences is not None
+        corpus = build_part(sentences, BuildContext())
         assert isinstance(corpus, Corpus)
         code = get_registry().code_version([plan.parts["backbone"].spec])
-        embeddings, texts = embed_corpus(backbone, f"{plan.key('backbone')} {code}", part, corpus)
-        component.fit(embeddings.to(device), texts)
+        embeddings, texts = embed_corpus(backbone, f"{plan.key('backbone')} {code}", sentences, corpus)
+        with _told_as(part.spec, "fitted"):
+            component.fit(embeddings.to(device), texts)
     return component
 
 
@@ -118,7 +126,7 @@ def build_part(part: Part, context: BuildContext, files: Mapping[str, OptionFile
 
     Raises:
         MissingExtra: A package that it needs is not installed.
-        RegionkitError: Its plugin's code cannot be imported or is not of the promised kind.
+        RegionkitError: Its plugin's code cannot be imported, is not of the promised kind, or cannot be built.
         RunFailed: It does not fit into memory.
         WeightsError: A released file that an option asks for is not here.
     """
@@ -130,17 +138,44 @@ def build_part(part: Part, context: BuildContext, files: Mapping[str, OptionFile
         from regionkit.registry.helpers import Helpers  # which builds parts, too
 
         context = Helpers(part).join(context)
+    found = component_class(part.spec)
+    check_whole(found, part.spec)
     try:
-        return component_class(part.spec).build(config, context)
+        with _told_as(part.spec, "built"):
+            component = found.build(config, context)
     except (MemoryError, RuntimeError) as error:
         from regionkit.core.out_of_memory import first_line, is_out_of_memory  # torch, which has failed already
 
         if not is_out_of_memory(error):
             raise
         reason = f"{part.kind} '{part.name}' does not fit into memory: {first_line(error)}"
+    else:
+        check_made(component, part.spec)
+        note_made(component, who_is(part.spec))
+        return component
     raise RunFailed(
         reason, "check the sizes among its options; where they are meant, it takes a machine with more memory"
     )
+
+
+@contextmanager
+def _told_as(spec: ComponentSpec, what: str) -> Iterator[None]:
+    """Say of what the code of a component raises which one it is: a traceback of strangers' code names no component.
+
+    Raises:
+        RegionkitError: It raised something; a lack of memory is left to whoever can do with less.
+    """
+    try:
+        yield
+    except RegionkitError:
+        raise
+    except Exception as error:
+        if isinstance(error, (MemoryError, RuntimeError)):
+            from regionkit.core.out_of_memory import is_out_of_memory
+
+            if is_out_of_memory(error):
+                raise
+        raise not_built(spec, what, error) from error
 
 
 def component_class(spec: ComponentSpec) -> type[Component]:

@@ -139,7 +139,9 @@ class PipelinePlan:
             file = self.weights[kind]
             assert file is not None
             space = self.ports[kind][1 if kind == "bridge" else 0]
-            notes.append(f"{kind} weights do not say their space, they are taken to be for {space}: {file.label}")
+            saw = self.corruption if kind == "decoder" and self.corruption != "none" else ""
+            unsaid, taken = ("their space or what texts they saw", f"{space}, {saw}") if saw else ("their space", space)
+            notes.append(f"{kind} weights do not say {unsaid}, they are taken to be for {taken}: {file.label}")
         return [*notes, *self.remarks()]
 
     def remarks(self) -> list[str]:

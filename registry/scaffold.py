@@ -27,13 +27,20 @@ class Pattern:
         module: Module of the component's code.
         summary: What the component does.
         preset: Whether there is a pipeline that shows it.
-        usage: A command that uses it; ``$name`` is its name.
+        usage: Commands that use it, one a line; ``$name`` is its name, ``$package`` its package.
+        recipe: Whether there is a file for `toolkit train`.
     """
 
     module: str
     summary: str
     preset: bool
     usage: str
+    recipe: bool = False
+
+    def commands(self, name: str) -> list[str]:
+        """Return the commands that use it."""
+        words = {"name": name, "package": name.replace("-", "_")}
+        return Template(self.usage).substitute(words).splitlines()
 
 
 #: The kinds that there are templates for, the usual one first.
@@ -61,6 +68,13 @@ PATTERNS: dict[str, Pattern] = {
         "Unit vectors whose dominant coordinates are held back",
         True,
         "toolkit caption IMAGE --preset $name --box 8,8,60,60",
+    ),
+    "decoder": Pattern(
+        "decoder",
+        "A recurrent network that writes word by word",
+        True,
+        "toolkit train train.yaml --out $package/weights\ntoolkit caption IMAGE --preset $name --box 8,8,60,60",
+        recipe=True,
     ),
     "backbone": Pattern(
         "backbone",
@@ -125,13 +139,12 @@ def write_plugin(name: str, kind: str, folder: Path) -> Scaffold:
         raise RegionkitError(
             f"{folder} cannot be written: {error.strerror or error}", "choose another folder with --out DIR"
         ) from None
-    usage = Template(PATTERNS[kind].usage).substitute(name=name)
     steps = (
         f"cd {shlex.quote(str(folder))}",
         "pip install -e '.[test]'",
         "pytest",
         f"toolkit check-plugin {name}",
-        usage,
+        *PATTERNS[kind].commands(name),
     )
     return Scaffold(folder, tuple(sorted(contents)), steps)
 
@@ -183,6 +196,9 @@ def _render(name: str, package: str, kind: str) -> dict[str, str]:
         preset = f"{package}/presets/{name}.yaml"
         files[preset] = f"{kind}/preset.yaml"
         row = f"| `{preset}` | the captioner of the mini-world with it, `--preset {name}` |\n"
+    if pattern.recipe:
+        files["train.yaml"] = f"{kind}/train.yaml"
+        row += "| `train.yaml` | what `toolkit train` makes its weights with |\n"
     words = {
         "name": name,
         "package": package,
@@ -190,7 +206,7 @@ def _render(name: str, package: str, kind: str) -> dict[str, str]:
         "module": pattern.module,
         "class_name": "".join(word.capitalize() for word in name.split("-")),
         "summary": pattern.summary,
-        "usage": f"    {Template(pattern.usage).substitute(name=name)}",
+        "usage": "\n".join(f"    {command}" for command in pattern.commands(name)),
         "preset_row": row,
     }
     return {

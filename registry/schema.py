@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass
@@ -110,7 +111,28 @@ def config_class(spec: ComponentSpec) -> type[Any]:
             f"this is a fault of {owner_text(spec)}, which names them as {spec.config}",
         ) from error
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        raise RegionkitError(f"{spec.config}, the options of {spec.kind} '{spec.name}', is no dataclass")
+        raise RegionkitError(
+            f"{spec.config}, the options of {spec.kind} '{spec.name}', is no dataclass",
+            f"write @dataclass(frozen=True) above class {name}, and a type at each option, such as scale: float = 1.0; "
+            "or leave config out of the spec of a component without options",
+        )
+    return found
+
+
+def untyped(spec: ComponentSpec) -> dict[str, str]:
+    """Return what a config class sets without a type, which dataclasses take for no option: how to write each, by name.
+
+    Constants in capitals, private names, methods and properties are left out.
+    """
+    found: dict[str, str] = {}
+    for cls in reversed(config_class(spec).__mro__[:-1]):
+        typed = inspect.get_annotations(cls)
+        for name, value in vars(cls).items():
+            # What has __get__ is a method, a property, or the slot of an option that has its type in another class.
+            if name.startswith("_") or name in typed or name.isupper() or hasattr(value, "__get__"):
+                continue
+            kind = type(value).__name__ if isinstance(value, (bool, int, float, str)) else "TYPE"
+            found[name] = f"{name}: {kind} = {value!r}" if kind != "TYPE" else f"{name}: TYPE = ..."
     return found
 
 
@@ -219,6 +241,7 @@ def fill_options(
         inner = f"{path}.{key}"
         if key not in types:
             close = did_you_mean(key, (*types, "name"))
+            close = _without_type(spec, key) or close
             hints = tuple(hint for hint in (close, takes(spec), *_other_owners(spec, key)) if hint)
             problems.append(Problem(where(inner), inner, "unknown option", hints))
             continue
@@ -291,6 +314,12 @@ def _other_owners(spec: ComponentSpec, key: str) -> tuple[str, ...]:
     """Name the components of the same kind that do take an option, for one left over from another choice of part."""
     others = [other.name for other in get_registry().specs(spec.kind) if other != spec and _takes_option(other, key)]
     return (f"it is an option of: {', '.join(others)}",) if others else ()
+
+
+def _without_type(spec: ComponentSpec, key: str) -> str:
+    """Say how to make an option of what a config class sets without a type."""
+    how = untyped(spec).get(key, "")
+    return f"{spec.config} sets '{key}' without a type, so it is no option: write {how}" if how else ""
 
 
 def _fillers(spec: ComponentSpec, place: str, path: str, option: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -88,7 +89,9 @@ ONE_MANY = settings(max_examples=125, suppress_health_check=list(HealthCheck))
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file that is damaged; every module that validation imports is there before time is measured."""
     path = tmp_path_factory.mktemp("mutated") / "x.yaml"
-    for text in TEXTS:
+    for source, text in zip(FILES, TEXTS, strict=True):
+        for other in re.findall(r"(?m)^extends: (\S+\.yaml)$", text):  # what it extends lies beside it
+            shutil.copy(source.with_name(other), path.with_name(other))
         path.write_text(text, encoding="utf-8")
         check_file(path)
     return path
@@ -198,7 +201,9 @@ def _keys() -> list[tuple[int, int, int, str]]:
                 continue
             if variants and re.match(r"  \S", body):
                 body = re.sub(r"^  [\w-]+", lambda match: "\1" * len(match[0]), body)
-            found += [(number, index, match.start(), match[0]) for match in re.finditer(r"[a-z_]{4,}(?=:)", body)]
+            found += [
+                (number, index, match.start(), match[0]) for match in re.finditer(r"[a-z_]{4,}(?=:(?:\s|$))", body)
+            ]
     return found
 
 

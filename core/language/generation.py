@@ -75,11 +75,13 @@ def write(model: Any, inputs: Mapping[str, Tensor], request: Request) -> Written
     """
     options = request.options
     device = inputs["inputs_embeds"].device
-    watch = _Watch(request.tokenizer.size, request.end, options.min_tokens)
+    stopping = request.tokenizer.ids_with(request.stop) if request.stop and options.min_tokens > 1 else ()
+    watch = _Watch(request.tokenizer.size, request.end, options.min_tokens, stopping)
     processors: list[Any] = [watch]
     if options.temperature > 0:
         processors.append(_Draw(options, request.rows))
-    stops: list[Any] = [_StopText(request)] if request.stop else []
+    before = int(model.config.is_encoder_decoder)  # its start token stands before what it writes
+    stops: list[Any] = [_StopText(request, before)] if request.stop else []
     with _quiet():
         sequences = model.generate(
             **inputs,
@@ -94,7 +96,7 @@ def write(model: Any, inputs: Mapping[str, Tensor], request: Request) -> Written
             stopping_criteria=StoppingCriteriaList(stops),
         )
     _check(watch.broken, len(sequences), request.who)
-    new = sequences[:, 1:] if model.config.is_encoder_decoder else sequences
+    new = sequences[:, before:]
     ids, finished, counted = _ended(new, request)
     if options.beams > 1:
         return Written(ids, finished, counted, None)
@@ -144,20 +146,26 @@ def _ended(new: Tensor, request: Request) -> tuple[list[list[int]], list[bool], 
 
 
 def _stop_length(row: Sequence[int], request: Request) -> int | None:
-    """Return how many tokens it takes until the text has the stop string; None where it never has."""
-    decode = request.tokenizer.decode_all
+    """Return how many tokens it takes until the text has the stop string; None where it never has.
+
+    A stop string that several tokens make up ends no text before the fewest tokens are there.
+    """
+    decode, least = request.tokenizer.decode_all, max(request.options.min_tokens, 1)
     if not request.stop or request.stop not in decode(row):
         return None
-    return next(length for length in range(1, len(row) + 1) if request.stop in decode(row[:length]))
+    lengths = range(least, len(row) + 1)
+    return next((length for length in lengths if request.stop in decode(row[:length])), None)
 
 
 class _Watch(LogitsProcessor):  # type: ignore[misc]
     """Sees the logits before all else: keeps the log-probabilities of what is chosen, and holds two rules.
 
-    Ids that the tokenizer does not know are never written, and the end token not before ``least`` tokens.
+    Ids that the tokenizer does not know are never written, the end token not before ``least`` tokens, and those of
+    ``stopping``, which end a text and are part of it, only as the last of them or later.
     """
 
-    def __init__(self, known: int, end: int, least: int) -> None:
+    def __init__(self, known: int, end: int, least: int, stopping: Sequence[int] = ()) -> None:
+        self._stopping = list(stopping)
         self.broken: Tensor | None = None
         self._known, self._end, self._least = known, end, least
         self._start: int | None = None
@@ -173,8 +181,11 @@ class _Watch(LogitsProcessor):  # type: ignore[misc]
         self.broken = lost if self.broken is None else self.broken | lost
         scores = scores.clone()
         scores[:, self._known :] = -torch.inf
-        if input_ids.shape[1] - self._start < self._least:
+        written = input_ids.shape[1] - self._start
+        if written < self._least:
             scores[:, self._end] = -torch.inf
+        if self._stopping and written + 1 < self._least:
+            scores[:, self._stopping] = -torch.inf
         return scores
 
     def close(self, sequences: Tensor) -> None:
@@ -228,12 +239,14 @@ def _nucleus(logits: Tensor, mass: float) -> Tensor:
 
 
 class _StopText(StoppingCriteria):  # type: ignore[misc]
-    """Ends a row whose text has the stop string."""
+    """Ends a row whose text has the stop string, once it has the fewest tokens."""
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
+    def __init__(self, request: Request, before: int) -> None:
+        self._request, self._before = request, before
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        if input_ids.shape[1] - self._before < self._request.options.min_tokens:
+            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
         tails = input_ids[:, -_TAIL:].tolist()
         ended = [self._request.stop in self._request.tokenizer.decode_all(row) for row in tails]
         return torch.tensor(ended, device=input_ids.device)

@@ -181,6 +181,18 @@ class LanguageTokenizer:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return text
 
+    def ids_with(self, text: str) -> tuple[int, ...]:
+        """Return the ids whose own text holds another one, special ones included."""
+        found = self._holders.get(text)
+        if found is None:
+            texts = self._tokenizer.decode_batch([[number] for number in range(self.size)], skip_special_tokens=False)
+            found = self._holders[text] = tuple(number for number, one in enumerate(texts) if text in one)
+        return found
+
+    @cached_property
+    def _holders(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
     @cached_property
     def _tokenizer(self) -> Any:
         return self._loaded()

@@ -7,6 +7,8 @@ import pickle
 import random
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +41,29 @@ def random_state() -> str:
     return digest([torch.get_rng_state(), list(np.random.get_state()), random.getstate()])
 
 
+@contextmanager
+def _random_states_kept() -> Iterator[None]:
+    """Put the global random states of torch, numpy and Python back at the end."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
+
+
+def _shuffled() -> str:
+    """Seed the global random states, draw from each, and return their hash: no seed alone leads there."""
+    torch.manual_seed(999)
+    np.random.seed(999)
+    random.seed(999)
+    torch.rand(3)
+    np.random.rand(3)
+    random.random()
+    return random_state()
+
+
 @check(*_KINDS)
 def deterministic(subject: Subject) -> None:
     """Asked twice, it gives the same bits, wherever the global random state stands."""
@@ -55,29 +80,27 @@ def deterministic(subject: Subject) -> None:
 @check(*_KINDS)
 def same_seed_same_component(subject: Subject) -> None:
     """Built twice from one seed, it gives the same bits, wherever the global random state stands."""
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    try:
+    with _random_states_kept():
         first = answer(replace(subject, component=subject.another(0)))
-        torch.manual_seed(999)
-        np.random.seed(999)
-        random.seed(999)
+        _shuffled()
         second = answer(replace(subject, component=subject.another(0)))
-    finally:
-        torch.set_rng_state(before[0])
-        np.random.set_state(before[1])
-        random.setstate(before[2])
     must_agree(first, second, "built twice from one seed, it differs: it draws from the global random state")
 
 
 @check(*_KINDS)
 def random_state_untouched(subject: Subject) -> None:
     """Building and using it leaves the global random state of torch, numpy and Python as it was."""
-    before = random_state()
-    answer(subject)
-    demand(random_state() == before, "using it moves the global random state: draw from a torch.Generator of its own")
-    if subject.make is not None:
-        subject.make(0)
-        demand(random_state() == before, "building it moves the global random state: seed inside torch.random.fork_rng")
+    with _random_states_kept():
+        # A state that no component leaves behind: one that was built before may have seeded it as this one would again.
+        before = _shuffled()
+        answer(subject)
+        demand(
+            random_state() == before, "using it moves the global random state: draw from a torch.Generator of its own"
+        )
+        if subject.make is not None:
+            subject.make(0)
+            message = "building it moves the global random state: seed inside torch.random.fork_rng"
+            demand(random_state() == before, message)
 
 
 @check(*_PARTS)

@@ -9,7 +9,7 @@ from regionkit.core.contracts import Metric, Score
 from regionkit.core.errors import RegionkitError
 from regionkit.core.testing.checks import check
 from regionkit.core.testing.demands import Skip, close, demand, digest
-from regionkit.core.testing.subject import Subject, half_right, right_answers
+from regionkit.core.testing.subject import Subject, half_of_other_length, half_right, right_answers
 
 
 def _fresh(subject: Subject) -> Metric:
@@ -105,10 +105,24 @@ def direction(subject: Subject) -> None:
     words = {word for need in subject.component.needs for word in need.split("|")}
     if not {"references", "candidates"} & words:
         raise Skip("it reads no references: a right caption need not be better than a wrong one")
-    wrong = _judge(subject, half_right(subject.samples)).value
     right = _judge(subject, right_answers(subject.samples)).value
+    wrong = _judge(subject, half_right(subject.samples)).value
+    # Captions of other pictures may be as good to a metric of length; positions among candidates have none.
+    if math.isclose(wrong, right) and "candidates" not in words:
+        wrong = _judge(subject, half_of_other_length(subject.samples)).value
+    demand(
+        not math.isclose(wrong, right),
+        f"right captions score {right}, and so they do with half of them about something else, too long or too short: "
+        "where it reads no references write needs = (); where these samples are no case for it, check it with some of "
+        "your own: regionkit.core.testing.check_metric(make, samples)",
+    )
     better = right > wrong if subject.component.higher_is_better else right < wrong
-    demand(better, f"right captions score {right}, half of them wrong {wrong}: the direction is off")
+    stated = subject.component.higher_is_better
+    demand(
+        better,
+        f"right captions score {right}, half of them wrong {wrong}: the direction is off; write higher_is_better = "
+        f"{not stated}",
+    )
 
 
 @check("metric")

@@ -31,6 +31,9 @@ from regionkit.core.testing.examples import (
 )
 from regionkit.core.testing.fakes import GridBackbone, picture
 
+#: Words that references lack, for captions of something else.
+_ELSEWHERE = "nobody knows anything "
+
 
 def example_pictures() -> tuple[Image.Image, ...]:
     """Return three different pictures of different shapes."""
@@ -197,6 +200,17 @@ def half_right(samples: Sequence[Sample]) -> list[str]:
     """Return answers of which the first half is right; the second half is off by one."""
     half, right = len(samples) // 2, right_answers(samples)
     return right[:half] + right[half + 1 :] + right[half : half + 1]
+
+
+def half_of_other_length(samples: Sequence[Sample]) -> list[str]:
+    """Return captions of which the first half is right; the others are far too long and far too short, in turns.
+
+    They share no word with references. A metric of one side alone, of what is left out or of what is added, sees its
+    own kind of mistake among them.
+    """
+    half, right = len(samples) // 2, right_answers(samples)
+    wrong = [_ELSEWHERE * (2 + max(map(len, map(str.split, sample.references)))) for sample in samples[half:]]
+    return [*right[:half], *(text.strip() if at % 2 == 0 else "nothing" for at, text in enumerate(wrong))]
 
 
 def _dataset(subject: Subject, _: Any) -> dict[str, Any]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from regionkit.core.blame import blamed, who
 from regionkit.core.contracts import Decoder, Sample
-from regionkit.core.errors import RegionkitError
+from regionkit.core.errors import FeatureError
 from regionkit.core.features import Caption
+from regionkit.core.seams import written
 from regionkit.plugins.ablation.asking import Batch, Inputs, Prompts, by_prompt, together
 from regionkit.plugins.ablation.batches import joined
+from regionkit.plugins.ablation.failures import reason_of
 from regionkit.plugins.ablation.memory import Encoded
 from regionkit.plugins.ablation.out_of_memory import BatchSizes, each_that_fits
 from regionkit.plugins.ablation.referring import Candidates, expression_scores, picked
@@ -82,12 +85,29 @@ class Answering:
             likeliest = self.spread.answers(self.scores, len(self.selection.truth))
             found.captions = {at: one for at in among if (one := likeliest[at]) is not None}
         else:
-            samples, task = self.selection.truth, self.selection.task
-            found.captions = {at: task.answer(samples[at], found.captions[at]) for at in sorted(found.captions)}
+            said, found.captions = found.captions, {}
+            for at in sorted(said):
+                self._answer(at, said[at])
         for region in sorted(self._region_errors):
             found.errors.setdefault(self.spread.owner[region], self._region_errors[region])
         found.errors = {at: found.errors[at] for at in among if at in found.errors and at not in found.captions}
         return found
+
+    def _answer(self, at: int, said: Caption) -> None:
+        """Take what the task makes of a caption as the answer to a sample."""
+        task = self.selection.task
+        try:
+            with blamed(task, "task"):
+                answer = task.answer(self.selection.truth[at], said)
+            if not (isinstance(answer, Caption) and isinstance(answer.text, str)):
+                raise FeatureError(
+                    f"{who(task, 'task')}: answer() gave {answer!r}, and no Caption with a text",
+                    "return regionkit.core.tasks.said(caption, text)",
+                )
+        except Exception as error:  # a task of a stranger may raise anything
+            self._note(error, [at])
+        else:
+            self.answers.captions[at] = answer
 
     def _write(self, batches: Sequence[tuple[tuple[int, ...], Inputs]]) -> None:
         prompts = self._all_prompts(self.selection.samples)
@@ -106,8 +126,12 @@ class Answering:
                 self._each(tuple(batch.positions[at] for at in kept), inputs, batch.prompt, self._caption)
 
     def _caption(self, positions: tuple[int, ...], inputs: Inputs, prompt: str | None) -> None:
-        written = self.decoder.generate(inputs, prompt, self.selection.task.generation)
-        self.answers.captions.update(zip(positions, written, strict=True))
+        found = written(self.decoder, inputs, prompt, self.selection.task.generation)
+        for position, one in zip(positions, found, strict=True):
+            if isinstance(one, FeatureError):
+                self._note(one, [position])
+            else:
+                self.answers.captions[position] = one
 
     def _score(self, positions: tuple[int, ...], inputs: Inputs, prompt: str | None) -> None:
         chosen = [self.spread.samples[position] for position in positions]
@@ -121,7 +145,7 @@ class Answering:
             given = inputs if len(rows) == len(positions) else picked(inputs, rows)
             do(tuple(positions[row] for row in rows), given, prompt)
 
-        def fail(error: RegionkitError, row: int) -> None:
+        def fail(error: Exception, row: int) -> None:
             self._note(error, [positions[row]])
 
         each_that_fits(range(len(positions)), some, fail, self.sizes, self.key)
@@ -136,23 +160,23 @@ class Answering:
     def _all_prompts(self, samples: Sequence[Sample]) -> dict[int, str | None]:
         """Return the prompt of every sample, or of every region of a referring task; those that have none are noted."""
         if self._prompts is None:
-            refused: dict[int, RegionkitError] = {}
+            refused: dict[int, Exception] = {}
             self._prompts = Prompts(self.selection.task, self.decoder).all_of(samples, refused)
             for position, error in refused.items():
                 if self.strict:
                     raise error
                 if self.refers:
-                    self._region_errors.setdefault(position, str(error))
+                    self._region_errors.setdefault(position, reason_of(error))
                 elif position not in self._failed():
-                    self.answers.errors[position] = str(error)
+                    self.answers.errors[position] = reason_of(error)
         return self._prompts
 
     def _failed(self) -> set[int]:
         return {self.spread.owner[region] for region in self._region_errors}
 
-    def _note(self, error: RegionkitError, positions: Sequence[int]) -> None:
+    def _note(self, error: Exception, positions: Sequence[int]) -> None:
         if self.strict:
             raise error
         reasons = self._region_errors if self.refers else self.answers.errors
         for position in positions:
-            reasons.setdefault(position, str(error))
+            reasons.setdefault(position, reason_of(error))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch.nn.functional import pad
 
+from regionkit.core.blame import blamed
 from regionkit.core.contracts import Decoder, Sample
 from regionkit.core.errors import FeatureError, RegionkitError
 from regionkit.core.features import RegionTokens, RegionViews
@@ -54,7 +55,8 @@ class Prompts:
         Raises:
             RegionkitError: The task cannot make a prompt of it, or the decoder cannot place its regions.
         """
-        prompt = self._task.prompt(sample)
+        with blamed(self._task, "task"):
+            prompt = self._task.prompt(sample)
         marks, regions = (prompt or "").count(REGION_MARK), len(sample.mentioned)
         who = type(self._decoder).__name__
         if (marks or regions > 1) and not self._decoder.places_regions:
@@ -71,13 +73,13 @@ class Prompts:
             )
         return prompt
 
-    def all_of(self, samples: Sequence[Sample], errors: dict[int, RegionkitError]) -> dict[int, str | None]:
+    def all_of(self, samples: Sequence[Sample], errors: dict[int, Exception]) -> dict[int, str | None]:
         """Return the prompt of each sample by its position; why there is none goes to ``errors``."""
         found: dict[int, str | None] = {}
         for position, sample in enumerate(samples):
             try:
                 found[position] = self.of(sample)
-            except RegionkitError as error:
+            except Exception as error:  # a task of a stranger may raise anything
                 errors[position] = error
         return found
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from regionkit.core.blame import blamed
 from regionkit.core.contracts import Backbone
 from regionkit.core.features import RegionTokens, RegionViews
 
@@ -20,7 +21,12 @@ def batches_of_one_grid(
     images: Iterator[tuple[str, Image.Image]], backbone: Backbone
 ) -> Iterator[list[tuple[str, Image.Image]]]:
     """Cut pictures into batches in which all have the same patch grid, so that their features stack."""
-    for _, same in groupby(images, key=lambda pair: backbone.frame(pair[1].size).grid):
+
+    def grid(pair: tuple[str, Image.Image]) -> tuple[int, int]:
+        with blamed(backbone, "backbone"):
+            return backbone.frame(pair[1].size).grid
+
+    for _, same in groupby(images, key=grid):
         batch: list[tuple[str, Image.Image]] = []
         for pair in same:
             batch.append(pair)

@@ -76,7 +76,8 @@ def parse_claim(entry: Any, path: str, problem: Report) -> Claim | None:
     match = _SAY.fullmatch(str(entry["say"]))
     if match is None or match[1] != match[4]:
         reason = "compares two axes" if match else "is no ordering"
-        problem(f"{path}.say", f"'{entry['say']}' {reason}", f"write {_FORM}")
+        meant = did_you_mean(match[1], [match[4]]) if match else ""
+        problem(f"{path}.say", f"'{entry['say']}' {reason}", meant, f"write {_FORM}")
         return None
     where = entry.get("where") or {}
     if not isinstance(where, Mapping):

@@ -55,6 +55,11 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--cache-limit", type=click.IntRange(1), default=20480, show_default=True, metavar="MIB",
             help="Room for that on disk; what was not used for longest makes room.",
         ),
+        click.option(
+            "--on-error", type=click.Choice(["record", "stop"]),
+            help="Record a sample or a trial that fails and go on, or end there and show the error whole. "
+            "[default: record]",
+        ),
         click.option("--report/--no-report", default=True, help="Write report.html beside the results."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     )  # fmt: skip
@@ -86,6 +91,7 @@ def ablate(context: click.Context, /, file: Path, out: Path | None, plan_only: b
     flags = {
         "limit": options["limit"],
         "precision": options["precision"],
+        "on_error": options["on_error"],
         "launcher.name": options["launcher"],
         "launcher.workers": options["workers"],
     }

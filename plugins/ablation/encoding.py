@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from regionkit.core.contracts import Backbone, Sample
-from regionkit.core.errors import RegionkitError, RunFailed
+from regionkit.core import seams
+from regionkit.core.blame import blamed, told, who
+from regionkit.core.contracts import Backbone, Dataset, RegionEncoder, Sample
+from regionkit.core.errors import DataError, RegionkitError, RunFailed
 from regionkit.core.features import Features, RegionTokens, RegionViews, Scene
 from regionkit.core.out_of_memory import first_line, free_memory, is_out_of_memory, single_region
 from regionkit.core.regions import Regions
@@ -21,7 +23,7 @@ from regionkit.plugins.ablation.cache.stage_cache import StageCache
 from regionkit.plugins.ablation.clock import StageClock
 from regionkit.plugins.ablation.memory import Encoded, FeatureStore, cat_features, nbytes
 from regionkit.plugins.ablation.models import Models
-from regionkit.plugins.ablation.out_of_memory import BatchSizes, each_that_fits
+from regionkit.plugins.ablation.out_of_memory import BatchSizes, each_that_fits, stops_all
 from regionkit.plugins.ablation.referring import picked
 from regionkit.plugins.ablation.stage_keys import entry_key
 from regionkit.plugins.ablation.trials import Selection
@@ -213,7 +215,7 @@ class Encoder:
         plan: PipelinePlan,
         models: Models,
         features: FeatureSource,
-        note: Callable[[RegionkitError, Sequence[int], Encoded], None],
+        note: Callable[[Exception, Sequence[int], Encoded], None],
     ) -> None:
         self.selection, self.regions, self.plan, self.models = selection, regions, plan, models
         self.features, self._note = features, note
@@ -246,8 +248,10 @@ class Encoder:
         for image_id, positions in chunk.images.items():
             try:
                 with self._clock.stage("data", images=1):
-                    image = self.selection.dataset.image(image_id)
-            except RegionkitError as error:
+                    image = loaded(self.selection.dataset, image_id)
+            except Exception as error:  # a reader of a stranger may raise anything
+                if is_out_of_memory(error):
+                    raise
                 self._note(error, positions, result)
             else:
                 yield image_id, image
@@ -259,58 +263,71 @@ class Encoder:
         if sizes.of("regions", key, len(chosen)) < len(chosen):
             self._parts(_halves(batch, positions, chosen), positions, result)
             return
-        full = False
+        # Built before anything is tried: that a part cannot be built is no matter of single regions.
+        backbone, encoder = self.models.backbone(self.plan), self.models.region_encoder(self.plan)
+        fault = ""
         try:
-            result.batches.append((tuple(chosen), self._tokens(batch, chosen)))
-        except RegionkitError as error:
-            if len(chosen) == 1:
-                self._note(error, chosen, result)
-                return
-            parts: list[Side] = [([one], [position]) for one in batch for position in positions[one[0]]]
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            full = True
-            if len(chosen) == 1:
-                self._note(RunFailed(single_region(error)), chosen, result)
-                return
-            parts = _halves(batch, positions, chosen)
-        else:
+            result.batches.append((tuple(chosen), self._tokens(batch, chosen, backbone, encoder)))
             return
+        except Exception as error:  # a part of a stranger may raise anything
+            full = is_out_of_memory(error)
+            if not full and stops_all(error):
+                raise
+            if len(chosen) == 1:
+                self._note(RunFailed(single_region(error)) if full else error, chosen, result)
+                return
+            fault = "" if full or isinstance(error, RegionkitError) else told(error)
+        alone: list[Side] = [([one], [position]) for one in batch for position in positions[one[0]]]
         if full:
             free_memory()
             sizes.shrink("regions", key, len(chosen))
-        self._parts(parts, positions, result)
+        self._parts(_halves(batch, positions, chosen) if full else alone, positions, result)
+        if fault and not result.errors.keys() & set(chosen):
+            sizes.note_together(len(chosen), fault)
 
     def _parts(self, parts: Sequence[Side], positions: dict[str, list[int]], result: Encoded) -> None:
         for images, kept in parts:
             among = set(kept)
             self._batch(images, {name: [at for at in positions[name] if at in among] for name, _ in images}, result)
 
-    def _tokens(self, batch: Pictures, chosen: Sequence[int]) -> RegionTokens | RegionViews:
+    def _tokens(
+        self, batch: Pictures, chosen: Sequence[int], backbone: Backbone, encoder: RegionEncoder
+    ) -> RegionTokens | RegionViews:
         ids = [image_id for image_id, _ in batch]
-        scene = SharedScene([image for _, image in batch], self.models.backbone(self.plan), ids, self.features)
+        scene = SharedScene([image for _, image in batch], backbone, ids, self.features)
         index = {image_id: at for at, image_id in enumerate(ids)}
         samples = [self.regions[position] for position in chosen]
         regions = Regions(
             tuple(sample.region for sample in samples), tuple(index[sample.image_id] for sample in samples)
         )
-        encoder = self.models.region_encoder(self.plan)
-        encoded = encoder.encode(scene, regions)
-        if isinstance(encoded, RegionTokens):
-            encoded.check_finite(f"region encoder '{type(encoder).__name__}'")
-        return encoded
+        return seams.encoded(encoder, scene, regions)
 
     def _bridged(self, positions: tuple[int, ...], tokens: RegionTokens, result: Encoded) -> None:
+        bridge = self.models.bridge(self.plan)
+
         def do(rows: Sequence[int]) -> None:
             given = tokens if len(rows) == len(positions) else picked(tokens, rows)
             assert isinstance(given, RegionTokens)
-            result.batches.append((tuple(positions[row] for row in rows), self.models.bridge(self.plan).bridge(given)))
+            result.batches.append((tuple(positions[row] for row in rows), seams.bridged(bridge, given)))
 
-        def fail(error: RegionkitError, row: int) -> None:
+        def fail(error: Exception, row: int) -> None:
             self._note(error, [positions[row]], result)
 
         each_that_fits(range(len(positions)), do, fail, self.features.sizes, self.plan.key("bridge"))
+
+
+def loaded(dataset: Dataset, image_id: str) -> Image.Image:
+    """Load a picture of a data set.
+
+    Raises:
+        DataError: What it hands on is none.
+    """
+    with blamed(dataset, "dataset"):
+        image = dataset.image(image_id)
+    if not isinstance(image, Image.Image):
+        gave = "None" if image is None else f"a {type(image).__name__}"
+        raise DataError(f"{who(dataset, 'dataset')}: image('{image_id}') gave {gave}, and no PIL image")
+    return image
 
 
 def _halves(batch: Pictures, positions: dict[str, list[int]], chosen: list[int]) -> list[Side]:

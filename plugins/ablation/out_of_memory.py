@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from regionkit.core.errors import RegionkitError, RunFailed
+from regionkit.core.blame import told
+from regionkit.core.errors import ContractError, RegionkitError, RunFailed
 from regionkit.core.out_of_memory import free_memory, is_out_of_memory, single_region
+
+#: After errors with these words no model runs on that device any more, whatever it is given.
+_DEVICE_LOST = ("CUDA error", "HIP error", "cuDNN error", "CUBLAS_STATUS")
 
 
 @dataclass
@@ -40,11 +44,20 @@ class BatchSizes:
         self.tell(note)
         return half
 
+    def note_together(self, count: int, fault: str) -> None:
+        """Note that regions failed together and none of them alone: a fault that costs time, and no sample."""
+        self.notes.append(f"{count} regions failed together and none of them alone, they ran one by one: {fault}")
+
+
+def stops_all(error: Exception) -> bool:
+    """Say whether an error is no matter of single samples: a part breaks its contract, or a GPU answers no more."""
+    return isinstance(error, ContractError) or any(word in str(error) for word in _DEVICE_LOST)
+
 
 def each_that_fits(
     rows: Sequence[int],
     do: Callable[[Sequence[int]], None],
-    fail: Callable[[RegionkitError, int], None],
+    fail: Callable[[Exception, int], None],
     sizes: BatchSizes,
     key: str,
 ) -> None:
@@ -58,22 +71,28 @@ def each_that_fits(
         key: Of the model.
     """
     size = sizes.of("regions", key, len(rows))
-    full = False
+    full, fault = False, ""
     if size >= len(rows):
         try:
             return do(rows)
-        except RegionkitError as error:
-            if len(rows) == 1:
-                return fail(error, rows[0])
-            size = 1
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+        except Exception as error:  # a part of a stranger may raise anything
+            full = is_out_of_memory(error)
+            if not full and stops_all(error):
                 raise
             if len(rows) == 1:
-                return fail(RunFailed(single_region(error)), rows[0])
-            full = True
+                return fail(RunFailed(single_region(error)) if full else error, rows[0])
+            fault = "" if full or isinstance(error, RegionkitError) else told(error)
+            size = 1
     if full:
         free_memory()
         size = sizes.shrink("regions", key, len(rows))
+    failed: list[int] = []
+
+    def failing(error: Exception, row: int) -> None:
+        failed.append(row)
+        fail(error, row)
+
     for start in range(0, len(rows), size):
-        each_that_fits(rows[start : start + size], do, fail, sizes, key)
+        each_that_fits(rows[start : start + size], do, failing, sizes, key)
+    if fault and not failed:
+        sizes.note_together(len(rows), fault)

@@ -8,14 +8,18 @@ with the one that suits it best, so that no method is held to another one's word
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from regionkit.core.blame import who
 from regionkit.core.contracts import Decoder, Sample
+from regionkit.core.errors import FeatureError
 from regionkit.core.features import Caption, RegionTokens, RegionViews
+from regionkit.core.seams import scored
 from regionkit.core.tasks import regions_of
 
 #: Candidates whose expressions are scored together.
@@ -78,15 +82,24 @@ def _spread(sample: Sample) -> Sequence[Sample]:
 def expression_scores(
     decoder: Decoder, inputs: RegionTokens | RegionViews, samples: Sequence[Sample], prompt: str | None = None
 ) -> Sequence[float]:
-    """Return for each region the log-likelihood of its sample's expression, in the wording that suits it best."""
+    """Return for each region the log-likelihood of its sample's expression, in the wording that suits it best.
+
+    Raises:
+        FeatureError: A log-likelihood is NaN, or the decoder gave something else.
+    """
     rows = [(at, wording) for at, sample in enumerate(samples) for wording in dict.fromkeys(sample.references)]
     scores: list[Tensor] = []
     for start in range(0, len(rows), _SCORED_TOGETHER):
         part = rows[start : start + _SCORED_TOGETHER]
         told = [wording for _, wording in part]
-        scores.append(decoder.score(picked(inputs, [at for at, _ in part]), told, prompt).cpu())
+        scores.append(scored(decoder, picked(inputs, [at for at, _ in part]), told, prompt).cpu())
     best = [-float("inf")] * len(samples)
     for (at, _), score in zip(rows, torch.cat(scores).tolist(), strict=True):
+        if math.isnan(score):
+            raise FeatureError(
+                f"{who(decoder, 'decoder')}: score() gave NaN",
+                "check its weights with `toolkit weights list`; half precision can overflow: try float32",
+            )
         best[at] = max(best[at], score)
     return best
 

@@ -82,6 +82,7 @@ def run(context: click.Context, /, pipeline: str, out: Path | None, dry_run: boo
         "split": options["split"],
         "limit": options["limit"],
         **({"precision": options["precision"]} if options["precision"] else {}),
+        **({"on_error": options["on_error"]} if options["on_error"] else {}),
     }
     lines = {f"base.{path}" if path else "base": line for path, line in base.lines.items()}
     flags = {
@@ -92,6 +93,7 @@ def run(context: click.Context, /, pipeline: str, out: Path | None, dry_run: boo
         "split": "--split",
         "limit": "--limit",
         "precision": "--precision",
+        "on_error": "--on-error",
     }
     document = Document(base.path, data, {**lines, **flags}, base.name or "run")
     execute(context, _planned(document, base, pipeline, match), document, out, options, match)

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from regionkit.core.compute import fast_products, route_helps
-from regionkit.core.errors import RegionkitError
 from regionkit.core.features import Caption
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.answering import ROWS_TOGETHER, Answering, Answers
@@ -23,6 +22,7 @@ from regionkit.plugins.ablation.cache.entries import Precision
 from regionkit.plugins.ablation.cache.stage_cache import StageCache
 from regionkit.plugins.ablation.clock import Observe, StageClock
 from regionkit.plugins.ablation.encoding import Chunk, Encoder, FeatureSource, chunks_of
+from regionkit.plugins.ablation.failures import reason_of
 from regionkit.plugins.ablation.memory import ChunkStore, Encoded, FeatureStore, in_precision
 from regionkit.plugins.ablation.models import Models
 from regionkit.plugins.ablation.out_of_memory import BatchSizes
@@ -239,10 +239,10 @@ class StageTree:
         part = trial.combination.plan.parts[kind]
         return {"stage": kind, "component": part.name, "config": part.to_dict(), "key": stage, "data": _label(trial)}
 
-    def _note(self, error: RegionkitError, positions: Sequence[int], result: Encoded) -> None:
+    def _note(self, error: Exception, positions: Sequence[int], result: Encoded) -> None:
         if self.strict:
             raise error
-        result.errors.update(dict.fromkeys(positions, str(error)))
+        result.errors.update(dict.fromkeys(positions, reason_of(error)))
 
 
 def _unheard(name: str, seconds: float, info: dict[str, Any]) -> None:

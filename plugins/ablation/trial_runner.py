@@ -9,21 +9,22 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from regionkit.core.blame import blamed
 from regionkit.core.contracts import Sample, Score, column
 from regionkit.core.errors import RegionkitError, RunFailed
 from regionkit.core.features import Caption
 from regionkit.core.out_of_memory import first_line, free_memory, is_out_of_memory
 from regionkit.core.regions import area_of
 from regionkit.core.results import MetricRow, SampleRow, TrialResult
-from regionkit.core.scores import check_score
+from regionkit.core.scores import computed
 from regionkit.core.spec import PARTS
 from regionkit.plugins.ablation.cache.stage_cache import StageCache
 from regionkit.plugins.ablation.costs import Costs, weight_bytes
+from regionkit.plugins.ablation.failures import reason_of
 from regionkit.plugins.ablation.models import Models
 from regionkit.plugins.ablation.run_options import RunOptions
 from regionkit.plugins.ablation.stages import Shard, StageTree
@@ -51,7 +52,7 @@ class TrialRunner:
     def __init__(
         self, plan: AblationPlan, options: RunOptions, tell: Callable[[str], None] = lambda text: None
     ) -> None:
-        self.plan, self.options = plan, options
+        self.plan, self.options, self._tell = plan, options, tell
         self.models = Models(options.device, options.model_bytes, plan.spec.settings.computed)
         self.cache = None
         precision = plan.spec.settings.precision
@@ -87,7 +88,14 @@ class TrialRunner:
         first = {ref.label: one.dataset for one in reversed(data.values()) for ref in self.plan.metrics_of(one)}
         for ref in self.plan.metrics:
             if ref.label in first:
-                ref.build(first[ref.label]).prepare()
+                metric = ref.build(first[ref.label])
+                try:
+                    with blamed(metric, "metric"):
+                        metric.prepare()
+                except RegionkitError:
+                    raise
+                except Exception as error:  # captions are none the worse for it; whether it can judge, trials will say
+                    self._tell(f"metric '{ref.label}' could not be prepared: {reason_of(error)}")
 
     def run(self, trial: Trial) -> TrialResult:
         """Do a trial. One that fails says why: a night's run must not end with the first of its trials."""
@@ -149,7 +157,11 @@ class TrialRunner:
         return _failed(trial, reason) if shard is None else shard
 
     def join(self, trial: Trial, shards: Sequence[Shard]) -> TrialResult:
-        """Put the shares of a trial together and judge them."""
+        """Put the shares of a trial together and judge them; where that fails, the trial has failed and says why."""
+        result, reason = self._try(lambda: self._joined(trial, shards))
+        return _failed(trial, reason) if result is None else result
+
+    def _joined(self, trial: Trial, shards: Sequence[Shard]) -> TrialResult:
         clock = self._tree.clock
         clock.clear()
         captions: list[Caption | None] = [None] * len(trial.selection.truth)
@@ -176,13 +188,13 @@ class TrialRunner:
         out = False
         try:
             return do(), ""
-        except RegionkitError as error:
-            reason = str(error)
         except Exception as error:  # a part of a stranger may raise anything
-            if self._strict:  # the run ends here, so there is room for all of it; a worker's goes to its log
+            known = isinstance(error, RegionkitError) and error.__cause__ is None
+            # The run ends here, so there is room for all of it; a worker's goes to its log.
+            if self._strict and not known:
                 traceback.print_exc(file=sys.__stderr__)
             out = is_out_of_memory(error)
-            reason = f"out of memory: {first_line(error)}" if out else fault(error)
+            reason = f"out of memory: {first_line(error)}" if out else reason_of(error)
         if out:
             free_memory()
         return None, reason
@@ -227,19 +239,12 @@ class TrialRunner:
         """
         with self._tree.clock.stage("metric", metric=ref.label, samples=len(samples)):
             metric = ref.build(selection.dataset)
-            metric.expect(selection.truth)
-            metric.update_from(samples, captions)
-            score = metric.compute()
+            with blamed(metric, "metric"):
+                metric.expect(selection.truth)
+                metric.update_from(samples, captions)
+            score = computed(metric, ref.label, len(samples))
         parts = (score.parts or {"": score}).items()
-        return [_metric_row(ref, part, one, metric.higher_is_better, len(samples)) for part, one in parts]
-
-
-def fault(error: Exception) -> str:
-    """Say on one line what an exception that nobody foresaw was, and where it came from."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
-    said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said}{where}; a fault of the code: see it whole with on_error: stop"
+        return [_metric_row(ref, part, one, metric.higher_is_better) for part, one in parts]
 
 
 def _failed(trial: Trial, reason: str) -> TrialResult:
@@ -247,17 +252,10 @@ def _failed(trial: Trial, reason: str) -> TrialResult:
     return TrialResult(trial.id, label, seed, trial.config, "failed", reason, (), (), {})
 
 
-def _metric_row(ref: MetricRef, part: str, score: Score, higher_is_better: bool, samples: int) -> MetricRow:
-    """Return a score as it is stored.
-
-    Raises:
-        RunFailed: It is none.
-    """
-    label = column(ref.label, part)
-    check_score(label, score, samples)
+def _metric_row(ref: MetricRef, part: str, score: Score, higher_is_better: bool) -> MetricRow:
     return MetricRow(
-        label,
-        score.value,
+        column(ref.label, part),
+        float(score.value),
         score.signature,
         higher_is_better,
         score.per_sample,

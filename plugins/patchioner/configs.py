@@ -26,6 +26,10 @@ class PatchPoolConfig:
         set_weighting: How boxes of a set share the weight. ``auto`` is ``per_patch`` (eq. 1) in compat ``paper`` and
             ``per_box`` in compat ``reference``.
         mask_rule: ``any`` patch that the mask touches, or the share of its ``area``.
+        attention_map: Of weighting ``attention``, what each box of a picture is weighed by: its ``own`` map, or one
+            ``shared`` with the boxes before it, each of which leaves the map normalised within itself. The released
+            code shares it, by a mistake: a region then depends on the others of its picture and on their order, which
+            is why no ``compat`` does it.
         compat: ``reference`` also keeps two scales of the released code, which matter where nothing normalises later: a
             trace, and attention over the whole image, are divided by the number of all patches. With ``attention``,
             each box of a set leaves the map normalised within itself for the boxes after it, as the released code does.
@@ -35,12 +39,22 @@ class PatchPoolConfig:
     variance: float = 1.0  # the paper's sigma^2, and what the released evaluation passes (its functions default to 0.5)
     box_rule: Literal["auto", "intersect", "coverage", "reference"] = "auto"
     set_weighting: Literal["auto", "per_patch", "per_box"] = "auto"
+    attention_map: Literal["own", "shared"] = "own"
     mask_rule: Literal["any", "area"] = "any"  # neither the paper nor its code has masks; any overlap is what boxes do
     compat: Literal["paper", "reference"] = "paper"
 
     def __post_init__(self) -> None:
         valid = math.isfinite(self.variance) and self.variance >= 0
         _require(valid, "variance", self.variance, "must be 0 (the central patch) or more; the paper takes 1.0")
+        fits = self.attention_map == "own" or self.weighting == "attention"
+        _require(fits, "attention_map", self.attention_map, "needs weighting: attention")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever reads a result has to know of these options."""
+        if self.attention_map == "own":
+            return ()
+        return ("attention_map: shared: a box depends on the boxes of its picture that come before it",)
 
 
 #: What half precision changes on the CPU, on banks made for it: tests/benchmarks/half_bank.py 20000 64 512 768 1024.
@@ -79,6 +93,8 @@ class MemoryConfig:
         mass: Of ``top-n``, the share of the weights that they must hold.
         precision: What the bank is kept in. Sums are made in float32 whatever it is; half precision halves the bank's
             memory, and what it changes is told beside results.
+        columns: Of a released file, what is taken of each of its vectors. DINO.txt's text tower writes two vectors side
+            by side, and the released bank for it holds both: the second is the one that patches are compared with.
     """
 
     weights: str = "auto"
@@ -90,6 +106,7 @@ class MemoryConfig:
     rows: int = 32
     mass: float = 0.999
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    columns: Literal["all", "first-half", "second-half"] = "all"
 
     def __post_init__(self) -> None:
         valid = math.isfinite(self.temperature) and self.temperature > 0
@@ -125,6 +142,7 @@ class NearestTextConfig:
         temperature: Of the softmax over the bank, of which a sentence's share is its likelihood. It changes no caption.
         score: ``share``, the logarithm of that share; ``similarity``, the cosine, which the released code gives out.
         precision: What the bank is kept in; see ``memory``.
+        columns: Of a released file, what is taken of each of its vectors; see ``memory``.
     """
 
     weights: str = "auto"
@@ -132,6 +150,7 @@ class NearestTextConfig:
     temperature: float = 0.01
     score: Literal["share", "similarity"] = "share"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    columns: Literal["all", "first-half", "second-half"] = "all"
 
     def __post_init__(self) -> None:
         valid = math.isfinite(self.temperature) and self.temperature > 0

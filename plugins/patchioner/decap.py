@@ -204,7 +204,7 @@ class Decap(nn.Module, Decoder):
         """Return the number of tokens that the loss is a mean of."""
         ids, lengths = self._targets(texts, self.config.max_length)
         counted = _inside(ids, lengths)
-        return int((counted & (ids != 0) if self.config.compat == "reference" else counted).sum())
+        return int((counted & (ids != 0) if self._drops_padding else counted).sum())
 
     def token_loss(self, vectors: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
         """Return the loss for target ids (r, s) of which the first ``lengths`` (r,) of each row count."""
@@ -212,7 +212,7 @@ class Decap(nn.Module, Decoder):
         for rows in self._groups(lengths):
             longest = int(lengths[rows].max()) if ids.device.type == "cpu" else ids.shape[1]
             targets, counted = ids[rows, :longest], _inside(ids[rows, :longest], lengths[rows])
-            if self.config.compat == "reference":
+            if self._drops_padding:
                 counted &= targets != 0
             prefix = self.clip_project(vectors[rows]).unsqueeze(1)
             embeddings = torch.cat([prefix, self.decoder.transformer.wte(targets[:, :-1])], dim=1)
@@ -221,6 +221,11 @@ class Decap(nn.Module, Decoder):
             # Only positions that count pass through the output layer.
             logits.append(self.decoder.lm_head(hidden[counted]))
         return cross_entropy(torch.cat(logits), torch.cat(wanted), label_smoothing=self.config.label_smoothing)
+
+    @property
+    def _drops_padding(self) -> bool:
+        """Whether id 0 counts for nothing, as in the released code, which pads with it; as an end token it counts."""
+        return self.config.compat == "reference" and self.tokenizer.end != 0
 
     def _groups(self, lengths: Tensor) -> Sequence[Tensor | slice]:
         """Return rows of similar length together; on a CPU that halves the padding that is computed."""

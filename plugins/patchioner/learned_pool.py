@@ -130,6 +130,10 @@ class LearnedPool(nn.Module, RegionEncoder):
         with torch.no_grad():
             maps = self._of_each(scene.features, regions)[1][:, 1:]
         h, w = scene.features.patches.shape[1:3]
+        totals = maps.sum(1, keepdim=True)
+        weights = torch.from_numpy(self.pool.weights(scene.features, regions)).flatten(1).to(maps)
+        # Where the class token looks at itself alone, nothing is left but the mean.
+        maps = torch.where(totals > 0, maps, weights)
         return (maps / maps.sum(1, keepdim=True)).reshape(-1, h, w)
 
     def artifact(self) -> WeightArtifact:

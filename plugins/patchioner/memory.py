@@ -28,6 +28,8 @@ from regionkit.plugins.patchioner.projection import but, precision, project
 _QUERIES = 1024
 #: Rows of a bank that are read, checked and normalised together: 12 MB at a width of 768.
 _ROWS = 4096
+#: What rounding adds to a share of the weights at most, at temperatures that mean anything.
+_ROUNDED = 1e-3
 #: Values of bank rows that are gathered together for the nearest rows of several regions: 64 MB.
 _GATHERED = 1 << 24
 _AGAIN = "make it again: toolkit bank build"
@@ -354,7 +356,9 @@ class Memory(nn.Module, GapBridge):
             projected[part] = (shares[part].unsqueeze(1) @ self.unit[rows[part]].to(shares)).squeeze(1).float()
         if self.config.normalise_output:
             projected = normalize(projected, dim=-1)
-        lacking = held.squeeze(1) < self.config.mass
+        # At temperatures near 0 the rounding of a similarity decides, and the share may be anything, NaN included.
+        certain = (held >= self.config.mass) & (held <= 1 + _ROUNDED)
+        lacking = ~certain.squeeze(1)
         if bool(lacking.any()):
             projected[lacking] = self._whole(queries[lacking], left_out)
         return projected

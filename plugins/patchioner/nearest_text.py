@@ -85,13 +85,18 @@ class NearestText(nn.Module, Decoder):
         wanted, size = min(count, len(self._rows)), count
         while True:
             best, rows = self.bank.nearest(tokens, size)
-            found = [
-                list(dict(reversed([(self.bank.texts[row], value) for row, value in pairs])).items())[::-1][:count]
-                for pairs in (zip(*both, strict=True) for both in zip(rows.tolist(), best.tolist(), strict=True))
-            ]
+            pairs = zip(rows.tolist(), best.tolist(), strict=True)
+            found = [self._different(own, values)[:count] for own, values in pairs]
             if all(len(one) >= wanted for one in found) or size >= len(self.bank.unit):
-                return [sorted(one, key=lambda pair: -pair[1]) for one in found]
+                return found
             size *= 2  # rows of equal sentences stand for one
+
+    def _different(self, rows: Sequence[int], cosines: Sequence[float]) -> list[tuple[str, float]]:
+        """Return the sentences of rows, nearest first, each with the cosine of its nearest row."""
+        found: dict[str, float] = {}
+        for row, cosine in zip(rows, cosines, strict=True):
+            found.setdefault(self.bank.texts[row], cosine)
+        return list(found.items())
 
     @torch.no_grad()
     def generate(

@@ -133,6 +133,8 @@ class PatchPool(RegionEncoder):
             return even.shaped(_bells(spans, even, frame.grid[1], self.config.variance))
         if attention is None:
             return even
+        if self.config.attention_map == "shared":
+            return even.shaped(_of_shared_map(even, attention))
         return even.shaped(attention.ravel()[even.places])
 
     def region_weights(
@@ -207,6 +209,18 @@ def _one_after_another(parts: NDArray[np.float64], attention: NDArray[np.float64
         if own.sum() > 0:
             left = np.where(part > 0, own / own.sum(), left)
     return shaped
+
+
+def _of_shared_map(listed: PatchWeights, attention: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n,): the attention that each box finds at its patches where those before it left theirs normalised."""
+    left, found = attention.flatten(), np.empty(len(listed.places))
+    for start, count in zip(listed.starts(), listed.counts, strict=True):
+        places = listed.places[start : start + count]
+        own = left[places]
+        found[start : start + count] = own
+        if own.sum() > 0:
+            left[places] = own / own.sum()
+    return found
 
 
 def _centres(spans: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -28,8 +28,9 @@ WIDENED = 1024
 ON_GPU = 1 << 15
 #: A bank of at most so many values is projected in double precision.
 SMALL = 1 << 20
-#: Sums of a block's shares beyond which they are counted from a new offset: far from the largest float32.
-_LARGE = 1e20
+#: Sums of a block's shares beyond which they are counted from a new offset: far from the largest float32, also after
+#: thousands of blocks and multiplied with the lengths of rows.
+_LARGE = 1e15
 
 
 def project(
@@ -67,8 +68,9 @@ def project(
             if not normalise_bank:
                 shares *= norms[rows].to(shares).unsqueeze(1)
             products.add(shares, rows, sums.total)
-    projected = normalize(sums.total, dim=-1) if normalise_output else sums.total / sums.mass.unsqueeze(1)
-    return projected.float()
+    # Divided before its length is taken: the square of a sum may be beyond float32 where the sum is not.
+    projected = sums.total / sums.mass.unsqueeze(1)
+    return (normalize(projected, dim=-1) if normalise_output else projected).float()
 
 
 class _Products:

@@ -18,7 +18,7 @@ from regionkit.core.released_banks import read_released_bank
 from regionkit.core.texts import bank_tensors
 from regionkit.core.weights import UNNAMED, WeightHeader
 from regionkit.plugins.patchioner.backbones.layouts import count_blocks, shape_of
-from regionkit.plugins.patchioner.configs import MemoryConfig
+from regionkit.plugins.patchioner.configs import MemoryConfig, NearestTextConfig
 from regionkit.plugins.patchioner.decap_config import DecapConfig
 from regionkit.plugins.patchioner.vocabulary import ClipTokenizer
 
@@ -96,7 +96,7 @@ def read_decap(files: Mapping[str, Path], config: DecapConfig) -> WeightArtifact
     return WeightArtifact({**tensors, **tokenizer.to_tensors()}, header)
 
 
-def read_memory(files: Mapping[str, Path], config: MemoryConfig) -> WeightArtifact:
+def read_memory(files: Mapping[str, Path], config: MemoryConfig | NearestTextConfig) -> WeightArtifact:
     """Turn a bank of the release (HDF5) into the tensors of ``memory``.
 
     The file does not say in which space it was made, only how wide that is; its name for the corpus is kept.
@@ -108,11 +108,12 @@ def read_memory(files: Mapping[str, Path], config: MemoryConfig) -> WeightArtifa
     if "bank" not in files:
         raise WeightsError("bridge 'memory' needs a bank", "the file with the role 'bank'")
     try:
-        bank = read_released_bank(files["bank"])
+        bank = read_released_bank(files["bank"], columns=config.columns)
     except DataError as error:
         raise WeightsError(error.message, *(error.hints or (_AGAIN,))) from None
     space = f"{UNNAMED}[{bank.embeddings.shape[1]}]"
-    header = WeightHeader("bridge", "memory", space, corpus=bank.name, license="see its release")
+    said = {"columns": config.columns} if config.columns != "all" else {}
+    header = WeightHeader("bridge", "memory", space, corpus=bank.name, config=said, license="see its release")
     return WeightArtifact(bank_tensors(bank.embeddings, bank.texts), header)
 
 

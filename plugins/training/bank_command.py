@@ -49,6 +49,11 @@ def bank() -> None:
 @click.option("--h5", type=click.Path(path_type=Path), help="A released bank, taken over without encoding anything.")
 @click.option("--split", help="Splits of Karpathy's file joined by +, or all.  [train+restval]")
 @click.option("--dataset", metavar="NAME", help="Which bank of an --h5 file that holds several.")
+@click.option(
+    "--columns",
+    type=click.Choice(["all", "first-half", "second-half"]),
+    help="Of an --h5 file, what to take of each vector.  [all]",
+)
 @click.option("--size", type=click.IntRange(1), help="Take so many sentences, drawn without replacement.  [all]")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of that draw.")
 @click.option("--name", help="Name of the bank, as in bridge.bank.  [the corpus, or the file's stem]")
@@ -102,7 +107,7 @@ def _given(options: dict[str, Any]) -> str:
             f"bank build takes one source of sentences, it got {' and '.join(f'--{word}' for word in given) or 'none'}",
             "give --corpus NAME, --texts FILE, --coco FILE or --h5 FILE",
         )
-    for option, source in (("split", "coco"), ("dataset", "h5")):
+    for option, source in (("split", "coco"), ("dataset", "h5"), ("columns", "h5")):
         if options[option] is not None and source != given[0]:
             raise RegionkitError(
                 f"--{option} belongs to --{source}, and the sentences come from --{given[0]}", f"leave --{option} out"
@@ -299,13 +304,14 @@ def _released(part: Part, options: dict[str, Any], space: str) -> _Rows:
     from regionkit.core.released_banks import read_released_bank
     from regionkit.core.texts import draw_rows
 
-    bank = read_released_bank(options["h5"], options["dataset"] or "")
+    bank = read_released_bank(options["h5"], options["dataset"] or "", options["columns"] or "all")
     width, own = bank.embeddings.shape[1], Space.parse(space).dim
     if width != own:
         raise DataError(
             f"{options['h5']}: the embeddings of '{bank.name}' are {width} wide, and {space} of backbone "
             f"'{part.name}' is {own} wide",
             "name the backbone whose text tower made them with --backbone",
+            "its vectors are two side by side: add --columns second-half or first-half" if width == 2 * own else "",
         )
     if bank.empty:
         rows = "1 row" if bank.empty == 1 else f"{bank.empty} rows"

@@ -125,7 +125,8 @@ def check_file(document: Document) -> str:
     parts = ", ".join(f"{role} {part.name}" for role, part in plan.parts.items() if role not in plan.trained)
     trained = ", ".join(f"{role} {plan.parts[role].name}" for role in plan.trained)
     using = f" with {parts}" if parts else ""
-    return f"recipe: {plan.recipe.name} trains {trained}{using}, into {', '.join(map(str, plan.files.values()))}"
+    files = ", ".join(map(str, plan.files.values()))
+    return f"recipe: {plan.recipe.name} trains {trained}{using}, into {files} in the folder that --out names"
 
 
 def _plan_each(

@@ -25,6 +25,9 @@ from regionkit.plugins.zeroshot.ifcap_config import IfcapConfig
 from regionkit.plugins.zeroshot.mappers import Blocks, TransformerMapper
 from regionkit.plugins.zeroshot.retrieval import TextMemory
 
+#: More than rounding adds to a mean of numbers of captions, and less than any two thresholds differ by.
+_ROUNDED = 1e-9
+
 
 class Crossing(nn.Module):
     """One pre-norm block whose tokens look at others instead of themselves; the others are not normed."""
@@ -83,7 +86,8 @@ def frequent_entities(said: Sequence[str], config: IfcapConfig) -> list[str]:
     logarithms = config.threshold == "log-normal"
     numbers = torch.tensor([count for count, _ in counts], dtype=torch.float64)
     values = (numbers.log() if logarithms else numbers).tolist()
-    least = fmean(values) + config.deviations * pstdev(values)
+    # Of two nouns, mean and one deviation are the larger number itself: rounding must not decide what is beyond it.
+    least = fmean(values) + config.deviations * pstdev(values) + _ROUNDED
     return [word for value, (_, word) in zip(values, counts, strict=True) if value > least]
 
 

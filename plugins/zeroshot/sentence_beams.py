@@ -33,7 +33,7 @@ def search(model: Any, before: Tensor, request: Request, also: int | None = None
     output = model(inputs_embeds=before.unsqueeze(0), use_cache=True)
     cache = output.past_key_values
     cache.batch_repeat_interleave(count)
-    first = _likely(output.logits, request, 0)[0]
+    first = _likely(output.logits, request, 0, also)[0]
     sums, chosen = first.topk(count)
     written, lengths = chosen.unsqueeze(1), torch.ones_like(sums)
     ends = torch.tensor([request.end, request.end if also is None else also], device=chosen.device)
@@ -43,7 +43,7 @@ def search(model: Any, before: Tensor, request: Request, also: int | None = None
             break
         words = model.get_input_embeddings()(chosen).unsqueeze(1)
         output = model(inputs_embeds=words, past_key_values=cache, use_cache=True)
-        likely = _likely(output.logits, request, step).masked_fill(ended.unsqueeze(1), -torch.inf)
+        likely = _likely(output.logits, request, step, also).masked_fill(ended.unsqueeze(1), -torch.inf)
         likely[ended, _FILL] = 0.0
         lengths = lengths + (~ended).to(lengths.dtype)
         means = (sums.unsqueeze(1) + likely) / (lengths**options.length_penalty).unsqueeze(1)
@@ -59,10 +59,12 @@ def search(model: Any, before: Tensor, request: Request, also: int | None = None
     return ids[:-1] if ids[-1] == request.end else ids, bool(ended[winner])
 
 
-def _likely(logits: Tensor, request: Request, step: int) -> Tensor:
+def _likely(logits: Tensor, request: Request, step: int, also: int | None) -> Tensor:
     """Return log-probabilities (r, ids) of the next token; what may not be written is impossible."""
     likely = logits[:, -1].float().log_softmax(dim=-1)
     likely[:, request.tokenizer.size :] = -torch.inf
     if step < request.options.min_tokens:
         likely[:, request.end] = -torch.inf
+    if also is not None and step + 1 < request.options.min_tokens:  # it is part of the text that it ends
+        likely[:, also] = -torch.inf
     return likely

@@ -120,8 +120,9 @@ def _caption_all(
 ) -> list[list[Caption] | RegionkitError]:
     """Caption several pictures in one forward pass.
 
-    When one of them is refused, each on its own; where memory runs out, half of them at a time.
+    When one of them is refused, or a part fails at it, each on its own; where memory runs out, half of them at a time.
     """
+    from regionkit.core.blame import failed, told
     from regionkit.core.out_of_memory import first_line, free_memory, is_out_of_memory
 
     try:
@@ -129,20 +130,22 @@ def _caption_all(
             return [*_sampled(pipeline, opened, prompt, generation)]
         images, regions = [image for image, _ in opened], [regions for _, regions in opened]
         return [*pipeline.caption(images, regions, prompt, generation)]
-    except RegionkitError as error:
-        if len(opened) == 1:
-            return [error]
-        size = 1
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
+    except Exception as error:  # a part of a stranger may raise anything
+        full = is_out_of_memory(error)
+        if len(opened) == 1 and not full:
+            return [failed(error)]
         if len(opened) == 1:
             return [RunFailed(f"out of memory with a single picture: {first_line(error)}", "give it fewer regions")]
-        size = len(opened) // 2
+        size = len(opened) // 2 if full else 1
+        fault = "" if full or isinstance(error, RegionkitError) else told(error)
+    if full:
         click.echo(f"note: out of memory with {len(opened)} pictures at once: going on with {size} at a time", err=True)
     free_memory()  # outside of except, whose traceback holds tensors alive
     parts = (opened[start : start + size] for start in range(0, len(opened), size))
-    return [found for part in parts for found in _caption_all(pipeline, part, prompt, generation)]
+    found = [one for part in parts for one in _caption_all(pipeline, part, prompt, generation)]
+    if fault and not any(isinstance(one, RegionkitError) for one in found):
+        click.echo(f"note: {len(opened)} pictures failed together and none of them alone: {fault}", err=True)
+    return found
 
 
 def _sampled(
@@ -171,7 +174,7 @@ class _CaptionWriter(Writer["Captioned"]):
 
         image, regions, captions = result
         found = [
-            {"region": to_record(region), "caption": caption.text, "score": round(caption.score, 4)}
+            {"region": to_record(region), "caption": caption.text, "score": round(float(caption.score), 4)}
             for region, caption in zip(regions, captions, strict=True)
         ]
         self.record(job, {"captions": found})

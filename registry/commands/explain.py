@@ -172,11 +172,18 @@ def _refuse(context: click.Context, names: Sequence[str], reason: str) -> None:
 def _results(
     pipeline: Pipeline, jobs: Sequence[Job], prompt: str | None
 ) -> Iterator[tuple[Job, Explained | RegionkitError]]:
+    from regionkit.core.blame import failed
+    from regionkit.core.out_of_memory import is_out_of_memory
+
     for job in jobs:
         try:
-            yield job, explain_regions(pipeline, *job.open(), prompt)
-        except RegionkitError as error:
-            yield job, error
+            found = explain_regions(pipeline, *job.open(), prompt)
+        except Exception as error:  # a part of a stranger may raise anything
+            if is_out_of_memory(error):
+                raise
+            yield job, failed(error)
+        else:
+            yield job, found
 
 
 def explain_regions(
@@ -197,13 +204,14 @@ def explain_regions(
     import numpy as np
     import torch
 
+    from regionkit.core.blame import blamed
     from regionkit.core.features import Scene
     from regionkit.core.geometry import patch_weights
     from regionkit.core.regions import Regions
 
     scene, flat = Scene([image], pipeline.backbone), Regions.of([regions])
     frame = pipeline.backbone.frame(image.size)
-    with torch.inference_mode():
+    with torch.inference_mode(), blamed(pipeline.region_encoder, "region_encoder"):
         maps = pipeline.region_encoder.attention(scene, flat).float().cpu().numpy()
     _check_maps(maps, (len(regions), *frame.grid), type(pipeline.region_encoder).__name__)
     captions = pipeline.caption_scene(scene, flat, prompt)
@@ -281,7 +289,7 @@ def _record(result: Explained) -> dict[str, Any]:
         {
             "region": to_record(region),
             "caption": caption.text,
-            "score": round(caption.score, 4),
+            "score": round(float(caption.score), 4),
             "inside": round(inside, 4),
             "area": round(area, 4),
             "peak": [*peak],

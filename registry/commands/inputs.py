@@ -123,7 +123,13 @@ def pipeline_options(command: Command) -> Command:
         ),
         onednn_option(),
         click.option("--force", is_flag=True, help="Use a model on pictures that it was not made for."),
-        click.option("--on-error", type=click.Choice(["record", "stop"]), default="record", show_default=True),
+        click.option(
+            "--on-error",
+            type=click.Choice(["record", "stop"]),
+            default="record",
+            show_default=True,
+            help="Record a picture that fails and go on, or end there and show the error whole.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture."),
     )
     return _decorated(command, options)

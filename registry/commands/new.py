@@ -18,7 +18,10 @@ def new() -> None:
 @new.command("plugin", short_help="A package with one component, its options and tests.")
 @click.argument("name")
 @click.option(
-    "--kind", default=DEFAULT_KIND, show_default=True, help="One of region_encoder, metric, dataset, bridge, backbone."
+    "--kind",
+    default=DEFAULT_KIND,
+    show_default=True,
+    help="One of region_encoder, metric, dataset, bridge, decoder, backbone.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write.  [default: NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import click
 
-from regionkit.core.errors import DataError, RegionkitError, RunFailed
+from regionkit.core.errors import DataError, PartFailed, RegionkitError, RunFailed
 from regionkit.registry.commands.inputs import Job, placed
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ def write_all(
     Raises:
         RunFailed: Some pictures have no result.
         RegionkitError: The only picture has none, or the first one has none and ``stop`` is set.
+        Exception: The same, where ``stop`` is set, of what the code of a part raised and nobody foresaw.
     """
     failures: list[tuple[Job, RegionkitError]] = []
     try:
@@ -188,9 +189,12 @@ def write_all(
             if not isinstance(result, RegionkitError):
                 writer.add(job, result)
                 continue
+            if stop and isinstance(result, PartFailed) and result.__cause__ is not None:
+                raise result.__cause__  # whole, as it came
             if writer.alone or stop:
-                raise placed(job, result)
-            failures.append((job, result))
+                raise placed(job, result) from result.__cause__
+            failures.append((job, result.with_traceback(None)))
+            result.__cause__ = None  # like a traceback, it would hold the picture and what it became until the end
             writer.add_failure(job, result)
     finally:
         writer.close()  # what came before an error is kept

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from regionkit.core.errors import ConfigError, RegionkitError
-from regionkit.core.spec import RELEASED, ComponentSpec, Space
+from regionkit.core.spec import PARTS, RELEASED, ComponentSpec, Space
 from regionkit.core.testing import Skip, crash
 from regionkit.core.testing.demands import demand
 from regionkit.core.testing.worker import ask
@@ -22,7 +22,7 @@ from regionkit.registry.conformance.subjects import CannotBuild, subject_of
 from regionkit.registry.packages import missing_package
 from regionkit.registry.ports import ends
 from regionkit.registry.registry import get_registry
-from regionkit.registry.schema import config_class, fill_options, nowhere, options, takes
+from regionkit.registry.schema import config_class, fill_options, nowhere, options, takes, untyped
 from regionkit.registry.yaml_text import read_value
 
 #: Longest summary that a listing shows on one line.
@@ -146,6 +146,8 @@ def config(spec: ComponentSpec, given: Options) -> None:
     """Its options are a frozen dataclass, each is documented, and they survive the way through YAML and JSON."""
     cls = config_class(spec)
     demand(cls.__dataclass_params__.frozen, f"{cls.__name__} is not frozen: @dataclass(frozen=True)")
+    _options_are_typed(spec, cls.__name__)
+    _choices_can_be_named(spec, cls.__name__)
     undocumented = [option.name for option in options(spec) if not option.doc]
     demand(not undocumented, f"options without a line under 'Attributes:' in {cls.__name__}: {', '.join(undocumented)}")
     demand(bool(takes(spec)), "its options cannot be listed")
@@ -162,6 +164,31 @@ def config(spec: ComponentSpec, given: Options) -> None:
     demand(back is not None and back.config == part.config, "its options do not survive being written and read again")
     before = dataclasses.asdict(part.config)
     demand(dataclasses.asdict(part.config) == before, "its options change while they are looked at")
+
+
+def _options_are_typed(spec: ComponentSpec, config_name: str) -> None:
+    bare = untyped(spec)
+    demand(
+        not bare,
+        f"{config_name} sets {', '.join(bare)} without a type, so a dataclass takes it for no option: write "
+        f"{'; '.join(bare.values())} (a constant that is no option: in capitals)",
+    )
+
+
+def _choices_can_be_named(spec: ComponentSpec, config_name: str) -> None:
+    """Demand the options by which a user names weights and a bank, where the registry would choose them otherwise."""
+    defaults = {option.name: option.default for option in options(spec)}
+    fitted = spec.kind in PARTS and "corpus" in spec.roles.values()
+    for name, verb, there in (("weights", "are", bool(spec.weights)), ("bank", "is", fitted)):
+        demand(
+            not there or name in defaults,
+            f"its {name} {verb} chosen by what the pipeline needs, and nobody can say which to take: "
+            f'write {name}: str = "auto" in {config_name}',
+        )
+    demand(
+        not fitted or defaults["weights"] != "none",
+        'with weights none it is never fitted, and that is its default: write weights: str = "auto"',
+    )
 
 
 @_spec_check

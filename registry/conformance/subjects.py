@@ -71,6 +71,8 @@ def subject_of(spec: ComponentSpec, options: Options = None) -> Subject:
             built[key] = _Maker(spec, options).subject()
         except (CannotBuild, Skip) as error:
             built[key] = error
+        except RegionkitError as error:  # its options cannot be read; nothing that tiny says would change that
+            built[key] = CannotBuild(f"the kit cannot build {spec.kind} '{spec.name}': {error.message}", *error.hints)
     found = built[key]
     if isinstance(found, Exception):
         raise found

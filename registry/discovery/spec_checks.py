@@ -68,6 +68,7 @@ def check_component(spec: Any) -> ComponentSpec:
         raise ValueError(f"{what}: weights '{spec.weights}' is neither 'index' nor a file:, pkg: or hub: reference")
     _check_ports(spec, what)
     _check_words(spec, what)
+    _check_fitting(spec, what)
     _check_checkpoints(spec, what)
     _check_release(spec, what)
     # YAML is not read here: a listing must not import it. What the options are is checked when they are used.
@@ -246,6 +247,23 @@ def _check_words(spec: ComponentSpec, what: str) -> None:
     for kind in spec.roles.values():
         if kind not in KINDS:
             raise ValueError(f"{what}: it needs the unknown kind '{kind}'; kinds are: {', '.join(KINDS)}")
+
+
+def _check_fitting(spec: ComponentSpec, what: str) -> None:
+    """Check that a part of a pipeline that asks for a corpus is one that a pipeline fits to it.
+
+    A bank is chosen as weights are, from a file or else from a corpus: where there are none to choose, ``fit`` would
+    never be called, and nobody would be told.
+    """
+    if spec.kind not in PARTS or "corpus" not in spec.roles.values():
+        return
+    if spec.kind not in ("bridge", "decoder"):
+        raise ValueError(f"{what}: it needs a corpus, and only a bridge or a decoder is fitted to one: leave needs out")
+    if spec.weights != "index":
+        raise ValueError(
+            f'{what}: it needs a corpus and would never be fitted to it: write weights="index" beside '
+            'needs=("corpus",), and give its config the option bank: str = "auto", the corpus that its user names'
+        )
 
 
 def _check_trained(spec: ComponentSpec, what: str) -> None:

@@ -92,7 +92,12 @@ def absent_weights(data: Mapping[str, Any]) -> list[Absent]:
     build = _build_command(filled["backbone"]) if "backbone" in filled else "toolkit bank build"
     made = {kind: found for kind, part in filled.items() if (found := _to_make(part, trace, own, build)) is not None}
     needs = [*(needs_of_repository(data) if is_offline() else ()), *needs_of_parts(data)]
-    waited = [need for need in needs if need.beside or need.kind not in made]
+    # A fault ends the trace: of parts behind it nothing was chosen yet, and what is here for them may well do. No bank
+    # was released for the sentences of a backbone that nobody released; its own follows from the decoder.
+    unseen = [part for kind, part in filled.items() if not _is_settled(kind, trace) and kind not in _faulty(trace)]
+    ours = "backbone" in filled and not is_released(filled["backbone"])
+    held = {part.kind for part in unseen if _held(part, own) or (ours and "corpus" in part.spec.needs)}
+    waited = [need for need in needs if need.beside or need.kind not in (*made, *held)]
     lacking = [need for need in waited if need.status in ("to fetch", "by hand")]
     order = {f"{kind} {part.name}": at for at, (kind, part) in enumerate(filled.items())}
     named = [one for part in filled.values() for one in (*_memories(part, trace, own, build), *_without_files(part))]
@@ -189,7 +194,9 @@ def _told(need: Need) -> Absent:
 
 def _to_make(part: Part, trace: Trace, own: Spaces, build: str) -> Absent | None:
     """Return what of a part is made here and not fetched: weights or a bank of a name, or what nobody released."""
-    if part.kind in trace.weights or part.kind in trace.fit_corpus or not part.spec.weights:
+    # Of a bank the trace notes that there are no weights yet, and then what keeps it from being chosen.
+    noted = part.kind in trace.weights and part.kind not in _faulty(trace)
+    if noted or part.kind in trace.fit_corpus or not part.spec.weights:
         return None
     owner, reference = f"{part.kind} {part.name}", reference_of(part)
     if reference == "none" or is_reference(reference):
@@ -205,9 +212,23 @@ def _to_make(part: Part, trace: Trace, own: Spaces, build: str) -> Absent | None
             return None
         known = bank in get_registry().names("corpus")
         return Absent(owner, f"bank '{bank}'", made=f"{build} --corpus {bank if known else 'NAME'} --name {bank}")
+    return None if is_released(part) or _held(part, own) else Absent(owner, "weights", made="toolkit train FILE")
+
+
+def _faulty(trace: Trace) -> set[str]:
+    return {fault.kind for fault in trace.faults}
+
+
+def _is_settled(kind: str, trace: Trace) -> bool:
+    return trace.weights.get(kind) is not None or kind in trace.fit_corpus
+
+
+def _held(part: Part, own: Spaces) -> bool:
+    """Say whether weights of a part are here that may be for a backbone's spaces, or a bank of the name asked for."""
+    bank = str(getattr(part.config, "bank", "auto"))
     headers = [file.header for file in get_index().find(part.kind, part.name)]
-    held = [header for header in headers if header.space in ("", own.image, own.text)]
-    return None if is_released(part) or held else Absent(owner, "weights", made="toolkit train FILE")
+    here = [header for header in headers if header.space in ("", own.image, own.text)]
+    return any(bank in ("auto", header.corpus) for header in here)
 
 
 def _memories(part: Part, trace: Trace, own: Spaces, build: str) -> Iterator[Absent]:

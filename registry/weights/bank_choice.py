@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from regionkit.core.errors import WeightsAbsent, WeightsError, did_you_mean
@@ -75,6 +76,17 @@ def choose_bank(
     raise _no_bank(part, space, name, banks, corpora, holder or part)
 
 
+def _known(part: Part, space: str) -> list[str]:
+    """Return the names of the banks for a space that are here, official ones included."""
+    held = get_index().find(*owner_of(part), space)
+    with suppress(WeightsError):  # a folder or files that nothing can be chosen from
+        held += find_weights(part, Wanted(space))
+    with suppress(WeightsError):
+        installed = find_installed(part)
+        held += [installed] if installed is not None and suits(part, installed, Wanted(space)) else []
+    return sorted({file.header.corpus for file in held if file.header.corpus})
+
+
 def _fillable(corpus: str) -> bool:
     """Say whether a corpus can be had by its name alone."""
     return fill("corpus", corpus, problems=[]) is not None
@@ -84,7 +96,7 @@ def _no_bank(
     part: Part, space: str, name: str, banks: Iterable[WeightFile], corpora: list[str], holder: Part
 ) -> WeightsError:
     who = f"{holder.kind} '{holder.name}'"
-    known = sorted({file.header.corpus for file in get_index().find(*owner_of(part), space)})
+    known = _known(part, space)
     shown = [f"banks for {space}: {', '.join(known)}"] if known else [f"there is no bank for {space}"]
     shown += [f"corpora to fit one to: {', '.join(corpora)}"] if corpora else []
     if name != "auto":
@@ -97,7 +109,11 @@ def _no_bank(
         # A bank's name is a corpus; the files of a bridge are named by its own option.
         close = f"name a file with {holder.kind}.weights: {name}" if is_reference(name) else close
         return (WeightsError if several or close else WeightsAbsent)(
-            message, close, *shown, f"say which file: {holder.kind}.{option}: {' or '.join(files)}" if several else ""
+            message,
+            close,
+            *shown,
+            f"say which file: {holder.kind}.{option}: {' or '.join(files)}" if several else "",
+            "" if several else "make one: toolkit bank build --help",
         )
     return (WeightsError if known else WeightsAbsent)(
         f"{who} needs a bank, and which one does not follow from the rest",

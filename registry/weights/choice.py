@@ -246,7 +246,8 @@ def _named(part: Part, reference: str, wanted: Wanted) -> list[WeightFile]:
             if not found:
                 entries = spec_for(part).checkpoints
                 raise WeightsError(
-                    f"{path} holds no weights of {part.kind} '{part.name}'",
+                    f"{path} holds no weights of {part.kind} '{part.name}'"
+                    + (f" for {wanted.corpus}" if wanted.corpus else ""),
                     *describe_missing(entries),
                     "" if entries else "they are made by toolkit train, or converted: toolkit weights convert --help",
                 )

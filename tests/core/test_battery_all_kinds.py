@@ -41,6 +41,8 @@ class Projector(nn.Module, GapBridge):
             self.layer = nn.Linear(16, 16)
         if fault == "moves-random":
             torch.rand(1)
+        if fault == "seeds-all":
+            torch.manual_seed(seed)
         self.scale = torch.rand(1, generator=torch.Generator().manual_seed(seed)) + 0.5
         if fault != "lost-state":
             self.scale = torch.ones(1)
@@ -113,6 +115,8 @@ def test_an_honest_module_passes_every_check():
         param("global-seed", "same-seed-same-component", "draws from the global random state", id="ignores-the-seed"),
         param("draws", "random-state-untouched", "using it moves the global random state", id="using-moves-state"),
         param("moves-random", "random-state-untouched", "building it moves the global", id="building-moves-state"),
+        # The first one of the seed, that of the subject, left the very state that the next one comes to.
+        param("seeds-all", "random-state-untouched", "building it moves the global", id="building-seeds-again"),
         param("half-breaks", "bfloat16", "in bfloat16, its tokens hold NaN or infinity", id="half-nan"),
         param("half-far", "bfloat16", "in bfloat16, its tokens are far from those in float32", id="half-far"),
         param("half-stuck", "bfloat16", "it crashed with RuntimeError", id="half-crash"),

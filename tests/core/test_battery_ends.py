@@ -173,6 +173,39 @@ def test_faulty_metrics_are_caught(fault, check, words):
         check_metric(lambda: Overlap(fault))
 
 
+class Length(Metric):
+    """How many words a caption has too many, too few, or both; references of the kit's samples are equally long."""
+
+    higher_is_better = False
+
+    def __init__(self, counted="both", sign=1):
+        self.values, self.counted, self.sign = [], counted, sign
+
+    def update(self, samples, captions):
+        for sample, caption in zip(samples, captions, strict=True):
+            more = len(caption.split()) - len(sample.references[0].split())
+            counted = {"both": abs(more), "more": max(more, 0), "fewer": max(-more, 0), "nothing": 0}[self.counted]
+            self.values.append(self.sign * float(counted))
+
+    def compute(self):
+        value = sum(self.values) / (len(self.values) or 1)
+        return Score(value, tuple(self.values), f"length|counted={self.counted}")
+
+
+@pytest.mark.parametrize("counted", ["both", "more", "fewer"])
+def test_a_metric_of_length_passes_and_its_wrong_direction_is_caught(counted):
+    check_metric(lambda: Length(counted))
+    sentence = caught(Subject("metric", Length(counted, sign=-1)), "direction")
+    assert "the direction is off; write higher_is_better = True" in sentence
+
+
+def test_a_metric_that_tells_nothing_apart_hears_of_the_ways_out():
+    sentence = caught(Subject("metric", Length("nothing")), "direction")
+    assert "right captions score 0.0, and so they do with half of them about something else" in sentence
+    assert "write needs = ()" in sentence
+    assert "regionkit.core.testing.check_metric(make, samples)" in sentence
+
+
 class Broken(GridBackbone):
     def __init__(self, fault=""):
         super().__init__(cls=fault == "cls", text=fault != "no-text")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from regionkit.core.errors import RegionError
 from regionkit.core.frames import Frame
-from regionkit.core.geometry import Rules, bounding_box, patch_parts, patch_weights, region_mask
+from regionkit.core.geometry import Rules, bounding_box, box_spans, patch_parts, patch_weights, region_mask
 from regionkit.core.regions import Box, BoxSet, Mask, MaskTrack, Patch, Point, Trace, WholeImage
 
 GOLDEN = np.load(golden_file("aggregation.npz"))
@@ -103,6 +103,19 @@ def test_padded_frame_keeps_its_rim_empty():
     for rules in (Rules("intersect"), Rules("coverage")):
         assert np.array_equal(patch_weights(Box(0, 0, 40, 40), frame, rules), block((1, 5), (1, 5), (6, 6)))
     assert np.array_equal(patch_weights(Mask(np.ones((40, 40), dtype=bool)), frame), block((1, 5), (1, 5), (6, 6)))
+
+
+@pytest.mark.parametrize(("side", "patch"), [(518, 14), (224, 16), (224, 32), (640, 16)])
+def test_reference_boxes_lose_no_patch_to_rounding(side, patch):
+    grid = side // patch
+    for width in (185, 333, 370, 480, 612, 740):
+        frame = Frame.squash((width, width), (side, side), (grid, grid))
+        boxes = np.array([(start, 0, end, width) for start in range(0, width, 7) for end in range(start + 1, width)])
+        _, _, left, right = box_spans(boxes.astype(np.float64), frame, "reference").T
+        starts, extents = boxes[:, 0], boxes[:, 2] - boxes[:, 0]
+        first = starts * side // (width * patch)  # in whole numbers, where nothing is rounded
+        assert np.array_equal(left, first)
+        assert np.array_equal(right, np.minimum(first + extents * side // (width * patch) + 1, grid))
 
 
 @pytest.mark.parametrize(
@@ -374,3 +387,13 @@ def test_shares_of_a_mask_are_its_pixels_cut_by_the_patches(width, height, seed,
     enlarged = bitmap.repeat(cells, 0).repeat(cells, 1)
     counted = enlarged.reshape(cells, height, cells, width).sum((1, 3)) / (height * width)
     np.testing.assert_allclose(patch_weights(Mask(bitmap), frame, Rules(mask_rule="area")), counted, atol=1e-12)
+
+
+@pytest.mark.parametrize("side", [224, 336, 378, 448])
+def test_points_on_the_right_and_bottom_edge_count_after_a_crop(side):
+    for length in range(side, 926):
+        for size, edge in (((length, length + 100), (length, 40.0)), ((length + 100, length), (length / 2, length))):
+            frame = Frame.resize_crop(size, side, side, (14, 14))
+            middle = (size[0] / 2, size[1] / 2)
+            edge = edge if size[0] > size[1] else (float(length), size[1] / 2)
+            assert patch_weights(Trace((edge, middle)), frame).sum() == 2, size

@@ -61,6 +61,14 @@ def test_special_tokens_are_read_in_prompts_and_not_in_captions(words):
     assert words.decode_all([words.end]) == "</s>"
 
 
+def test_ids_that_hold_a_text(words):
+    assert words.ids_with("</s>") == (words.end,)
+    held = words.ids_with("a")
+    assert held == tuple(number for number in range(words.size) if "a" in words.decode_all([number]))
+    assert words.id_of("cat") in held
+    assert words.ids_with("a") is held
+
+
 def test_header_and_pickle_bring_it_back(words):
     stored = json.loads(json.dumps(words.to_extra(), sort_keys=True))
     again = LanguageTokenizer.of_extra(stored, "file")

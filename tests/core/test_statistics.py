@@ -163,3 +163,14 @@ def test_quantiles_of_students_t(freedom, value):
 
 def test_many_samples_are_drawn_less_often():
     assert [draws_of(number) for number in (1, 10_000, 20_000, 100_000, 10**7)] == [10_000, 10_000, 5_000, 1_000, 1_000]
+
+
+@pytest.mark.parametrize(("number", "apart"), [(500, 1e-5), (1000, 1e-4), (5000, 1e-3)])
+def test_one_sample_that_differs_by_little_is_no_evidence_whatever_rounding_says(few_draws, number, apart):
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        there = random.random(number)
+        here = there.copy()
+        here[random.integers(number)] += apart
+        found = compare_evidence(Evidence.of_mean(here), Evidence.of_mean(there), list(range(number)))
+        assert found.p == 1.0  # its sign alone can change: every draw is as far from zero

@@ -70,6 +70,16 @@ def test_an_unknown_field_of_the_header_is_named(tmp_path):
         read_header(tmp_path / "a.safetensors")
 
 
+@pytest.mark.parametrize("field", ["space", "writes"])
+def test_a_space_that_is_none_is_told_of_the_file_and_never_written(tmp_path, field):
+    said = {"kind": "decoder", "name": "tiny", field: "mini dense"}
+    save_file({"w": torch.zeros(2)}, tmp_path / "a.safetensors", metadata={"regionkit": json.dumps(said)})
+    with pytest.raises(WeightsError, match=r"a.safetensors: the weight file is damaged: .*'mini dense' is not a space"):
+        read_header(tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=r"'mini dense' is not a space: write it as name\[dim\]"):
+        WeightHeader(**said)
+
+
 @pytest.mark.parametrize(
     ("tensors", "fault"),
     [

@@ -228,8 +228,9 @@ def test_a_part_that_does_not_fit_into_memory_is_no_bug(toy, monkeypatch, error)
 
     monkeypatch.setattr(component_class(part.spec), "build", fails)
     if str(error) == "no":
-        with pytest.raises(RuntimeError, match="no"):
+        with pytest.raises(RegionkitError, match="decoder 'toy-words' cannot be built: RuntimeError: no") as told:
             build_part(part, BuildContext())
+        assert told.value.__cause__ is error
         return
     with pytest.raises(RunFailed, match="decoder 'toy-words' does not fit into memory") as caught:
         build_part(part, BuildContext())

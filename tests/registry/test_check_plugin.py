@@ -212,6 +212,17 @@ def regionkit_components():
 
 
 @pytest.mark.slow
+def test_options_that_are_no_dataclass_do_not_end_the_table_early(check, write):
+    spec = FILE.replace("target=", 'config="lone_config:Config", target=')
+    folder = write(**{"lone_texts.py": spec, "lone_code.py": CODE, "lone_config.py": "class Config:\n    size = 3\n"})
+    result = check(folder / "lone_texts.py")
+    assert result.exit_code == 1, result.output
+    assert "FAILED corpus lone-texts, config" in result.output
+    assert "write @dataclass(frozen=True) above class Config" in result.output
+    assert result.output.splitlines()[-1].endswith("skipped")
+
+
+@pytest.mark.slow
 def test_a_single_file_is_a_plugin_too(check, write):
     folder = write(**{"lone_texts.py": FILE, "lone_code.py": CODE})
     result = check(folder / "lone_texts.py", "--json")

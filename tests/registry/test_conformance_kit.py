@@ -132,6 +132,12 @@ def test_cases_are_pairs_of_a_spec_and_a_check_with_readable_names(plugin):
         ),
         pytest.param({"spec": 'license=""'}, "spec-complete", "it names no licence", id="licence"),
         pytest.param({"frozen": False}, "config", "Config is not frozen: @dataclass(frozen=True)", id="not-frozen"),
+        pytest.param(
+            {"more": "unit = 1.0"},
+            "config",
+            "Config sets unit without a type, so a dataclass takes it for no option: write unit: float = 1.0",
+            id="no-type",
+        ),
         pytest.param({"documented": "else"}, "config", "without a line under 'Attributes:'", id="undocumented"),
         pytest.param(
             {"more": "def __post_init__(self): object.__setattr__(self, 'scale', self.scale + 1)"},
@@ -178,6 +184,92 @@ def test_faults_of_a_spec_are_caught(plugin, request, given, check, words):
     found = sentences(plugin(name, **given), check)
     assert found, f"{check} passes"
     assert words in found[0]
+
+
+BRIDGE = """
+from dataclasses import dataclass
+from regionkit.core.plugin import hookimpl
+from regionkit.core.spec import ComponentSpec, Port
+
+@hookimpl
+def regionkit_components():
+    return [ComponentSpec(kind="KIND", name="NAME-part", target="NAME_code:Fitted", config="NAME:Config",
+                          summary="Learns from texts", needs=("corpus",), accepts=ACCEPTS,
+                          writes=None if "KIND" == "decoder" else Port("image"), MORE)]
+
+@dataclass(frozen=True)
+class Config:
+    '''Options.
+
+    Attributes:
+        weights: A file.
+        bank: A corpus.
+    '''
+
+    OPTIONS
+"""
+
+
+def fitted(project, name, kind="bridge", more="", options="weights: str = 'auto'; bank: str = 'auto'"):
+    """Install a plugin with a part that asks for a corpus; returns why it was skipped, if it was."""
+    accepts = "('box',)" if kind == "region_encoder" else "()"
+    more = f"reads=Port('image'), {more}"
+    source = BRIDGE
+    for word, text in {"ACCEPTS": accepts, "NAME": name, "KIND": kind, "MORE": more, "OPTIONS": options}.items():
+        source = source.replace(word, text)
+    project.plugin(name, source)
+    return [one.reason for one in get_registry().quarantined if one.plugin == name]
+
+
+@pytest.mark.parametrize("kind", ["bridge", "decoder"])
+@pytest.mark.parametrize("weights", ["", "weights='pkg:x'"], ids=["none", "fixed"])
+def test_a_part_that_would_never_be_fitted_to_its_corpus_is_refused(project, kind, weights):
+    (reason,) = fitted(project, "unfitted", kind, weights)
+    assert f"{kind} 'unfitted-part': it needs a corpus and would never be fitted to it" in reason
+    assert 'write weights="index" beside needs=("corpus",)' in reason
+    assert 'the option bank: str = "auto"' in reason
+
+
+def test_only_bridges_and_decoders_are_fitted_to_a_corpus(project):
+    (reason,) = fitted(project, "misfitted", "region_encoder", "weights='index'")
+    assert "only a bridge or a decoder is fitted to one: leave needs out" in reason
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(
+            "weights: str = 'auto'", "its bank is chosen by what the pipeline needs, and nobody can say", id="bank"
+        ),
+        pytest.param(
+            "weights: str = 'none'; bank: str = 'auto'", "with weights none it is never fitted", id="never-by-default"
+        ),
+        pytest.param("bank: str = 'auto'", 'write weights: str = "auto" in Config', id="weights"),
+    ],
+)
+def test_what_is_chosen_can_be_named(project, options, words):
+    assert fitted(project, "chooser", more="weights='index'", options=options) == []
+    (found,) = sentences("chooser", "config")
+    assert words in found
+
+
+def test_options_that_are_no_dataclass_fail_where_they_are_read_and_the_rest_is_skipped(project):
+    name = "no_dataclass"
+    project.plugin(name, INIT.format(name=name, spec=""))
+    project({f"{name}_config.py": "class Config:\n    scale = 1.0\n"})
+    project({f"{name}_code.py": CODE.format(top="", accepts=("box", "image"), space="scene.backbone.space")})
+    outcomes = {}
+    for case in conformance_of(name):
+        try:
+            case.run()
+        except (AssertionError, Skip) as outcome:
+            outcomes[case.check.name] = str(outcome)
+    for check in ("config", "builds"):
+        assert (
+            f"{name}_config:Config, the options of region_encoder '{name}-middle', is no dataclass" in outcomes[check]
+        )
+        assert "write @dataclass(frozen=True) above class Config, and a type at each option" in outcomes[check]
+    assert outcomes["shapes"] == "it could not be built; see the check 'builds'"
 
 
 PRESETS = """

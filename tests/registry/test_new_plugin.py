@@ -19,6 +19,7 @@ MODULES = {
     "metric": "metric",
     "dataset": "reader",
     "bridge": "bridge",
+    "decoder": "decoder",
     "backbone": "backbone",
 }
 
@@ -57,6 +58,7 @@ def test_every_kind_has_the_files_of_a_complete_distribution(written):
         wanted = {"pyproject.toml", "README.md", f"tests/test_{package}.py"}
         wanted |= {f"{package}/{name}.py" for name in ("__init__", "configs", MODULES[kind])}
         wanted |= {f"{package}/presets/{folder.name}.yaml"} if PATTERNS[kind].preset else set()
+        wanted |= {"train.yaml"} if PATTERNS[kind].recipe else set()
         assert names == wanted
         assert not [path for path in folder.rglob("*") if path.is_file() and "$" in path.read_text()]
 
@@ -79,9 +81,32 @@ def test_installed_it_is_a_plugin_like_any_other(project, written, kind):
     spec = get_registry().find(kind, name)
     assert str(get_registry().owner(spec)) == f"{name} ({name} 0.1.0)"
     if PATTERNS[kind].preset:
-        assert validate(get_registry().presets[name]) == []
+        problems = [str(problem) for problem in validate(get_registry().presets[name])]
+        lacks = f"no weights of decoder '{name}'"  # until its recipe was run
+        assert [problem for problem in problems if lacks not in problem] == []
+        assert bool(problems) == PATTERNS[kind].recipe
+    if PATTERNS[kind].recipe:
+        assert validate(written[kind] / "train.yaml") == []
     if kind == "metric":
         assert project.run("show", name).exit_code == 0
+
+
+def test_a_new_decoder_is_trained_and_used_as_its_readme_says(project, written):
+    name = project.install(written["decoder"])
+    folder = project.folder / name.replace("-", "_") / "weights"
+    text = (written["decoder"] / "README.md").read_text()
+    assert f"    toolkit train train.yaml --out {folder.parent.name}/weights\n" in text
+    assert f"    toolkit caption IMAGE --preset {name} --box 8,8,60,60\n" in text
+    recipe = str(written["decoder"] / "train.yaml")
+    short = ("--steps", "30", "--set", "corpus.size=200", "--set", "recipe.warmup=5")
+    trained = project.run("train", recipe, "--out", str(folder), *short)
+    assert trained.exit_code == 0, trained.output
+    assert project.run("data", "make", "mini", "--limit", "1", "--out", "mini").exit_code == 0
+    picture = next(project.folder.glob("mini/**/*.png"))
+    captioned = project.run("caption", str(picture), "--preset", name, "--box", "8,8,60,60", "--json")
+    assert captioned.exit_code == 0, captioned.output
+    provenance = json.loads(captioned.stdout)["provenance"]
+    assert provenance["decoder"]["weights"]["file"] == f"mini-dense-{name}.safetensors"
 
 
 # Each takes seconds; all of them are made in .ci/run too.

@@ -141,7 +141,7 @@ class Encoder(RegionEncoder):
 
 class Bridge(GapBridge):
     def bridge(self, tokens):
-        return tokens
+        return tokens.relabelled(tokens.space.replace("image", "text"), unit=False)
 
 
 class Decoder(DecoderContract):

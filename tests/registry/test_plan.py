@@ -9,6 +9,7 @@ from regionkit.core.errors import ConfigError
 from regionkit.core.spec import PARTS
 from regionkit.registry.plan import fitting, plan_pipeline
 from regionkit.registry.schema import fill
+from regionkit.registry.weights.absent import absent_weights
 
 GOOD = {"backbone": "toy-a", "region_encoder": "toy-pool", "bridge": "toy-none", "decoder": "toy-fixed"}
 
@@ -527,3 +528,11 @@ def test_code_that_is_not_there_is_told_before_anything_is_built(toy):
     text = refusal(bridge="lost")
     assert "the code of bridge 'lost' is not there: no module named 'nowhere_code'" in text
     assert "this is a fault of plugin losing (losing 0.3), which names it as nowhere_code:Lost" in text
+
+
+@pytest.mark.parametrize("changed", [{"bridge": "toy-projector"}, {"decoder": "toy-words"}], ids=["bridge", "decoder"])
+def test_weights_that_are_here_are_not_told_absent_behind_one_that_is_not(toy, changed):
+    """A trace ends at the first thing that is not here, and nothing was chosen yet for the parts behind it."""
+    mini = {"backbone": "mini-dense", "region_encoder": "patch-pool", "bridge": "memory", "decoder": "decap"}
+    (kind,) = changed
+    assert [one.part for one in absent_weights({**mini, **changed})] == [f"{kind} {changed[kind]}"]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regionkit.core.errors import ConfigError
-from regionkit.registry.schema import fill, options, with_defaults
+from regionkit.registry import get_registry
+from regionkit.registry.schema import fill, options, untyped, with_defaults
 from regionkit.registry.values import Mismatch, convert, plain
 
 TAKES = (
@@ -46,6 +47,50 @@ def test_options_are_filled_with_defaults_and_types(toy):
         "flag": False,
         "label": "",
     }
+
+
+UNTYPED = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+@dataclass(frozen=True)
+class Base:
+    size: int = 3
+    LARGEST = 9
+    shared: ClassVar[int] = 4
+
+@dataclass(frozen=True)
+class Config(Base):
+    scale = 1.0
+    size = 5
+    names = ()
+    _hidden = 2
+
+    @property
+    def corruption(self):
+        return "none"
+"""
+
+SPEC = """
+from regionkit.core.plugin import hookimpl
+from regionkit.core.spec import ComponentSpec
+
+@hookimpl
+def regionkit_components():
+    return [ComponentSpec(kind="corpus", name="untyped", target="x:y", config="untyped_config:Config")]
+"""
+
+
+def test_what_has_no_type_is_told_apart_from_what_is_not_there(project):
+    project.plugin("untyped_plugin", SPEC)({"untyped_config.py": UNTYPED})
+    assert untyped(get_registry().find("corpus", "untyped")) == {
+        "scale": "scale: float = 1.0",
+        "size": "size: int = 5",
+        "names": "names: TYPE = ...",
+    }
+    told = mistakes("corpus", {"name": "untyped", "scale": 2.0})
+    assert "untyped_config:Config sets 'scale' without a type, so it is no option: write scale: float = 1.0" in told
+    assert "without a type" not in mistakes("corpus", {"name": "untyped", "scales": 2.0})
 
 
 def test_shorthand_is_the_name(toy):

@@ -247,10 +247,16 @@ class RefPacScore(RefClipScore):
         """Return RefPAC-S (n,)."""
         return super().scores(pairs) if self.looks(self.config) else self.best_of(pairs, self.captions_of(pairs))
 
+    def captions_of(self, pairs: Sequence[Pair]) -> Floats:
+        """Return the vectors (n, d) of n captions; the variant's release takes full stops and blanks off their ends."""
+        if self.looks(self.config):
+            return super().captions_of(pairs)
+        return self.judge.sentences([self.prefix + pair.caption.strip(" .") for pair in pairs])
+
     def fields(self) -> dict[str, object]:
         """Return what the score depends on beside the number of samples."""
         found = super().fields()
-        return found if self.looks(self.config) else {**found, "w": None}
+        return found if self.looks(self.config) else {**found, "w": None, "strip": "blanks,stops"}
 
 
 def _named(config: Config) -> str:

@@ -82,7 +82,8 @@ class RefPacScoreConfig:
     Attributes:
         backbone: As in ``pac-s``.
         variant: ``official`` is the harmonic mean of PAC-S and the best cosine of the caption with a reference.
-            ``patchioner`` is that cosine alone, which the tables of Patch-ioner (arXiv 2510.02898) call P, or RefPAC-S.
+            ``patchioner`` is that cosine alone, of the caption without full stops and blanks at its ends, which the
+            tables of Patch-ioner (arXiv 2510.02898) call P, or RefPAC-S.
         view: As in ``clipscore``; variant ``patchioner`` looks at no picture.
     """
 

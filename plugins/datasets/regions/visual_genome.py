@@ -112,8 +112,17 @@ class VisualGenome(RegionFiles):
         if self.config.source == "official":
             return from_xywh([region[key] for key in ("x", "y", "width", "height")], size, clip=clip)
         x1, y1, x2, y2 = four(region["bbox"])
-        # ControlCap cuts boxes at the border and keeps those of which nothing is left; its evaluation widens them.
-        return from_corners((x1, y1, x2 + (x2 == x1), y2 + (y2 == y1)), size, clip=clip)
+        # ControlCap cuts boxes at the border and keeps those of which nothing is left; its evaluation widens them, to
+        # beyond the border where they lie on it: here they widen inwards there.
+        (x1, x2), (y1, y2) = _widened(x1, x2, size[0]), _widened(y1, y2, size[1])
+        return from_corners((x1, y1, x2, y2), size, clip=clip)
+
+
+def _widened(start: float, end: float, side: int) -> tuple[float, float]:
+    """Return the ends of a box along one axis, a pixel apart where they are the same."""
+    if start != end:
+        return start, end
+    return (start - 1, end) if start >= side else (start, end + 1)
 
 
 class VgCoco(VisualGenome):

@@ -35,6 +35,12 @@ PROJECTION: dict[str, str] = {
     r"hidden_layers\.0\.(weight|bias)": r"projection.hidden_layers.0.\1",
     r"linear_layer2\.(weight|bias)": r"projection.hidden_layers.0.\1",  # older files
 }
+#: First digits of the hash of the projection that Patch-ioner's released decoders and memories do not fit.
+_OWN_PROJECTION = "5f6efcc520f22916"
+_NOTE = (
+    "its projection is the file of Talk2DINO's own repository; the decoders and memories that Patch-ioner released fit "
+    "the other file of this name (sha256 5db3e85d8745a621...), see docs/weights.md"
+)
 _ROLES = {"vision": "DINOv2 ViT-B/14 with registers", "text": "CLIP B/16", "projection": "the projection of Talk2DINO"}
 
 
@@ -65,8 +71,16 @@ def read_talk2dino(files: Mapping[str, Path], config: Talk2DinoConfig) -> Weight
         side=side * sizes["patch"],
         source=", ".join(str(files[role]) for role in _ROLES),
         license="Apache-2.0 (DINOv2), MIT (CLIP), Talk2DINO: see its repository",
-        extra={"projection_sha256": sha256_of(projection)} if projection.is_file() else {},
+        extra=_said_of(projection),
     )
+
+
+def _said_of(projection: Path) -> dict[str, object]:
+    """Return what the header says of the projection: which one it is, and a note where it is the other one."""
+    if not projection.is_file():
+        return {}
+    digest = sha256_of(projection)
+    return {"projection_sha256": digest, **({"notes": [_NOTE]} if digest.startswith(_OWN_PROJECTION) else {})}
 
 
 def read_projection(path: Path) -> dict[str, Tensor]:

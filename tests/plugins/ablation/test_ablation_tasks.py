@@ -325,7 +325,8 @@ def test_a_fault_while_judging_again_is_told_and_ends_no_run(tmp_path, monkeypat
 
     monkeypatch.setattr(Picky, "compute", compute)
     again = ablate(tmp_path, text + "seeds: [0, 1]\n", status=1)
-    assert re.search(r"trial \w+ keeps the scores that it had: ZeroDivisionError: nobody foresaw this", again.output)
+    told = r"trial \w+ keeps the scores that it had: metric 't-picky' of .*: ZeroDivisionError: nobody foresaw this"
+    assert re.search(told, again.output)
     assert "1 trial ran, 1 were done before" in again.stdout
 
 

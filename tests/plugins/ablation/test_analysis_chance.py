@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from regionkit.core import statistics
 from regionkit.core.errors import ConfigError
-from regionkit.core.statistics import compare
+from regionkit.core.statistics import Evidence, compare, group_values
 from regionkit.plugins.ablation import commands
 from regionkit.plugins.ablation.analysis import chances
 from regionkit.plugins.ablation.analysis.chances import draws_for, p_of_levels, p_of_residuals
@@ -194,3 +194,19 @@ def test_hundreds_of_levels_need_little_memory():
         assert tracemalloc.get_traced_memory()[1] < 32e6
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 3), (4, 4)])
+def test_an_axis_that_changes_nothing_interacts_with_none(few_draws, shape):
+    """Its residuals are rounding, the same in many scenes, which a test of signs would find."""
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        other = random.integers(0, 2, (40, 1, shape[1])).astype(float) if seed % 2 else random.random((40, 1, shape[1]))
+        tables = np.repeat(other, shape[0], 1)
+        values = [group_values(Evidence.of_mean(column)) for column in tables.reshape(40, -1).T]
+        residuals = beyond_sums(np.stack(values, 1).reshape(40, *shape))
+        assert not residuals.any()
+        assert p_of_residuals(residuals.reshape(40, -1)) == 1.0
+        moved = np.stack(values, 1).reshape(40, *shape)
+        moved[:, 0, 0] += 1e-3  # far less than any score differs by
+        assert p_of_residuals(beyond_sums(moved).reshape(40, -1)) < 0.01

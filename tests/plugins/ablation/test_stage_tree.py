@@ -286,7 +286,8 @@ def test_a_metric_that_fails_in_an_unforeseen_way_takes_no_other_along(tmp_path,
     (result,) = run(tmp_path, ONE.replace("[noun-f1]", "[t-lengths, noun-f1]"))[1].values()
     assert [row.metric for row in result.metrics] == ["noun-f1"]
     assert result.status == "failed"
-    assert result.reason.startswith("ZeroDivisionError: nobody foresaw this (test_stage_tree.py, line ")
+    metric = "metric 't-lengths' of plugin ablation_fakes (tests 0)"
+    assert result.reason.startswith(f"{metric}: ZeroDivisionError: nobody foresaw this (test_stage_tree.py, line ")
 
 
 def test_a_trial_for_which_nothing_fits_fails_and_the_next_one_runs(tmp_path, monkeypatch):
@@ -307,7 +308,11 @@ def test_an_exception_that_nobody_foresaw_fails_its_trial_alone(tmp_path, monkey
     text = ONE + "grid: {bridge: [{name: t-shift, amount: 0.01}, t-shift]}\n"
     bad, good = run(tmp_path, text)[1].values()
     assert good.status == "done"
-    assert bad.reason.startswith("TypeError: 'RegionTokens' object is not subscriptable (test_stage_tree.py, line ")
+    assert bad.status == "failed"
+    assert bad.reason.startswith(
+        "no sample could be captioned; the first: bridge 't-shift' of plugin ablation_fakes (tests 0): "
+        "TypeError: 'RegionTokens' object is not subscriptable (test_stage_tree.py, line "
+    )
 
 
 def test_models_are_let_go_with_their_last_trial(tmp_path):

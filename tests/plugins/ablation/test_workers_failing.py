@@ -126,9 +126,9 @@ def test_a_fault_of_the_code_stops_a_run_with_its_place_and_all_of_it_in_the_log
     monkeypatch.setattr(ablation_fakes.Shift, "bridge", crash)
     file = write(tmp_path, GRID + "on_error: stop\n")
     error = ablate(file, tmp_path / "out", "--workers", 1, fails=RunFailed)
-    assert "on_error is stop: ZeroDivisionError: no shift today nor tomorrow (test_workers_failing.py, line " in str(
-        error
-    )
+    bridge = "bridge 't-shift' of plugin ablation_fakes (tests 0)"
+    told = f"on_error is stop: {bridge}: ZeroDivisionError: no shift today nor tomorrow (test_workers_failing.py, line "
+    assert told in str(error)
     assert "Traceback (most recent call last)" in (tmp_path / "out" / "logs" / "worker-1.log").read_text()
 
 

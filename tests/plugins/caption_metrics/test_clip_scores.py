@@ -184,7 +184,7 @@ def test_scores_are_those_of_the_formulas_with_the_prefix_on_captions_and_refere
         param(
             ALL[5],
             "ref-pac-s|variant=patchioner|backbone=grid|weights=0123456789ab|prefix=A photo depicts|references=best"
-            "|n=2",
+            "|strip=blanks,stops|n=2",
             id="patchioner",
         ),
     ],
@@ -225,6 +225,7 @@ def test_the_patchioner_variant_needs_no_pictures():
     with_data = judged(made(RefPacScore, config, backbone, NoPictures()), example_samples(3), ["red"] * 3)
     alone = RefPacScore.build(config, BuildContext(parts={"backbone": backbone}))
     assert judged(alone, example_samples(3), ["red"] * 3).per_sample == with_data.per_sample
+    assert judged(alone, example_samples(3), [" red .", "red.", "red ."]).per_sample == with_data.per_sample * 2
     assert backbone.encoded == 0
     assert alone.needs == ("references",)  # so that it is not refused where there are no pictures
     assert made(RefPacScore, RefPacScoreConfig("grid")).needs == RefPacScore.needs == ("references", "image")

@@ -126,6 +126,8 @@ def test_controlcaps_files(folder: Path, name: str, release: str) -> None:
                 {"id": 2, "image_id": 2, "caption": "a pole", "bbox": [49, 3, 49, 9], "extra_info": {}},
                 {"id": 3, "image_id": 2, "caption": "a line", "bbox": [5, 6, 9, 6], "extra_info": {}},
                 {"id": 4, "image_id": 2, "caption": "nothing", "bbox": [5, 6, 9, 4], "extra_info": {}},
+                {"id": 5, "image_id": 2, "caption": "the right", "bbox": [50, 3, 50, 9], "extra_info": {}},
+                {"id": 6, "image_id": 2, "caption": "the bottom", "bbox": [5, 20, 9, 20], "extra_info": {}},
             ],
         },
     )
@@ -134,6 +136,8 @@ def test_controlcaps_files(folder: Path, name: str, release: str) -> None:
         ("1", (1, 1, 40, 30), ("a street",)),
         ("2", (49, 3, 50, 9), ("a pole",)),
         ("3", (5, 6, 9, 7), ("a line",)),
+        ("5", (49, 3, 50, 9), ("the right",)),
+        ("6", (5, 19, 9, 20), ("the bottom",)),
     ]
     path = folder / "controlcap" / release / "test.json"
     assert data.faults("dense", "test") == [f"{path}: annotations[3]: its box 5,6,9,4 has no area"]

@@ -450,3 +450,21 @@ def test_a_damaged_merges_file_is_refused(tmp_path: Path) -> None:
 def test_texts_and_regions_come_in_pairs(method: str, texts: int) -> None:
     with pytest.raises(ValueError, match=f"3 regions and {texts} texts: give one text a region"):
         getattr(tiny(), method)(vectors(3), ["word1"] * texts)
+
+
+@pytest.mark.parametrize("compat", ["paper", "reference"])
+def test_the_end_of_a_sentence_is_learned_whatever_its_id(compat):
+    """The reference pads with id 0, which in a tokenizer of words is the end token."""
+    torch.manual_seed(0)
+    options = {"hidden": 32, "layers": 1, "heads": 2, "positions": 12, "dropout": 0.0, "label_smoothing": 0.0}
+    decoder = Decap(DecapConfig(**options, compat=compat), "x[4]", WordTokenizer.of(["a", "dog", "cat", "red"]))
+    texts, tokens = ["a dog", "a red cat", "dog", "a red dog"], RegionTokens.single(torch.eye(4), "x[4]")
+    optimizer = torch.optim.Adam(decoder.parameters(), 1e-2)
+    for _ in range(80):
+        optimizer.zero_grad()
+        decoder.loss(tokens, texts).backward()
+        optimizer.step()
+    written = decoder.eval().generate(tokens, options=GenerateOptions(max_tokens=10))
+    assert [(caption.text, caption.finished) for caption in written] == [(text, True) for text in texts]
+    assert decoder.loss_terms([""] * 4) == 4
+    assert torch.isfinite(decoder.loss(tokens, [""] * 4))

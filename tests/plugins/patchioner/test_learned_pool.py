@@ -353,3 +353,12 @@ def test_training_makes_weights_that_say_what_for_and_goes_on_where_it_was_kille
     one, other = (load_file(folder / name / "learned.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert not torch.equal(one["alpha"], torch.tensor(ALPHA))
+
+
+def test_where_the_class_token_looks_at_itself_alone_the_mean_is_shown(monkeypatch):
+    pool, scene = encoder(), scene_of()
+    regions = Regions.of([[Box(0, 0, 40, 30), WholeImage()]])
+    alone = torch.zeros(2, 1 + ROWS * COLUMNS)
+    alone[:, 0] = 1.0  # a softmax over large numbers leaves nothing for the patches
+    monkeypatch.setattr(pool, "_of_each", lambda features, regions: (torch.zeros(2, DIM), alone))
+    torch.testing.assert_close(pool.attention(scene, regions), pool.pool.attention(scene, regions))

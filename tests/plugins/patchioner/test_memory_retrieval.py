@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from regionkit.core.contracts import BuildContext
 from regionkit.core.errors import DataError, FeatureError, RegionkitError, WeightsError
-from regionkit.core.features import GenerateOptions, RegionViews
+from regionkit.core.features import GenerateOptions, RegionTokens, RegionViews
 from regionkit.core.testing import GridBackbone, check_decoder
 from regionkit.core.texts import bank_tensors
 from regionkit.core.weights import WeightFile, WeightHeader, read_header, write_weights
@@ -202,3 +202,14 @@ def test_a_pipeline_fits_it_to_a_corpus_or_takes_an_indexed_bank(
     with pytest.raises(RegionkitError, match="no bank 'gone' of decoder 'nearest-text'"):
         plan({"name": "none"}, bank="gone")
     get_index.cache_clear()
+
+
+def test_a_sentence_of_several_rows_stands_where_its_nearest_row_does():
+    rows = [("A", 0.99), ("A", 0.98), ("B", 0.9), ("C", 0.8), ("D", 0.7), ("A", 0.6), ("E", 0.5)]
+    decoder = NearestText(space="x[2]")
+    decoder.fit(torch.tensor([[one, (1 - one * one) ** 0.5] for _, one in rows]), [text for text, _ in rows])
+    tokens = RegionTokens.single(torch.tensor([[1.0, 0.0]]), "x[2]")
+    for count in range(1, 7):
+        (found,) = decoder.nearest(tokens, count)
+        assert [text for text, _ in found] == list("ABCDE")[:count]
+    assert dict(found) == pytest.approx({"A": 0.99, "B": 0.9, "C": 0.8, "D": 0.7, "E": 0.5}, abs=1e-6)

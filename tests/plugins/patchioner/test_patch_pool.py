@@ -50,6 +50,11 @@ def test_conforms(weighting, compat, fit):
         param("dense_gauss1.0", {"weighting": "gaussian"}, id="gaussian-1"),
         param("dense_gauss2.0", {"weighting": "gaussian", "variance": 2.0}, id="gaussian-2"),
         param("dense_attn_fresh_per_box", {"weighting": "attention"}, id="attention"),
+        param(
+            "dense_attn_sequential_inplace",
+            {"weighting": "attention", "attention_map": "shared"},
+            id="attention-of-a-shared-map",
+        ),
     ],
 )
 def test_released_boxes(golden, options):
@@ -93,6 +98,14 @@ def test_attention_over_overlapping_boxes_depends_on_their_order_in_reference_al
     np.testing.assert_allclose(weights(boxes), weights(boxes[::-1]), atol=1e-12)
     np.testing.assert_allclose(weights(boxes, compat="reference").sum(), 1)
     assert np.array_equal(attention, kept)
+
+
+def test_a_shared_map_says_so_and_needs_attention():
+    assert PatchPoolConfig(weighting="attention").notes == ()
+    (note,) = PatchPoolConfig(weighting="attention", attention_map="shared").notes
+    assert "depends on the boxes of its picture that come before it" in note
+    with pytest.raises(ValueError, match="attention_map: 'shared' needs weighting: attention"):
+        PatchPoolConfig(attention_map="shared")
 
 
 @pytest.mark.parametrize("golden", ["0.5", "1", "2", "99.9", "100", "0_center"])

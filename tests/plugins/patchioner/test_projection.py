@@ -57,6 +57,23 @@ def test_a_last_row_that_is_far_nearer_than_all_before_it_overflows_nothing(monk
     assert torch.allclose(found[0], unit[63], atol=1e-6)
 
 
+@pytest.mark.parametrize("output", [pytest.param(True, id="unit"), pytest.param(False, id="mean")])
+@pytest.mark.parametrize("length", [pytest.param(1.0, id="unit-rows"), pytest.param(1e3, id="long-rows")])
+@pytest.mark.parametrize("gap", [20, 34, 36, 44, 46, 60, 80, 87, 88, 90, 150])
+def test_a_nearer_row_behind_the_first_block_leaves_a_vector_at_every_distance(monkeypatch, gap, length, output):
+    """A share of e^45 is far below the largest float32, and its square is not: lengths of sums were infinite once."""
+    monkeypatch.setattr(projection, "BLOCK", 16)
+    monkeypatch.setattr(projection, "SMALL", 0)
+    unit = torch.zeros(512, 8)  # many blocks, all of which lie as near as the second one
+    unit[:16, 0], unit[:16, 1] = 1 - gap / 100, (1 - (1 - gap / 100) ** 2) ** 0.5
+    unit[16:, 0] = 1.0
+    query, norms = torch.eye(8)[:1], torch.full((512,), length)
+    options = {"temperature": 0.01, "normalise_output": output}
+    found = project(query, unit, norms, normalise_bank=False, **options)
+    wanted = plainly(query, unit, norms, 0.01, output=output)
+    assert (found - wanted).abs().max() < 5e-6 * (1 if output else length)
+
+
 @pytest.mark.parametrize("known", [pytest.param(50, id="all known"), pytest.param(31, id="some unknown")])
 @pytest.mark.parametrize("together", [pytest.param(size, id=f"blocks of {size}") for size in (1, 8, 4096)])
 def test_the_likeliest_word_over_blocks_is_that_over_all(monkeypatch, known, together):

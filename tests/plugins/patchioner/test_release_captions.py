@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import dinotxt_release
 import h5py
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from dinotxt_release import write_dinotxt
 from official_layouts import DIM, WIDTH, clip_model, decap_state, write_clip, write_talk2dino
 
+from regionkit.core.errors import WeightsError
 from regionkit.core.testing.fakes import picture
+from regionkit.plugins.patchioner.configs import MemoryConfig
+from regionkit.plugins.patchioner.release import read_memory
 from regionkit.registry.cli import root
 from regionkit.registry.weights import index as weight_index
 
@@ -101,3 +106,122 @@ def test_a_decoder_is_trained_behind_a_backbone_of_official_files(tmp_path, monk
     monkeypatch.chdir("/")
     result = caption(tmp_path / "release", "patchioner-talk2dino", "--set", f"decoder.weights={trained}")
     assert result.exit_code == 0, result.output
+
+
+def other_bank(folder: Path, name: str, seed: int = 1) -> Path:
+    path = folder / f"a_{name}_text_embeddings-5.h5"
+    with h5py.File(path, "w") as file:
+        file[f"{name}-embeddings"] = np.random.default_rng(seed).normal(size=(5, WIDTH)).astype(np.float32)
+        file.create_dataset(f"{name}-text", data=list("vwxyz"), dtype=h5py.string_dtype())
+    return path
+
+
+@pytest.fixture
+def release(tmp_path):
+    write_talk2dino(tmp_path, "facebook")
+    write_rest(tmp_path, WIDTH)
+    return tmp_path
+
+
+def asked(folder: Path, *sets: str, preset: str = "patchioner-talk2dino") -> Result:
+    words = [word for text in ("backbone.resolution=56", *sets) for word in ("--set", text)]
+    return caption(folder, preset, *words)
+
+
+def bank_of(result: Result) -> str:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)["provenance"]["bridge"]["weights"]["files"]["bank"]["file"]
+
+
+@pytest.mark.parametrize("name", ["coco_captions", "coco-captions"])
+def test_a_released_bank_is_found_by_its_name(release, name):
+    assert bank_of(asked(release, f"bridge.bank={name}")).startswith("coco_captions")
+    other_bank(release, "relaion")
+    assert bank_of(asked(release, f"bridge.bank={name}")).startswith("coco_captions")
+    assert bank_of(asked(release, "bridge.bank=relaion")).startswith("a_relaion")
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        param(["bridge.bank=relaion"], id="memory"),
+        param(["bridge.bank=relaion", "bridge.weights=file:{folder}"], id="memory-from-its-own-folder"),
+        param(["bridge=none", "decoder={{name: nearest-text, bank: relaion}}"], id="retrieval"),
+    ],
+)
+def test_no_other_bank_is_taken_for_one_that_is_named(release, sets):
+    result = asked(release, *(text.format(folder=release) for text in sets))
+    assert result.exit_code == 2, result.output
+    assert "relaion" in result.output
+
+
+@pytest.mark.parametrize("preset", ["patchioner-talk2dino-gt-memory-cls", "patchioner-talk2dino-relaion-5.6m-memory"])
+def test_presets_with_a_bank_of_their_own_do_not_take_that_of_coco(release, preset):
+    result = asked(release, f"decoder.weights=file:{release}/coco_prefix-009.pt", preset=preset)
+    assert result.exit_code == 2, result.output
+    assert "toolkit bank build" in result.output
+
+
+def test_of_several_banks_none_is_taken_unasked(release):
+    path = other_bank(release, "relaion")
+    result = asked(release)
+    assert result.exit_code == 2
+    assert "2 files may be the weights of bridge 'memory', and nothing says which is meant" in result.output
+    assert f"name one of them: bridge.weights: file:{path}" in result.output
+    assert bank_of(asked(release, f"bridge.weights=file:{path}")) == path.name
+
+
+def test_of_several_decoders_none_is_taken_unasked_but_one_of_another_width_is_none_of_them(release):
+    torch.save(decap_state(dim=DIM, masks=True), release / "a_clip-009.pt")
+    assert asked(release).exit_code == 0
+    torch.save(decap_state(dim=WIDTH, masks=True), release / "a_noise-009.pt")
+    for preset in ("patchioner-talk2dino", "patchioner-talk2dino-noise"):
+        result = asked(release, preset=preset)
+        assert result.exit_code == 2
+        assert "2 files may be the weights of decoder 'decap', and nothing says which is meant" in result.output
+        assert f"decoder.weights: file:{release}/a_noise-009.pt" in result.output
+    assert asked(release, f"decoder.weights=file:{release}/a_noise-009.pt").exit_code == 0
+
+
+def test_one_decoder_in_two_formats_is_no_choice(release):
+    (release / "coco_prefix-009.safetensors").write_bytes(b"of the same weights, and never read")
+    assert asked(release).exit_code == 0
+
+
+def test_of_a_decoder_that_does_not_say_it_what_it_saw_is_told_as_trusted(release):
+    note = "decoder weights do not say their space or what texts they saw, they are taken to be for "
+    said = json.loads(asked(release, preset="patchioner-talk2dino-noise").stdout)["provenance"]["notes"]
+    assert any(text.startswith(note) and "noise(std=0.08)" in text for text in said), said
+
+
+def test_the_bank_of_both_vectors_of_a_sentence_is_read_as_the_one_for_patches(tmp_path):
+    write_dinotxt(tmp_path)
+    width = dinotxt_release.WIDTH
+    write_rest(tmp_path, 2 * width)
+    torch.save(decap_state(dim=width, masks=True), tmp_path / "coco_prefix-009.pt")
+    sets = ["--set", "backbone.resolution=56"]
+    result = caption(tmp_path, "patchioner-dinotxt", *sets)
+    assert result.exit_code == 0, result.output
+    halved = caption(tmp_path, "patchioner-dinotxt", *sets, "--set", "bridge.columns=first-half")
+    assert halved.exit_code == 0, halved.output
+    both = json.loads(result.stdout)["provenance"], json.loads(halved.stdout)["provenance"]
+    assert both[0]["bridge"] == both[1]["bridge"]
+    whole = caption(tmp_path, "patchioner-dinotxt", *sets, "--set", "bridge.columns=all")
+    assert whole.exit_code == 2
+    assert f"?[{2 * width}], and dinotxt-" in whole.output
+
+
+def test_columns_of_a_released_bank(tmp_path):
+    write_rest(tmp_path, 6)
+    files = {"bank": tmp_path / "coco_captions_text_embeddings-B16-ViT-B.16-5.h5"}
+    whole, first, second = (
+        read_memory(files, MemoryConfig(columns=columns)) for columns in ("all", "first-half", "second-half")
+    )
+    assert (whole.header.space, first.header.space, second.header.space) == ("?[6]", "?[3]", "?[3]")
+    assert torch.equal(
+        torch.cat([first.tensors["embeddings"], second.tensors["embeddings"]], 1), whole.tensors["embeddings"]
+    )
+    assert second.header.config == {"columns": "second-half"}
+    write_rest(tmp_path, 5)
+    with pytest.raises(WeightsError, match="vectors of width 5 have no second-half"):
+        read_memory(files, MemoryConfig(columns="second-half"))

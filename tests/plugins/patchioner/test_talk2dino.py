@@ -32,6 +32,7 @@ from regionkit.core.errors import WeightsError
 from regionkit.core.testing import check_backbone
 from regionkit.core.testing.fakes import picture
 from regionkit.core.weights import WeightFile, read_header, write_weights
+from regionkit.plugins.patchioner.backbones import talk2dino_layout
 from regionkit.plugins.patchioner.backbones.dinov2 import class_attention
 from regionkit.plugins.patchioner.backbones.square_config import ports_of
 from regionkit.plugins.patchioner.backbones.talk2dino import Talk2Dino, TextProjection
@@ -186,7 +187,7 @@ def test_every_layout_gives_the_same_features(layout, backbone, tmp_path):
     assert torch.equal(backbone.encode_text(TEXTS), other.encode_text(TEXTS))
 
 
-def test_header_says_space_and_architecture(tmp_path):
+def test_header_says_space_and_architecture(tmp_path, monkeypatch):
     files = write_talk2dino(tmp_path)
     header = read_talk2dino(files, CONFIG).header
     assert (header.kind, header.name) == ("backbone", "dinov2-talk2dino")
@@ -202,7 +203,21 @@ def test_header_says_space_and_architecture(tmp_path):
         "context": CONTEXT,
         "vocabulary": VOCABULARY,
     }
-    assert header.extra["projection_sha256"] == hashlib.sha256(files["projection"].read_bytes()).hexdigest()
+    digest = hashlib.sha256(files["projection"].read_bytes()).hexdigest()
+    assert header.extra["projection_sha256"] == digest
+    assert "notes" not in header.extra
+    monkeypatch.setattr(talk2dino_layout, "_OWN_PROJECTION", digest[:16])
+    (note,) = read_talk2dino(files, CONFIG).header.extra["notes"]
+    assert "the decoders and memories that Patch-ioner released fit the other file of this name" in note
+
+
+def test_the_note_is_about_the_file_of_talk2dinos_own_repository():
+    folder = SHARED / "data" / "upstream"
+    if not folder.is_dir():
+        pytest.skip("needs shared/data/upstream, which is not part of the repository")
+    own, other = folder / "talk2dino_vitb_mlp_infonce.pth", folder / "talk2dino_vitb_mlp_infonce.patchioner.pth"
+    assert hashlib.sha256(own.read_bytes()).hexdigest().startswith(talk2dino_layout._OWN_PROJECTION)
+    assert hashlib.sha256(other.read_bytes()).hexdigest()[:16] in talk2dino_layout._NOTE
 
 
 def test_a_converted_file_is_the_official_one(backbone, tmp_path):

@@ -163,7 +163,7 @@ def test_validate_says_what_a_good_recipe_trains() -> None:
     assert result.exit_code == 0, result.output
     assert result.output == (
         "tiny.yaml: a good recipe: text-only trains decoder decap with corpus mini-captions, backbone mini-dense, "
-        "bridge noise, into tiny.safetensors\n"
+        "bridge noise, into tiny.safetensors in the folder that --out names\n"
     )
     assert not Path("weights").exists()
 

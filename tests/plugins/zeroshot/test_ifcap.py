@@ -312,3 +312,14 @@ def test_it_computes_in_bfloat16_and_can_be_fitted_again_then():
     assert len(decoder.generate(given, options=GenerateOptions(max_tokens=3))) == len(given)
     decoder.train().loss(given, captions()[: len(given)]).backward()
     assert decoder.mapper.rt_linear.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("threshold", ["normal", "log-normal"])
+def test_of_two_nouns_none_lies_beyond_a_deviation_whatever_rounding_says(threshold: str) -> None:
+    """Mean and deviation of two numbers are the larger one."""
+    config = IfcapConfig(threshold=threshold, deviations=1.0)
+    for more in range(2, 30):
+        for less in range(1, more):
+            assert frequent_entities(["dog"] * more + ["cat"] * less, config) == []
+    for often in range(1, 30):
+        assert frequent_entities(["dog", "cat", "boat", "car", "tree"] * often, config) == []
