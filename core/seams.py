@@ -54,6 +54,19 @@ def seen(backbone: Backbone, images: Sequence[Image.Image]) -> Features:
     return features
 
 
+def embedded(backbone: Backbone, texts: Sequence[str]) -> Tensor:
+    """Let the text tower of a backbone encode n sentences, (n, d).
+
+    Raises:
+        ContractError: It handed on something else.
+        FeatureError: It has no text tower.
+    """
+    with blamed(backbone, "backbone"):
+        found = backbone.encode_text(texts)
+    _check_shape(f"{who(backbone, 'backbone')}: encode_text() gave", found, (len(texts), None), "(n, d), a row a text")
+    return found
+
+
 def encoded(encoder: RegionEncoder, scene: Scene, regions: Regions) -> Inputs:
     """Let a region encoder encode r regions.
 

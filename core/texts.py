@@ -15,6 +15,7 @@ from torch import Tensor
 
 from regionkit.core.contracts import Backbone, iter_batches
 from regionkit.core.errors import DataError, FeatureError
+from regionkit.core.seams import embedded
 
 #: Sentences encoded together, as the released code of DeCap and Patch-ioner does.
 BATCH = 1000
@@ -92,7 +93,7 @@ def embed_stream(backbone: Backbone, texts: Iterable[str]) -> Iterator[tuple[lis
 
 
 def _encoded(backbone: Backbone, texts: Sequence[str]) -> Tensor:
-    vectors = backbone.encode_text(texts).float().cpu()
+    vectors = embedded(backbone, texts).float().cpu()
     bad = (~torch.isfinite(vectors)).any(dim=1)
     if bool(bad.any()):
         raise FeatureError(

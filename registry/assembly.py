@@ -111,8 +111,8 @@ def build_planned(
         corpus = build_part(sentences, BuildContext())
         assert isinstance(corpus, Corpus)
         code = get_registry().code_version([plan.parts["backbone"].spec])
-        embeddings, texts = embed_corpus(backbone, f"{plan.key('backbone')} {code}", sentences, corpus)
         with _told_as(part.spec, "fitted"):
+            embeddings, texts = embed_corpus(backbone, f"{plan.key('backbone')} {code}", sentences, corpus)
             component.fit(embeddings.to(device), texts)
     return component
 

@@ -6,7 +6,7 @@ import importlib
 import inspect
 from traceback import walk_tb
 
-from regionkit.core.blame import Made, spelled, told
+from regionkit.core.blame import Made, blamed_part, spelled, told
 from regionkit.core.contracts import Component
 from regionkit.core.errors import RegionkitError
 from regionkit.core.spec import KINDS, ComponentSpec
@@ -58,10 +58,12 @@ def check_made(component: object, spec: ComponentSpec) -> None:
 
 def not_built(spec: ComponentSpec, what: str, error: Exception) -> RegionkitError:
     """Return what to say of an exception of a component's code while it was built or fitted."""
+    # Another part may have been at work, such as the text tower that encodes what a bridge is fitted to.
+    own = "" if blamed_part(error) else f"its code is that of plugin {get_registry().owner(spec)}: {spec.target}; "
     return RegionkitError(
         f"{spelled(spec.kind)} '{spec.name}' cannot be {what}: {told(error)}",
         _call_of(spec, error) if what == "built" else "",
-        f"its code is that of plugin {get_registry().owner(spec)}: {spec.target}; see it whole with --traceback",
+        f"{own}see it whole with --traceback",
     )
 
 

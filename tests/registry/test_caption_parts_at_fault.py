@@ -29,6 +29,7 @@ def regionkit_components():
     names = {"writes": "Writes", "half": "Half", "other": "Other", "late": "Late", "odd": "Odd", "nothing": "Nothing"}
     return [
         ComponentSpec("backbone", "sees", f"{__name__}:Sees", writes=Port("sees[4]"), text="says[4]"),
+        ComponentSpec("backbone", "lists", f"{__name__}:Lists", writes=Port("sees[4]"), text="says[4]"),
         ComponentSpec("region_encoder", "takes", f"{__name__}:Takes", config, reads=Port("image"),
                       writes=Port("image"), accepts=("box", "image")),
         *(ComponentSpec("decoder", name, f"{__name__}:{made}", config, reads=Port("any"))
@@ -46,6 +47,15 @@ class Sees(Backbone):
         colours = [[*image.getpixel((0, 0))[:3], 1] for image in images]
         patches = torch.tensor(colours, dtype=torch.float32)[:, None, None].expand(-1, 2, 2, -1)
         return Features(patches, tuple(self.frame(image.size) for image in images))
+
+
+    def encode_text(self, texts):
+        return [][0]
+
+
+class Lists(Sees):
+    def encode_text(self, texts):
+        return [[1.0] * 4] * len(texts)
 
 
 class Takes(RegionEncoder):
@@ -110,6 +120,7 @@ class Nothing(Writes):
         cls(config)
 """
 OWNER = "of plugin newcomer (newcomer 0.3)"
+ROW_A_TEXT = "(n, d), a row a text"
 CODE = "its code is that of plugin newcomer (newcomer 0.3): newcomer:"
 FAULT = "this is a fault of plugin newcomer (newcomer 0.3), which names it as newcomer:"
 
@@ -253,6 +264,34 @@ def test_a_part_that_cannot_be_built_is_named_with_what_is_missing(caption, deco
     for line, wanted in zip(found[1:], lines[1:], strict=True):
         assert line.startswith(wanted)
     assert "Traceback (most recent call last)" in caption("--traceback", decoder=decoder, source="blue.png").stderr
+
+
+@pytest.mark.parametrize(
+    ("backbone", "lines"),
+    [
+        pytest.param(
+            "sees",
+            [
+                f"bridge 'memory' cannot be fitted: backbone 'sees' {OWNER}: IndexError: list index out of range (",
+                "  see it whole with --traceback",
+            ],
+            id="raises",
+        ),
+        pytest.param(
+            "lists",
+            [f"backbone 'lists' {OWNER}: encode_text() gave a list, and the contract wants a Tensor: {ROW_A_TEXT}"],
+            id="a-list",
+        ),
+    ],
+)
+def test_a_text_tower_that_fails_while_a_bank_is_fitted_is_named(caption, project, backbone, lines):
+    caption()
+    words = ["--set", f"backbone={backbone}", "--set", "bridge={name: memory, bank: mini-captions}"]
+    result = project.run("caption", "blue.png", "--preset", "pipe.yaml", "--device", "cpu", *words)
+    assert result.exit_code in (1, 2)
+    found = [line for line in result.stderr.splitlines() if not line.startswith("note:")]
+    assert found[0].startswith(f"error: {lines[0]}")
+    assert found[1:] == lines[1:]
 
 
 def test_explain_records_what_nobody_foresaw_too(caption, project):
